@@ -1,0 +1,100 @@
+"""The contract between the training loop and a framework, after optax: pure steps on an opaque state.
+
+    backend = load_backend(config, signature)
+    state = backend.init(Snapshot.of(weights))
+    state, metrics = backend.advance(state, batch, rates)        # S optimizer steps in one call
+    snapshot = backend.export(state)                             # canonical, for any backend
+
+`init` and `export` speak the canonical layout of `shared/weights.py`, so a snapshot that one
+framework wrote continues in the other.
+"""
+
+import importlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from shared.batching import Batch
+from shared.config import Config
+from shared.errors import InvalidInput
+from shared.tasks.task import Signature
+from shared.weights import Weights
+
+State = Any
+
+
+class Snapshot(NamedTuple):
+    """Everything a run needs to go on, in NumPy and in the canonical layout.
+
+    weights: name → array, as in `shared/weights.py`.
+    moments: "exp_avg.rnn.weight_ih_l0" → array: the optimizer's moments under torch's names.
+    carry:   the recurrent state between two windows, each (L·D, B, H); () stands for zeros.
+    step:    optimizer steps taken.
+    """
+
+    weights: Weights
+    moments: dict[str, np.ndarray]
+    carry: tuple[np.ndarray, ...]
+    step: int
+
+    @staticmethod
+    def of(weights: Weights) -> "Snapshot":
+        return Snapshot(weights, {}, (), 0)
+
+
+class Metrics(NamedTuple):
+    """Loss and metric of S steps, shape (S,); arrays of the framework, read with np.asarray."""
+
+    loss: Any
+    metric: Any
+
+
+class Evaluation(NamedTuple):
+    """Mean loss (nats or squared error) and metric over all targets of a data set."""
+
+    loss: float
+    metric: float
+
+
+class Backend(Protocol):
+    device: str
+    """Where it computes, as the framework names it."""
+    path: str
+    """The implementation that really runs."""
+    notes: list[str]
+    """What a reader of the numbers must know, such as weights that a native layer cannot hold."""
+    compile_s: float
+    """Seconds spent compiling so far."""
+
+    def __init__(self, config: Config, signature: Signature) -> None: ...
+
+    def init(self, snapshot: Snapshot) -> State: ...
+
+    def advance(self, state: State, batch: Batch, rates: np.ndarray) -> tuple[State, Metrics]:
+        """Takes S optimizer steps, one for each batch stacked in `batch` and rate in `rates` (S,).
+        The state given is used up. Metrics are those before each step."""
+        ...
+
+    def evaluate(self, state: State, batches: Iterable[Batch]) -> Evaluation:
+        """Scores without dropout; the carry starts at zero and passes through all batches."""
+        ...
+
+    def predict(self, state: State, inputs: np.ndarray) -> np.ndarray:
+        """Outputs for inputs (B, T, …) from a zero state: (B, T, O), or (B, O) of the last step."""
+        ...
+
+    def export(self, state: State) -> Snapshot: ...
+
+
+def load_backend(config: Config, signature: Signature) -> Backend:
+    """The backend of a configuration; only now is its framework imported.
+
+    Raises:
+        InvalidInput: the framework is not installed, or has no such device.
+    """
+    try:
+        module = importlib.import_module(f"rnn_{config.backend}.backend")
+    except ModuleNotFoundError as error:
+        raise InvalidInput(f"--backend {config.backend} needs the package {error.name}") from error
+    return module.Backend(config, signature)

@@ -1,0 +1,267 @@
+"""What to train, on what, and how: frozen dataclasses that are also the command line and the JSON.
+
+    config = replace(TASKS["hello"].defaults, backend="torch")     # the defaults of a task
+    config = resolve(config)                                        # checked, every constant filled in
+    config == from_json(to_json(config))                            # what config.json in a run holds
+
+A value of None means "the default that belongs to the other choices"; `resolve` replaces it, so a
+run folder always records the number that was really used.
+"""
+
+import math
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+import dacite
+
+from shared.errors import InvalidInput
+
+Cell = Literal["rnn", "lstm", "gru"]
+Precision = Literal["float32", "float64"]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    cell: Cell = "rnn"
+    """Recurrent cell: Elman (rnn), LSTM or GRU."""
+    nonlinearity: Literal["tanh", "relu"] = "tanh"
+    """Nonlinearity of the Elman cell."""
+    hidden_size: int = 64
+    """Features of the hidden state."""
+    num_layers: int = 1
+    """Recurrent layers, each reading the outputs of the one below."""
+    bidirectional: bool = False
+    """Read every sequence in both directions."""
+    dropout: float = 0.0
+    """Probability of dropping an output between two recurrent layers, in [0, 1)."""
+    embedding_size: int | None = None
+    """Features of a learned embedding of tokens; None feeds them as one-hot vectors."""
+
+
+@dataclass(frozen=True)
+class OptimizationConfig:
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = "adam"
+    """Optimizer, with PyTorch's formulas and constants in both frameworks."""
+    learning_rate: float = 1e-3
+    """Initial learning rate."""
+    betas: tuple[float, float] | None = None
+    """Adam, AdamW: decay of the first and second moment (0.9 0.999)."""
+    eps: float | None = None
+    """Adam, AdamW, RMSprop: added to the denominator, outside the root (1e-8)."""
+    weight_decay: float | None = None
+    """L2 penalty, decoupled for AdamW (0; AdamW 0.01)."""
+    momentum: float | None = None
+    """SGD, RMSprop: momentum (0)."""
+    nesterov: bool | None = None
+    """SGD: Nesterov momentum (False)."""
+    alpha: float | None = None
+    """RMSprop: decay of the mean square (0.99)."""
+    clip_norm: float | None = None
+    """Scale gradients down to this global norm, as torch.nn.utils.clip_grad_norm_ does."""
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    """Learning rate over time."""
+    step_size: int | None = None
+    """Step schedule: epochs between two decays."""
+    gamma: float | None = None
+    """Step schedule: factor of a decay (0.1)."""
+    min_learning_rate: float | None = None
+    """Cosine schedule: learning rate at the end of the run (0)."""
+
+
+@dataclass(frozen=True)
+class NoData:
+    """A task whose data has no options."""
+
+
+@dataclass(frozen=True)
+class GeneratedData:
+    train_examples: int = 100_000
+    """Sequences to train on."""
+    valid_examples: int = 10_000
+    """Held-out sequences that choose the best checkpoint."""
+    test_examples: int = 20_000
+    """Held-out sequences that are scored once, at the end."""
+    sequence_length: int = 100
+    """Time steps of a sequence."""
+    input_size: int = 10
+    """Features of a time step."""
+
+
+@dataclass(frozen=True)
+class TextData:
+    path: str | None = None
+    """UTF-8 text file; None reads the help topics that come with CPython."""
+    split: tuple[float, float, float] = (0.9, 0.05, 0.05)
+    """Shares of the text, in reading order, for training, validation and test."""
+
+
+@dataclass(frozen=True)
+class Config:
+    backend: Literal["jax", "torch"] = "jax"
+    """Framework to train in."""
+    implementation: Literal["handcrafted", "native"] = "handcrafted"
+    """This project's own layers, or those that come with the framework."""
+    task: str = "hello"
+    """What to learn: hello, random-labels, last-value or text."""
+    network: NetworkConfig = NetworkConfig()
+    optimization: OptimizationConfig = OptimizationConfig()
+    data: NoData | GeneratedData | TextData = NoData()
+    epochs: int = 1
+    """Passes over the training part."""
+    batch_size: int = 64
+    """Sequences in a batch; for text, parallel streams."""
+    bptt: int | None = None
+    """Truncate back-propagation to windows of this many steps, carrying the detached state from one
+    window to the next; None propagates through whole sequences."""
+    eval_every: int = 1
+    """Epochs between two evaluations (and checkpoints)."""
+    precision: Precision = "float32"
+    """Floating-point type of weights and arithmetic."""
+    device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
+    """Where to compute; auto takes an accelerator if the framework sees one."""
+    seed: int = 0
+    """Seed of weights, order, dropout masks and generated data."""
+    log_every: int = 1
+    """Write the training loss of every N-th step."""
+
+
+# What each choice understands, with the default that torch documents. An option outside the chosen
+# row makes no sense and is refused instead of being ignored.
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "adam": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
+    "adamw": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
+    "sgd": {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
+    "rmsprop": {"alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0},
+}
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "constant": {},
+    "step": {"step_size": None, "gamma": 0.1},
+    "cosine": {"min_learning_rate": 0.0},
+}
+
+
+def resolve(config: Config) -> Config:
+    """The same configuration, checked, with every None that has a default filled in.
+
+    Raises:
+        InvalidInput: one line naming the option, what was expected and what came.
+    """
+    _check_sizes(config)
+    _check_network(config)
+    optimization = _fill(config.optimization, "optimizer", OPTIMIZERS)
+    optimization = _fill(optimization, "schedule", SCHEDULES)
+    _check_optimization(optimization)
+    return replace(config, optimization=optimization)
+
+
+def to_json(config: Config) -> dict[str, Any]:
+    return asdict(config)
+
+
+def from_json(values: dict[str, Any]) -> Config:
+    """The configuration that `to_json` wrote.
+
+    Raises:
+        InvalidInput: a key is missing or unknown, or a value has the wrong type.
+    """
+    try:
+        return dacite.from_dict(Config, values, dacite.Config(strict=True, cast=[tuple]))
+    except (dacite.DaciteError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"not a configuration of this version: {error}") from error
+
+
+def flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _require(condition: bool, name: str, expected: str, value: object) -> None:
+    if not condition:
+        raise InvalidInput(f"{flag(name)}: expected {expected}, got {value}")
+
+
+def _check_sizes(config: Config) -> None:
+    network, data = config.network, config.data
+    sizes: dict[str, int | None] = {
+        "hidden_size": network.hidden_size,
+        "num_layers": network.num_layers,
+        "embedding_size": network.embedding_size,
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "bptt": config.bptt,
+        "eval_every": config.eval_every,
+        "log_every": config.log_every,
+    }
+    if isinstance(data, GeneratedData):
+        sizes |= {f"data.{field.name}": getattr(data, field.name) for field in fields(data)}
+    for name, size in sizes.items():
+        _require(size is None or size > 0, name, "a positive number", size)
+    _require(config.seed >= 0, "seed", "a number that is not negative", config.seed)
+    if isinstance(data, TextData):
+        _require(
+            all(share > 0 for share in data.split) and math.isclose(sum(data.split), 1),
+            "data.split",
+            "three positive shares that sum to 1",
+            " ".join(map(str, data.split)),
+        )
+
+
+def _check_network(config: Config) -> None:
+    network = config.network
+    _require(0 <= network.dropout < 1, "dropout", "a number in [0, 1)", network.dropout)
+    if network.dropout > 0 and network.num_layers == 1:
+        raise InvalidInput(
+            f"--dropout {network.dropout} drops between layers: expected --num-layers of at least 2, got 1"
+        )
+    if network.cell != "rnn" and network.nonlinearity != "tanh":
+        raise InvalidInput(
+            f"--nonlinearity {network.nonlinearity} is an option of --cell rnn, got --cell {network.cell}"
+        )
+    if network.bidirectional and config.bptt is not None:
+        raise InvalidInput(
+            "--bidirectional reads a sequence from its end, which truncated back-propagation "
+            f"(--bptt {config.bptt}) has not reached: expected one of the two"
+        )
+
+
+def _fill(optimization: OptimizationConfig, choice: str, table: dict) -> OptimizationConfig:
+    chosen = getattr(optimization, choice)
+    known = table[chosen]
+    for name in {name for row in table.values() for name in row} - set(known):
+        if getattr(optimization, name) is not None:
+            options = ", ".join(flag(option) for option in known) or "none"
+            raise InvalidInput(
+                f"{flag(name)} makes no sense with {flag(choice)} {chosen}, whose options are: {options}"
+            )
+    missing = {name: value for name, value in known.items() if getattr(optimization, name) is None}
+    return replace(optimization, **missing)
+
+
+def _check_optimization(optimization: OptimizationConfig) -> None:
+    o = optimization
+    _require(_positive(o.learning_rate), "learning_rate", "a positive number", o.learning_rate)
+    _require(o.clip_norm is None or _positive(o.clip_norm), "clip_norm", "a positive number", o.clip_norm)
+    for name in ("momentum", "alpha"):
+        value = getattr(o, name)
+        _require(value is None or 0 <= value < 1, name, "a number in [0, 1)", value)
+    if o.betas is not None:
+        _require(all(0 <= beta < 1 for beta in o.betas), "betas", "two numbers in [0, 1)", o.betas)
+    for name in ("eps", "weight_decay", "min_learning_rate"):
+        value = getattr(o, name)
+        expected = "a number that is not negative"
+        _require(value is None or (value >= 0 and math.isfinite(value)), name, expected, value)
+    if o.nesterov and not o.momentum:
+        raise InvalidInput("--nesterov needs momentum: expected --momentum above 0, got 0")
+    if o.schedule == "step":
+        _require(o.step_size is not None and o.step_size > 0, "step_size", "a number of epochs", o.step_size)
+        _require(o.gamma is not None and 0 < o.gamma <= 1, "gamma", "a factor in (0, 1]", o.gamma)
+    if o.min_learning_rate is not None:
+        _require(
+            o.min_learning_rate <= o.learning_rate,
+            "min_learning_rate",
+            f"at most the learning rate {o.learning_rate}",
+            o.min_learning_rate,
+        )
+
+
+def _positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0

@@ -1,0 +1,93 @@
+"""The tasks: data, loss, baseline and default configuration.
+
+A task is one function `load(config) -> Task` and one row here. The row names the function instead
+of importing it, so that `--help` shows a task's defaults without paying for NumPy.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared.config import (
+    Config,
+    GeneratedData,
+    NetworkConfig,
+    NoData,
+    OptimizationConfig,
+    TextData,
+)
+from shared.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from shared.tasks.task import Task
+
+
+class Row(NamedTuple):
+    load: str
+    """module:function below shared.tasks"""
+    defaults: Config
+    about: str
+
+
+TASKS: dict[str, Row] = {
+    "hello": Row(
+        "hello:load",
+        Config(
+            task="hello",
+            network=NetworkConfig(hidden_size=8),
+            optimization=OptimizationConfig(learning_rate=0.01),
+            data=NoData(),
+            epochs=1000,
+            batch_size=1,
+            eval_every=100,
+        ),
+        "spell 'elloh' while reading 'hello', a character at a time",
+    ),
+    "random-labels": Row(
+        "generated:random_labels",
+        Config(task="random-labels", data=GeneratedData(), epochs=25),
+        "labels drawn independently of the inputs: nothing to learn, held-out accuracy is chance",
+    ),
+    "last-value": Row(
+        "generated:last_value",
+        Config(task="last-value", data=GeneratedData(), epochs=25),
+        "the label is the sign of the last step's first feature",
+    ),
+    "text": Row(
+        "text:load",
+        Config(
+            task="text",
+            network=NetworkConfig(cell="lstm", hidden_size=128),
+            optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0),
+            data=TextData(),
+            epochs=5,
+            batch_size=32,
+            bptt=64,
+        ),
+        "predict a text's next character, the state carried through the whole text",
+    ),
+}
+
+
+def row(name: str) -> Row:
+    """The row of a task.
+
+    Raises:
+        InvalidInput: there is no such task.
+    """
+    if name not in TASKS:
+        raise InvalidInput(f"--task: expected one of {', '.join(TASKS)}, got {name}")
+    return TASKS[name]
+
+
+def load_task(config: Config) -> "Task":
+    """Reads or generates the data of a configuration's task.
+
+    Raises:
+        InvalidInput: the data cannot be used, or an option does not fit the task.
+    """
+    chosen = row(config.task)
+    if type(config.data) is not type(chosen.defaults.data):
+        expected, came = type(chosen.defaults.data).__name__, type(config.data).__name__
+        raise InvalidInput(f"task {config.task}: expected data options {expected}, got {came}")
+    module, function = chosen.load.split(":")
+    return getattr(importlib.import_module(f"shared.tasks.{module}"), function)(config)

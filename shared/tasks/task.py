@@ -1,0 +1,63 @@
+"""What a task is, once its data is in memory."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+
+class Signature(NamedTuple):
+    """All that a network needs to know of a task."""
+
+    input_size: int
+    """Features of a time step; for tokens the size of the vocabulary."""
+    output_size: int
+    """Classes, or values predicted."""
+    tokens: bool
+    """Inputs are token numbers (B, T) instead of features (B, T, I)."""
+    per_step: bool
+    """An output at every step instead of after the last."""
+    loss: Literal["cross_entropy", "mse"]
+
+
+class Split(NamedTuple):
+    """One part of a data set.
+
+    inputs:  (N, T, I) numbers, or (N, T) token numbers.
+    targets: (N, T) or (N,) classes; (N, T, O) or (N, O) values for mean squared error.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+class Baseline(NamedTuple):
+    """What a predictor without a network reaches on the held-out data of the test."""
+
+    name: str
+    loss: float
+    metric: float
+
+
+@dataclass(frozen=True)
+class Task:
+    name: str
+    signature: Signature
+    train: Split
+    valid: Split | None
+    """Held-out part that chooses the best checkpoint; None if the task has a single sequence."""
+    test: Split
+    """Held-out part that is scored once."""
+    baseline: Baseline | None = None
+    held_out: bool = True
+    """False where the test part is the training part, which a score must then say."""
+    streams: bool = False
+    """Each row is one long stream, read in order from window to window."""
+    vocabulary: tuple[str, ...] = ()
+    """Token number → text, for tasks on tokens."""
+    source: str = ""
+    """Where the data comes from."""
+
+    @property
+    def metric(self) -> str:
+        return "accuracy" if self.signature.loss == "cross_entropy" else "mae"
