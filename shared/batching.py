@@ -1,0 +1,181 @@
+"""The order of examples → stacked batches of fixed shape, the same bytes for every framework.
+
+    batches = Batches(task.train, batch_size=64, window=None, shuffle=True, seed=0, dtype="float32")
+    batch = batches.take(start=0, count=10)         # steps 0 … 9, leading axis 10
+
+`take` is a pure function of the step numbers: a resumed run needs no other position than its step.
+The data set stays one array (it may be a memory-mapped file); a call copies only the rows it needs.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from shared.config import Config
+from shared.randomness import generator
+from shared.tasks.task import Split, Task
+
+CHUNK_BYTES = 32 * 2**20
+CHUNK_STEPS = 128
+EVALUATION_ROWS = 256
+
+
+class Batch(NamedTuple):
+    """S batches, stacked: everything that one call of a backend needs.
+
+    inputs:  (S, B, T, I) in the run's precision, or (S, B, T) int32 token numbers.
+    targets: (S, B), or (S, B, T) for outputs at every step, int32 classes; values for mean squared
+             error have a last axis more.
+    weights: like the classes; 1 for a real target, 0 for one that only fills the shape. A mean over
+             a batch is sum(weights · losses) / sum(weights), so a ragged batch counts by its real
+             size.
+    reset:   (S,) True where a new sequence begins and the carried state starts from zero.
+    masks:   (S, L-1, B, T, D·H) dropout between layers, values 0 or 1/(1-p); None without dropout.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    reset: np.ndarray
+    masks: np.ndarray | None
+
+
+class Dropout(NamedTuple):
+    probability: float
+    layers: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of one part of a data set.
+
+    An epoch visits every sequence once. With `window`, a batch of sequences is read in windows of
+    that many steps before the next batch of sequences begins.
+    """
+
+    split: Split
+    batch_size: int
+    window: int | None
+    shuffle: bool
+    seed: int
+    dtype: str
+    per_step: bool
+    dropout: Dropout | None = None
+
+    @property
+    def rows(self) -> int:
+        return len(self.split.inputs)
+
+    @property
+    def length(self) -> int:
+        return self.split.inputs.shape[1]
+
+    @property
+    def steps(self) -> int:
+        """Time steps T of a batch."""
+        return self.length if self.window is None else min(self.window, self.length)
+
+    @property
+    def windows(self) -> int:
+        return -(-self.length // self.steps)
+
+    @property
+    def per_epoch(self) -> int:
+        return -(-self.rows // self.batch_size) * self.windows
+
+    @property
+    def chunk(self) -> int:
+        """How many batches to stack in a call: bounded in memory, and small enough to show progress."""
+        features = int(np.prod(self.split.inputs.shape[2:], dtype=np.int64))
+        if self.dropout is not None:
+            features += self.dropout.layers * self.dropout.width
+        bytes_per_batch = self.batch_size * self.steps * features * np.dtype(self.dtype).itemsize
+        return max(1, min(CHUNK_STEPS, CHUNK_BYTES // bytes_per_batch))
+
+    def take(self, start: int, count: int) -> Batch:
+        """Batches number start … start + count - 1, counted over all epochs from 0."""
+        inputs, targets = self.split
+        shape = (count, self.batch_size, self.steps)
+        target_shape = shape if self.per_step else shape[:2]
+        features = np.issubdtype(inputs.dtype, np.floating)
+        classes = np.issubdtype(targets.dtype, np.integer)
+        batch = Batch(
+            np.zeros(shape + inputs.shape[2:], self.dtype if features else np.int32),
+            np.zeros(
+                target_shape + targets.shape[2 if self.per_step else 1 :],
+                np.int32 if classes else self.dtype,
+            ),
+            np.zeros(target_shape, self.dtype),
+            np.zeros(count, bool),
+            self._masks(start, count),
+        )
+        for i in range(count):
+            rows, begin, real = self._position(start + i)
+            end = min(begin + self.steps, self.length)
+            batch.inputs[i, :, : end - begin] = inputs[rows, begin:end]
+            if self.per_step:
+                batch.targets[i, :, : end - begin] = targets[rows, begin:end]
+                batch.weights[i, :real, : end - begin] = 1
+            else:
+                batch.targets[i] = targets[rows]
+                batch.weights[i, :real] = 1
+            batch.reset[i] = begin == 0
+        return batch
+
+    def _position(self, step: int) -> tuple[np.ndarray, int, int]:
+        """Rows of a step's batch, the window's first time step, and how many rows are real."""
+        epoch, within = divmod(step, self.per_epoch)
+        batch, window = divmod(within, self.windows)
+        order = _order(self.seed, epoch, self.rows) if self.shuffle else np.arange(self.rows)
+        rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        real = len(rows)
+        # A ragged batch repeats its last row: real numbers, which weights of 0 keep out of the mean.
+        rows = np.pad(rows, (0, self.batch_size - real), mode="edge")
+        return rows, window * self.steps, real
+
+    def _masks(self, start: int, count: int) -> np.ndarray | None:
+        if self.dropout is None:
+            return None
+        probability, layers, width = self.dropout
+        shape = (layers, self.batch_size, self.steps, width)
+        masks = np.empty((count, *shape), self.dtype)
+        for i in range(count):
+            drawn = generator(self.seed, "dropout", start + i).random(shape, np.float32)
+            masks[i] = (drawn >= probability) / (1 - probability)
+        return masks
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, rows: int) -> np.ndarray:
+    return generator(seed, "order", epoch).permutation(rows)
+
+
+def training_batches(config: Config, task: Task) -> Batches:
+    network = config.network
+    width = network.hidden_size * (2 if network.bidirectional else 1)
+    dropout = Dropout(network.dropout, network.num_layers - 1, width) if network.dropout else None
+    return Batches(
+        task.train,
+        batch_size=min(config.batch_size, len(task.train.inputs)),
+        window=config.bptt,
+        shuffle=not task.streams,
+        seed=config.seed,
+        dtype=config.precision,
+        per_step=task.signature.per_step,
+        dropout=dropout,
+    )
+
+
+def evaluation_batches(config: Config, task: Task, split: Split) -> Batches:
+    return Batches(
+        split,
+        batch_size=min(max(config.batch_size, EVALUATION_ROWS), len(split.inputs)),
+        window=config.bptt,
+        shuffle=False,
+        seed=config.seed,
+        dtype=config.precision,
+        per_step=task.signature.per_step,
+    )
