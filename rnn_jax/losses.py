@@ -1,0 +1,26 @@
+"""Loss and metric of a batch, as sums over its targets, so that any batches add up to a mean."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def sums(
+    loss: str, outputs: jax.Array, targets: jax.Array, weights: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Weighted sums of loss and metric, and the sum of the weights.
+
+    Args:
+        loss: "cross_entropy" (nats; the metric is accuracy) or "mse" (mean over the values of a
+            target; the metric is the absolute error).
+        outputs: (…, O) logits or predicted values.
+        targets: (…) classes or (…, O) values.
+        weights: (…) 1 for a real target, 0 for padding.
+    """
+    if loss == "cross_entropy":
+        losses = optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+        metric = (outputs.argmax(-1) == targets).astype(outputs.dtype)
+    else:
+        losses = jnp.square(outputs - targets).mean(-1)
+        metric = jnp.abs(outputs - targets).mean(-1)
+    return (weights * losses).sum(), (weights * metric).sum(), weights.sum()

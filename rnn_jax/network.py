@@ -1,0 +1,97 @@
+"""The network of every task: embedding or one-hot → recurrent layers → linear head."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from rnn_jax import layers
+from rnn_jax.cells import State
+from rnn_jax.native import Native
+from shared.config import NetworkConfig
+from shared.tasks.task import Signature
+from shared.weights import STATES
+
+
+class Network(nnx.Module):
+    """y = V h + b_y over the recurrent layers' outputs h, at every step or at the last one."""
+
+    def __init__(
+        self,
+        network: NetworkConfig,
+        signature: Signature,
+        implementation: str,
+        *,
+        param_dtype: jax.typing.DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.network = network
+        self.signature = signature
+        self.param_dtype = param_dtype
+        features = signature.input_size
+        if network.embedding_size is not None:
+            features = network.embedding_size
+            self.embedding = Table((signature.input_size, features), param_dtype, rngs)
+        if implementation == "native":
+            self.rnn = Native(network, features, param_dtype=param_dtype, rngs=rngs)
+        else:
+            kind = {"rnn": layers.RNN, "lstm": layers.LSTM, "gru": layers.GRU}[network.cell]
+            nonlinearity = {"nonlinearity": network.nonlinearity} if network.cell == "rnn" else {}
+            self.rnn = kind(
+                features,
+                network.hidden_size,
+                network.num_layers,
+                bidirectional=network.bidirectional,
+                batch_first=True,
+                param_dtype=param_dtype,
+                rngs=rngs,
+                **nonlinearity,
+            )
+        width = network.hidden_size * (2 if network.bidirectional else 1)
+        self.head = Linear(width, signature.output_size, param_dtype, rngs)
+
+    def zero_state(self, batch_size: int) -> State:
+        """(h,) or (h, c), each (L·D, B, H)."""
+        directions = 2 if self.network.bidirectional else 1
+        shape = (self.network.num_layers * directions, batch_size, self.network.hidden_size)
+        return (jnp.zeros(shape, self.param_dtype),) * len(STATES[self.network.cell])
+
+    def __call__(
+        self, inputs: jax.Array, state: State, masks: jax.Array | None = None
+    ) -> tuple[jax.Array, State]:
+        """Outputs (B, T, O), or (B, O) of the last step, and the final state.
+
+        Args:
+            inputs: (B, T, I) features or (B, T) token numbers.
+            state: as `zero_state` gives.
+            masks: (L-1, B, T, D·H) dropout between layers, or None.
+        """
+        if self.network.embedding_size is not None:
+            x = self.embedding.weight[...][inputs]
+        elif self.signature.tokens:
+            x = jax.nn.one_hot(inputs, self.signature.input_size, dtype=self.param_dtype)
+        else:
+            x = inputs
+        x, state = self.rnn(x, state, masks=masks)
+        return self.head(x if self.signature.per_step else x[:, -1]), state
+
+
+class Linear(nnx.Module):
+    """x Wᵀ + b with torch.nn.Linear's names, shapes and initial values."""
+
+    def __init__(self, inputs: int, outputs: int, param_dtype: jax.typing.DTypeLike, rngs: nnx.Rngs):
+        bound = 1 / math.sqrt(inputs)
+        draw = jax.nn.initializers.uniform(2 * bound)
+        self.weight = nnx.Param(draw(rngs.params(), (outputs, inputs), param_dtype) - bound)
+        self.bias = nnx.Param(draw(rngs.params(), (outputs,), param_dtype) - bound)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x @ self.weight[...].T + self.bias[...]
+
+
+class Table(nnx.Module):
+    """An embedding's rows, standard normal at first as in torch.nn.Embedding."""
+
+    def __init__(self, shape: tuple[int, int], param_dtype: jax.typing.DTypeLike, rngs: nnx.Rngs):
+        self.weight = nnx.Param(jax.random.normal(rngs.params(), shape, param_dtype))

@@ -1,0 +1,177 @@
+"""The training protocol in PyTorch: one optimizer step after another.
+
+See `shared/backend.py` for the contract. A state is the module and its optimizer, changed in place.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rnn_torch import cells, losses, native, optimizers
+from rnn_torch.network import Network
+from shared.backend import Evaluation, Metrics, Snapshot
+from shared.batching import Batch
+from shared.config import Config
+from shared.errors import InvalidInput
+from shared.tasks.task import Signature
+
+
+@dataclass
+class State:
+    network: Network
+    params: dict[str, torch.Tensor]
+    optimizer: torch.optim.Optimizer
+    carry: cells.State
+    step: int
+
+
+class Backend:
+    """Trains a network in PyTorch.
+
+    Products are computed in full precision on every device (no TF32, in cuDNN neither).
+
+    Raises:
+        InvalidInput: PyTorch has no such device.
+    """
+
+    def __init__(self, config: Config, signature: Signature):
+        self._device = _find_device(config.device)
+        self.device = _describe(self._device)
+        self.config = config
+        self.signature = signature
+        self.compile_s = 0.0
+        self.notes: list[str] = []
+        self.path = "a Python loop over the handcrafted cell, gradients by autograd"
+        if config.implementation == "native":
+            kind = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[config.network.cell]
+            self.path = f"torch.nn.{kind}"
+            self.notes = native.gaps(config.network)
+        self._dtype = {"float32": torch.float32, "float64": torch.float64}[config.precision]
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+    def init(self, snapshot: Snapshot) -> State:
+        if self.config.implementation == "native" and self.config.network.dropout:
+            torch.manual_seed(self.config.seed + snapshot.step)
+        network = Network(
+            self.config.network,
+            self.signature,
+            self.config.implementation,
+            device=self._device,
+            dtype=self._dtype,
+        )
+        weights = {name: torch.from_numpy(array) for name, array in snapshot.weights.items()}
+        network.load_state_dict(weights, strict=True)
+        params = dict(network.named_parameters())
+        optimizer = optimizers.make(self.config.optimization, params)
+        if snapshot.step:
+            tensors: dict[str, dict[str, torch.Tensor]] = {}
+            for key, array in snapshot.moments.items():
+                moment, name = key.split(".", 1)
+                tensors.setdefault(moment, {})[name] = self._tensor(array)
+            optimizers.set_moments(
+                self.config.optimization, optimizer, params, tensors, snapshot.step
+            )
+        carry = tuple(self._tensor(part) for part in snapshot.carry)
+        return State(network, params, optimizer, carry, snapshot.step)
+
+    def advance(self, state: State, batch: Batch, rates: np.ndarray) -> tuple[State, Metrics]:
+        state.network.train()
+        if not state.carry:
+            state.carry = state.network.zero_state(batch.inputs.shape[1])
+        taken = []
+        for i, rate in enumerate(rates):
+            taken.append(self._step(state, self._batch(batch, i), float(rate)))
+        loss, metric = (torch.stack(values).cpu() for values in zip(*taken, strict=True))
+        return state, Metrics(loss, metric)
+
+    @torch.no_grad()
+    def evaluate(self, state: State, batches: Iterable[Batch]) -> Evaluation:
+        state.network.eval()
+        totals, carry = np.zeros(3), ()
+        for stacked in batches:
+            carry = carry or state.network.zero_state(stacked.inputs.shape[1])
+            for i in range(len(stacked.reset)):
+                batch = self._batch(stacked, i)
+                if batch.reset:
+                    carry = tuple(torch.zeros_like(part) for part in carry)
+                outputs, carry = state.network(batch.inputs, carry)
+                sums = losses.sums(self.signature.loss, outputs, batch.targets, batch.weights)
+                totals += [value.item() for value in sums]
+        loss, metric, weight = totals
+        return Evaluation(float(loss / weight), float(metric / weight))
+
+    @torch.no_grad()
+    def predict(self, state: State, inputs: np.ndarray) -> np.ndarray:
+        state.network.eval()
+        outputs, _ = state.network(self._tensor(inputs), state.network.zero_state(len(inputs)))
+        return outputs.cpu().numpy()
+
+    def export(self, state: State) -> Snapshot:
+        moments = optimizers.moments(self.config.optimization, state.optimizer, state.params)
+        return Snapshot(
+            {name: _array(param) for name, param in state.params.items()},
+            {
+                f"{kind}.{name}": _array(tensor)
+                for kind, tensors in moments.items()
+                for name, tensor in tensors.items()
+            },
+            tuple(_array(part) for part in state.carry),
+            state.step,
+        )
+
+    def _step(self, state: State, batch: Batch, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """One optimizer step: loss, gradients, clipping, moments, weights."""
+        before = state.carry
+        if batch.reset:
+            before = tuple(torch.zeros_like(part) for part in before)
+        state.optimizer.zero_grad()
+        outputs, carry = state.network(batch.inputs, before, batch.masks)
+        loss, metric, weight = losses.sums(
+            self.signature.loss, outputs, batch.targets, batch.weights
+        )
+        loss = loss / weight
+        loss.backward()
+        if self.config.optimization.clip_norm is not None:
+            optimizers.clip(state.params, self.config.optimization.clip_norm)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.step()
+        state.carry = tuple(part.detach() for part in carry)
+        state.step += 1
+        return loss.detach(), (metric / weight).detach()
+
+    def _batch(self, batch: Batch, i: int) -> Batch:
+        """The i-th of the stacked batches, as tensors; nothing is copied on the CPU."""
+        inputs, targets, weights, reset, masks = batch
+        return Batch(
+            self._tensor(inputs[i]),
+            self._tensor(targets[i]),
+            self._tensor(weights[i]),
+            reset[i],
+            None if masks is None else self._tensor(masks[i]),
+        )
+
+    def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        tensor = torch.from_numpy(array).to(self._device)
+        return tensor if tensor.is_floating_point() else tensor.long()
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().copy()
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "tpu":
+        raise InvalidInput("--device tpu: PyTorch has none; expected auto, cpu or gpu")
+    if name == "gpu" and not torch.cuda.is_available():
+        raise InvalidInput("--device gpu: PyTorch sees no such device, only: cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"gpu:{torch.cuda.current_device()} ({torch.cuda.get_device_name(device)})"
+    return "cpu:0 (cpu)"
