@@ -1,0 +1,131 @@
+"""Trains one network in one framework.
+
+python scripts/run.py --backend jax
+python scripts/run.py --backend torch --implementation native --task last-value --cell lstm
+python scripts/run.py --backend jax --task text --data.path book.txt --out runs/book
+python scripts/run.py --config runs/book/config.json --seed 1
+python scripts/run.py --resume runs/book --epochs 10
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from shared import cli
+from shared.config import Config, resolve
+from shared.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Arguments:
+    settings: tyro.conf.OmitArgPrefixes[Config]
+    out: str | None = None
+    """Folder for the run; by default the next free one in runs/."""
+    overwrite: bool = False
+    """Replace the run in --out."""
+    resume: str | None = None
+    """Run folder to continue from its last checkpoint; only --epochs, --backend, --implementation,
+    --device and --log-every may differ from what it was started with."""
+    config: str | None = None
+    """A config.json whose settings are the defaults."""
+
+
+RESUMABLE = ("epochs", "backend", "implementation", "device", "log_every")
+
+
+def main(argv: Sequence[str]) -> None:
+    argv = _resume_in_out(argv)
+    resumed = cli.option(argv, "--resume")
+    if resumed is not None:
+        argv = [f"--config={Path(resumed, 'config.json')}", *argv]
+    base = cli.base_config(argv)
+    named = cli.option(argv, "--config") is not None
+    default = Arguments(base if named else cli.require_backend(base))
+    assert __doc__ is not None
+    arguments = cli.parse(Arguments, argv, default, __doc__)
+    config = resolve(arguments.settings)
+    folder = _folder(arguments, config)
+    if arguments.resume is not None:
+        _check_resumed(base, config, arguments)
+
+    from shared.training import train
+
+    print(f"{_title(config)} → {folder}", flush=True)
+    summary = train(
+        config, folder, overwrite=arguments.overwrite, resume=arguments.resume is not None
+    )
+    from shared.history import CURVES, read_run
+    from shared.plotting import save_curves
+
+    save_curves([read_run(folder)], folder / CURVES)
+    _print_summary(summary, folder)
+
+
+def _resume_in_out(argv: Sequence[str]) -> list[str]:
+    """`--out DIR --resume` means `--resume DIR`."""
+    argv = list(argv)
+    folder = cli.option(argv, "--out")
+    for i, word in enumerate(argv):
+        if word == "--resume" and (i + 1 == len(argv) or argv[i + 1].startswith("--")) and folder:
+            argv[i] = f"--resume={folder}"
+    return argv
+
+
+def _folder(arguments: Arguments, config: Config) -> Path:
+    if arguments.resume is not None:
+        if arguments.out not in (None, arguments.resume):
+            raise InvalidInput(f"--out {arguments.out}: a resumed run stays in {arguments.resume}")
+        if arguments.overwrite:
+            raise InvalidInput("--overwrite replaces a run and --resume continues it: expected one")
+        return Path(arguments.resume)
+    if arguments.out is not None:
+        return Path(arguments.out)
+    from shared.history import free_folder
+
+    name = f"{config.task}-{config.backend}-{config.implementation}-{config.network.cell}"
+    return free_folder(Path("runs"), name)
+
+
+def _check_resumed(before: Config, config: Config, arguments: Arguments) -> None:
+    same = replace(config, **{name: getattr(before, name) for name in RESUMABLE})
+    if same != before:
+        raise InvalidInput(
+            f"--resume {arguments.resume}: only --epochs, --backend, --implementation, --device and "
+            "--log-every may differ from the run's config.json"
+        )
+
+
+def _title(config: Config) -> str:
+    cell = f"rnn ({config.network.nonlinearity})" if config.network.cell == "rnn" else config.network.cell
+    return f"{config.task}: {cell} in {config.backend}, {config.implementation}, {config.precision}"
+
+
+def _print_summary(summary: dict[str, Any], folder: Path) -> None:
+    from shared.progress import shown
+
+    metric = summary["metric"]
+    for note in summary["notes"]:
+        print(f"note: {note}")
+    if summary["sample"]:
+        print("{input} → {predicted}  (target {target})".format(**summary["sample"]))
+    test, baseline = summary["test"], summary["baseline"]
+    kind = "test" if test["held_out"] else "final, on the training sequence itself:"
+    print(f"{kind} loss {test['loss']:.4f}  {shown(metric, test[metric])}", end="")
+    if "bits_per_character" in test:
+        print(f"  {test['bits_per_character']:.3f} bits per character", end="")
+    if baseline:
+        print(f"   (baseline {baseline['name']}: loss {baseline['loss']:.4f}", end="")
+        print(f"  {shown(metric, baseline[metric])})", end="")
+    print(
+        f"\n{summary['steps']} steps, {summary['step_ms']:.3f} ms each, compiled in "
+        f"{summary['compile_s']:.1f} s, {summary['total_s']:.1f} s in all, "
+        f"{summary['peak_memory_mb']:.0f} MB at most, on {summary['device']}"
+    )
+    print(f"wrote {folder}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,89 @@
+"""Checkpoints: a snapshot and the run's position in one safetensors file, written atomically.
+
+    weights/<name>      canonical weights            (shared/weights.py)
+    moments/<name>      optimizer moments, "exp_avg.rnn.weight_ih_l0"
+    carry/<k>           recurrent state, h then c
+    metadata            format, step, best validation, and which backend took which steps
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from shared.backend import Snapshot
+from shared.errors import InvalidInput
+
+FORMAT = "rnn-parity checkpoint 1"
+LAST, BEST = "checkpoint-last.safetensors", "checkpoint-best.safetensors"
+
+
+class Segment(NamedTuple):
+    """The steps from `start` (exclusive) to `end` (inclusive), and what computed them."""
+
+    backend: str
+    implementation: str
+    start: int
+    end: int
+
+
+class Checkpoint(NamedTuple):
+    snapshot: Snapshot
+    best: dict[str, float] | None
+    """Loss, metric and step of the best validation so far; None without a validation part."""
+    segments: list[Segment]
+
+
+def write(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint; until it is complete, the file that stood there stays as it was."""
+    snapshot = checkpoint.snapshot
+    tensors = {f"weights/{name}": array for name, array in snapshot.weights.items()}
+    tensors |= {f"moments/{name}": array for name, array in snapshot.moments.items()}
+    tensors |= {f"carry/{k}": part for k, part in enumerate(snapshot.carry)}
+    # safetensors writes the buffer as it lies in memory: a transposed view must be copied first.
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    metadata = {
+        "format": FORMAT,
+        "step": str(snapshot.step),
+        "best": json.dumps(checkpoint.best),
+        "segments": json.dumps(checkpoint.segments),
+    }
+    write_atomically(path, save(tensors, metadata))
+
+
+def read(path: Path) -> Checkpoint:
+    """Reads what `write` wrote.
+
+    Raises:
+        InvalidInput: the file is missing, damaged, or not a checkpoint of this version.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InvalidInput(f"{path}: expected a checkpoint, got: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise InvalidInput(f"{path}: expected format '{FORMAT}', got {metadata.get('format')!r}")
+    groups: dict[str, dict[str, np.ndarray]] = {"weights": {}, "moments": {}, "carry": {}}
+    for key, array in tensors.items():
+        group, name = key.split("/", 1)
+        groups[group][name] = array
+    carry = tuple(groups["carry"][key] for key in sorted(groups["carry"]))
+    snapshot = Snapshot(groups["weights"], groups["moments"], carry, int(metadata["step"]))
+    segments = [Segment(*values) for values in json.loads(metadata["segments"])]
+    return Checkpoint(snapshot, json.loads(metadata["best"]), segments)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replaces a file as a whole: a reader sees the old content or the new, never a part."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

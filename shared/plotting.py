@@ -1,0 +1,123 @@
+"""Histories → figures. The only module that imports matplotlib."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from shared.history import Run
+
+COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f")
+STYLES = ("-", "--", "-.", ":")
+
+
+def save_curves(runs: Sequence[Run], file: Path) -> None:
+    """Loss curves of one or several runs, in one picture.
+
+    Training is a line (per step, a running mean where there are thousands), validation has markers,
+    the baseline is dotted; y runs from 0 to 1.1 times the largest value drawn.
+    """
+    figure = _figure(6)
+    axes = figure.subplots()
+    tops = []
+    for i, (run, name) in enumerate(zip(runs, labels(runs), strict=True)):
+        style = STYLES[i % len(STYLES)]
+        color = COLORS[i % len(COLORS)]
+        steps, losses, smoothed = _thinned(run)
+        # Equal curves lie on top of each other: later ones are thinner, so that all can be seen.
+        width = 1.2 + 2.2 * (len(runs) - 1 - i) / max(1, len(runs) - 1) if len(runs) > 1 else 1.4
+        kind = f"training (mean of {smoothed} steps)" if smoothed > 1 else "training"
+        axes.plot(steps, losses, color=color, linestyle=style, linewidth=width, label=f"{name}, {kind}")
+        tops.append(losses.max())
+        valid = run.curves["valid"]
+        if len(valid.step):
+            axes.plot(
+                valid.step, valid.loss, color=color, linestyle=style, linewidth=1, marker="o",
+                markersize=4, markeredgecolor="white", label=f"{name}, validation",
+            )  # fmt: skip
+            tops.append(valid.loss.max())
+    baseline = runs[0].summary["baseline"]
+    if baseline:
+        axes.axhline(
+            baseline["loss"], color="#555555", linestyle=(0, (1, 2)), label=f"baseline: {baseline['name']}"
+        )
+        tops.append(baseline["loss"])
+    axes.set_ylim(0, 1.1 * max(tops))
+    config = runs[0].config
+    cell = config.network.cell
+    if cell == "rnn":
+        cell = f"Elman RNN ({config.network.nonlinearity})"
+    axes.set_title(f"{config.task}: {cell if cell.startswith('E') else cell.upper()}", fontsize=14)
+    unit = "nats" if runs[0].metric == "accuracy" else "squared error"
+    _finish(axes, f"loss ({unit})")
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+
+
+def save_deviations(runs: Sequence[Run], file: Path) -> None:
+    """Relative difference of the training loss between each run and the first, step by step."""
+    figure = _figure(4)
+    axes = figure.subplots()
+    names = labels(runs)
+    drawn = False
+    for i, run in enumerate(runs[1:], start=1):
+        steps, difference = deviation(runs[0], run)
+        shown = difference > 0
+        drawn = drawn or bool(shown.any())
+        axes.plot(
+            steps[shown], difference[shown], color=COLORS[i % len(COLORS)], linewidth=1,
+            label=f"{names[i]} against {names[0]}",
+        )  # fmt: skip
+    if drawn:
+        axes.set_yscale("log")
+    else:
+        axes.text(0.5, 0.5, "no difference at any step", transform=axes.transAxes, ha="center")
+    axes.set_title("Difference of the training loss", fontsize=14)
+    _finish(axes, "relative difference")
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+
+
+def deviation(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Steps that both runs recorded, and |a - b| / max(|a|, |b|) of their training losses there."""
+    a, b = first.curves["train"], second.curves["train"]
+    steps, at_a, at_b = np.intersect1d(a.step, b.step, return_indices=True)
+    x, y = a.loss[at_a], b.loss[at_b]
+    scale = np.maximum(np.abs(x), np.abs(y))
+    return steps, np.divide(np.abs(x - y), scale, out=np.zeros_like(scale), where=scale > 0)
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """A short name for each run: backend and implementation, with the folder where those repeat."""
+    names = [run.label for run in runs]
+    return [
+        f"{name} ({run.folder.name})" if names.count(name) > 1 else name
+        for name, run in zip(names, runs, strict=True)
+    ]
+
+
+def _thinned(run: Run) -> tuple[np.ndarray, np.ndarray, int]:
+    """Steps and losses to draw: means over so many steps that some 500 points remain."""
+    curve = run.curves["train"]
+    size = max(1, len(curve.step) // 500) if len(curve.step) > 2000 else 1
+    whole = len(curve.step) // size * size
+    steps = curve.step[:whole].reshape(-1, size)[:, -1]
+    return steps, curve.loss[:whole].reshape(-1, size).mean(1), size
+
+
+def _figure(height: float) -> Figure:
+    figure = Figure(figsize=(10, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _finish(axes: Axes, ylabel: str) -> None:
+    axes.set_xlabel("optimizer step", fontsize=12)
+    axes.set_ylabel(ylabel, fontsize=12)
+    axes.grid(True, linestyle="--", alpha=0.5)
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,52 @@
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Shows steps, loss, metric, throughput and the time left.
+
+    Args:
+        start, total: optimizer steps done before and in the end.
+        metric: name of the metric.
+        quiet: show nothing.
+    """
+
+    def __init__(self, start: int, total: int, metric: str, quiet: bool):
+        terminal = sys.stderr.isatty()
+        self._metric = metric
+        self._lines = not terminal and not quiet
+        self._bar = tqdm(
+            initial=start, total=total, unit=" steps", disable=quiet or not terminal, leave=False
+        )
+
+    def advance(self, steps: int, loss: float, metric: float) -> None:
+        self._bar.set_postfix_str(f"loss {loss:.4f}, {shown(self._metric, metric)}", refresh=False)
+        self._bar.update(steps)
+
+    def line(self, text: str) -> None:
+        """A line that stays: above the bar on a terminal, as it is elsewhere."""
+        if self._lines:
+            print(text, flush=True)
+        elif not self._bar.disable:
+            self._bar.write(text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.close()
+
+
+def shown(name: str, value: float) -> str:
+    """A metric as a reader wants it: "accuracy 98.3 %", "mae 0.1234"."""
+    return f"{name} {100 * value:.1f} %" if name == "accuracy" else f"{name} {value:.4f}"
