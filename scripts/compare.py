@@ -1,0 +1,111 @@
+"""Trains one configuration in several backends and reports them side by side.
+
+python scripts/compare.py
+python scripts/compare.py --task last-value --cell lstm --precision float64
+python scripts/compare.py --task text --contenders jax/handcrafted torch/native
+python scripts/compare.py runs/a runs/b
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from shared import cli
+from shared.config import Config, resolve
+from shared.errors import InvalidInput
+
+CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    settings: tyro.conf.OmitArgPrefixes[Config]
+    folders: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Run folders to compare as they are, instead of training."""
+    contenders: tuple[str, ...] = ("jax/handcrafted", "torch/handcrafted", "torch/native")
+    """Which backend/implementation pairs to train, each in a process of its own."""
+    out: str | None = None
+    """Folder for the report and the runs; by default the next free one in reports/."""
+    overwrite: bool = False
+    """Replace the report in --out."""
+    config: str | None = None
+    """A config.json whose settings are the defaults."""
+
+
+def main(argv: Sequence[str]) -> None:
+    base = cli.base_config(argv)
+    assert __doc__ is not None
+    arguments = cli.parse(Arguments, argv, Arguments(base), __doc__)
+    settings = arguments.settings
+    if (settings.backend, settings.implementation) != (base.backend, base.implementation):
+        raise InvalidInput("--backend, --implementation: expected --contenders BACKEND/IMPLEMENTATION …")
+    if arguments.folders and settings != base:
+        raise InvalidInput("run folders are compared as they are: expected no settings beside them")
+    folder = _folder(arguments)
+    if arguments.folders:
+        runs = [Path(name) for name in arguments.folders]
+    else:
+        runs = _train(resolve(settings), arguments.contenders, folder, arguments.overwrite)
+
+    from shared.history import read_run
+    from shared.report import HTML, MARKDOWN, pairs, reproduction, write_report
+
+    read = [read_run(run) for run in runs]
+    write_report(read, folder, reproduction(["scripts/compare.py", *argv]))
+    for pair in pairs(read):
+        print(
+            f"{pair.first} – {pair.second}: largest relative difference of the training loss "
+            f"{pair.largest:.1e} at step {pair.at} of {pair.steps} ({pair.verdict})"
+        )
+    print(f"wrote {folder / HTML}, {folder / MARKDOWN} and the pictures beside them")
+
+
+def _folder(arguments: Arguments) -> Path:
+    from shared.history import free_folder
+
+    if arguments.out is None:
+        name = "comparison" if arguments.folders else arguments.settings.task
+        return free_folder(Path("reports"), name)
+    folder = Path(arguments.out)
+    if folder.exists() and not folder.is_dir():
+        raise InvalidInput(f"--out {folder}: expected a folder, got a file")
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / "report.html").exists():
+            raise InvalidInput(f"--out {folder}: expected a new or empty folder, got one with other files")
+        if not arguments.overwrite:
+            raise InvalidInput(f"--out {folder}: holds another report; --overwrite replaces it")
+    return folder
+
+
+def _train(config: Config, contenders: Sequence[str], folder: Path, overwrite: bool) -> list[Path]:
+    """Runs scripts/run.py for one contender after the other; returns their run folders."""
+    unknown = [name for name in contenders if name not in CONTENDERS]
+    if unknown or len(set(contenders)) < max(2, len(contenders)):
+        got = " ".join(contenders)
+        raise InvalidInput(f"--contenders: expected two or more of {', '.join(CONTENDERS)}, got {got}")
+    from shared.history import save_config
+
+    script = Path(__file__).with_name("run.py")
+    runs = []
+    with tempfile.TemporaryDirectory() as scratch:
+        save_config(Path(scratch), config)
+        for name in contenders:
+            backend, implementation = name.split("/")
+            run = folder / "runs" / name.replace("/", "-")
+            command = [sys.executable, str(script), "--config", str(Path(scratch, "config.json"))]
+            command += ["--backend", backend, "--implementation", implementation, "--out", str(run)]
+            finished = subprocess.run([*command, *(["--overwrite"] if overwrite else [])], check=False)
+            if finished.returncode:
+                print(f"compare.py: {name} stopped; no report was written", file=sys.stderr)
+                sys.exit(finished.returncode)
+            runs.append(run)
+    return runs
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,245 @@
+"""Run folders → one report: a self-contained HTML page, Markdown, and the two pictures.
+
+    write_report([read_run(a), read_run(b)], Path("reports/hello-1"))
+"""
+
+import base64
+import itertools
+import platform
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+
+from shared.config import Config
+from shared.errors import InvalidInput
+from shared.history import Run
+from shared.plotting import deviation, labels, save_curves, save_deviations
+from shared.progress import shown
+
+HTML, MARKDOWN, CURVES, DEVIATIONS = "report.html", "report.md", "curves.png", "deviations.png"
+FILES = (HTML, MARKDOWN, CURVES, DEVIATIONS)
+PROVED = 1e-9
+"""Largest relative difference of two losses that float64 rounding explains over a run."""
+
+
+class Pair(NamedTuple):
+    """How far two runs' training losses lie apart."""
+
+    first: str
+    second: str
+    steps: int
+    largest: float
+    """Largest relative difference over the common steps."""
+    largest_absolute: float
+    at: int
+    """The step of the largest relative difference."""
+    verdict: str
+
+
+def write_report(runs: Sequence[Run], folder: Path, command: str | None = None) -> None:
+    """Writes report.html, report.md, curves.png and deviations.png.
+
+    Args:
+        runs: at least two, of one task.
+        folder: where the files go; it is made if it is missing.
+        command: the command line that made the runs, shown for reproduction.
+
+    Raises:
+        InvalidInput: fewer than two runs, runs of different tasks, or without a common step.
+    """
+    check_comparable(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_curves(runs, folder / CURVES)
+    save_deviations(runs, folder / DEVIATIONS)
+    context = _context(runs, command)
+    pictures = {name: folder / name for name in (CURVES, DEVIATIONS)}
+    embedded = {name: _data_url(file) for name, file in pictures.items()}
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("shared"),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    for name, images in ((HTML, embedded), (MARKDOWN, {key: key for key in pictures})):
+        page = environment.get_template(f"{name}.j2").render(
+            context, curves=images[CURVES], deviations=images[DEVIATIONS]
+        )
+        (folder / name).write_text(page, encoding="utf-8")
+
+
+def check_comparable(runs: Sequence[Run]) -> None:
+    if len(runs) < 2:
+        raise InvalidInput(f"expected at least two runs to compare, got {len(runs)}")
+    tasks = sorted({run.config.task for run in runs})
+    if len(tasks) > 1:
+        raise InvalidInput(f"expected runs of one task, got {', '.join(tasks)}")
+    for first, second in itertools.combinations(runs, 2):
+        if not len(deviation(first, second)[0]):
+            raise InvalidInput(f"{first.folder} and {second.folder} have no training step in common")
+
+
+def pairs(runs: Sequence[Run]) -> list[Pair]:
+    """Every pair of runs with its largest difference."""
+    names = dict(zip(map(id, runs), labels(runs), strict=True))
+    return [
+        _pair(names[id(first)], first, names[id(second)], second)
+        for first, second in itertools.combinations(runs, 2)
+    ]
+
+
+def _pair(name: str, first: Run, other: str, second: Run) -> Pair:
+    steps, relative = deviation(first, second)
+    at = int(relative.argmax())
+    losses = [run.curves["train"] for run in (first, second)]
+    a, b = (curve.loss[np.isin(curve.step, steps)] for curve in losses)
+    largest = float(relative[at])
+    absolute = float(np.abs(a - b).max())
+    verdict = _verdict(first, second, largest)
+    return Pair(name, other, len(steps), largest, absolute, int(steps[at]), verdict)
+
+
+def _verdict(first: Run, second: Run, largest: float) -> str:
+    gaps = [run.label for run in (first, second) if run.summary["notes"]]
+    precisions = {first.config.precision, second.config.precision}
+    if _differing([first, second]):
+        return "other settings: not comparable step by step"
+    if gaps:
+        return f"not comparable step by step: see the note on {' and '.join(gaps)}"
+    if precisions == {"float64"}:
+        if largest <= PROVED:
+            return f"equal in float64: every step within {PROVED:g}"
+        return f"DIFFERENT in float64: more than {PROVED:g}, a defect in one of the two"
+    return "float32: rounding grows with the steps; float64 is the proof"
+
+
+def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
+    compared = pairs(runs)
+    return {
+        "task": runs[0].config.task,
+        "metric": runs[0].metric,
+        "verdicts": _headlines(runs, compared),
+        "pairs": compared,
+        "scores": _scores(runs),
+        "times": _times(runs),
+        "notes": [
+            (name, note)
+            for name, run in zip(labels(runs), runs, strict=True)
+            for note in run.summary["notes"]
+        ],
+        "settings": _flat(runs[0].config),
+        "differing": _differing(runs),
+        "environments": [
+            (name, run.summary["device"], run.summary["path"], run.summary["versions"])
+            for name, run in zip(labels(runs), runs, strict=True)
+        ],
+        "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
+        "samples": [
+            (name, run.summary["sample"])
+            for name, run in zip(labels(runs), runs, strict=True)
+            if run.summary["sample"]
+        ],
+        "command": command,
+    }
+
+
+def _headlines(runs: Sequence[Run], compared: Sequence[Pair]) -> list[str]:
+    lines = [
+        f"{pair.first} and {pair.second}: largest relative difference of the training loss "
+        f"{pair.largest:.1e}, at step {pair.at} of {pair.steps} compared ({pair.verdict})."
+        for pair in compared
+    ]
+    by_speed = sorted(zip(labels(runs), runs, strict=True), key=lambda item: item[1].summary["step_ms"])
+    (fastest, quick), *others = by_speed
+    best = quick.summary["step_ms"]
+    slower = ", ".join(f"{run.summary['step_ms'] / best:.1f}× in {name}" for name, run in others)
+    return [*lines, f"Fastest step: {best:.3g} ms in {fastest}; it takes {slower}."]
+
+
+def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    rows = []
+    for name, run in zip(labels(runs), runs, strict=True):
+        test, valid = run.summary["test"], run.summary["valid"]
+        rows.append(
+            {
+                "name": name,
+                "train": f"{run.summary['train']['loss']:.4f}",
+                "valid": f"{valid['loss']:.4f}" if valid else "–",
+                "test": f"{test['loss']:.4f}",
+                "metric": shown("", test[run.metric]).strip(),
+                "held_out": test["held_out"],
+            }
+        )
+    baseline = runs[0].summary["baseline"]
+    if baseline:
+        rows.append(
+            {
+                "name": f"baseline: {baseline['name']}",
+                "train": "–",
+                "valid": "–",
+                "test": f"{baseline['loss']:.4f}",
+                "metric": shown("", baseline[runs[0].metric]).strip(),
+                "held_out": True,
+            }
+        )
+    return rows
+
+
+def _times(runs: Sequence[Run]) -> list[tuple[str, str, str, str, str]]:
+    return [
+        (
+            name,
+            f"{run.summary['compile_s']:.2f}",
+            f"{run.summary['step_ms']:.3f}",
+            f"{run.summary['total_s']:.1f}",
+            f"{run.summary['peak_memory_mb']:.0f}",
+        )
+        for name, run in zip(labels(runs), runs, strict=True)
+    ]
+
+
+def _flat(config: Config) -> dict[str, Any]:
+    """Settings that are in force, by the name of their option, without those that name a contender."""
+    flat: dict[str, Any] = {}
+    for name, value in asdict(config).items():
+        if isinstance(value, dict):
+            prefix = "data." if name == "data" else ""
+            flat |= {prefix + key: inner for key, inner in value.items()}
+        else:
+            flat[name] = value
+    for name in ("backend", "implementation"):
+        del flat[name]
+    return {name.replace("_", "-"): value for name, value in flat.items() if value is not None}
+
+
+def _differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
+    """Settings in which the runs differ, other than those that cannot change a result."""
+    flats = [_flat(run.config) for run in runs]
+    ignored = {"device", "log-every"}
+    names = sorted({name for flat in flats for name in flat} - ignored)
+    values = [(name, [flat.get(name, "–") for flat in flats]) for name in names]
+    return [(name, row) for name, row in values if any(value != row[0] for value in row)]
+
+
+def reproduction(argv: Sequence[str]) -> str:
+    return shlex.join(["python", *argv])
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    return platform.processor() or "unknown processor"
+
+
+def _data_url(file: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
