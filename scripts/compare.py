@@ -16,7 +16,7 @@ from pathlib import Path
 import tyro
 
 from shared import cli
-from shared.config import Config, resolve
+from shared.config import Config, Unprefixed, resolve
 from shared.errors import InvalidInput
 
 CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
@@ -24,7 +24,7 @@ CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/nativ
 
 @dataclass(frozen=True)
 class Arguments:
-    settings: tyro.conf.OmitArgPrefixes[Config]
+    settings: Unprefixed[Config]
     folders: tyro.conf.Positional[tuple[str, ...]] = ()
     """Run folders to compare as they are, instead of training."""
     contenders: tuple[str, ...] = ("jax/handcrafted", "torch/handcrafted", "torch/native")

@@ -12,16 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from shared import cli
-from shared.config import Config, resolve
+from shared.config import Config, Unprefixed, resolve
 from shared.errors import InvalidInput
 
 
 @dataclass(frozen=True)
 class Arguments:
-    settings: tyro.conf.OmitArgPrefixes[Config]
+    settings: Unprefixed[Config]
     out: str | None = None
     """Folder for the run; by default the next free one in runs/."""
     overwrite: bool = False

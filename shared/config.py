@@ -10,14 +10,18 @@ run folder always records the number that was really used.
 
 import math
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import dacite
+import tyro
 
 from shared.errors import InvalidInput
 
 Cell = Literal["rnn", "lstm", "gru"]
 Precision = Literal["float32", "float64"]
+Part = TypeVar("Part")
+Unprefixed = Annotated[Part, tyro.conf.arg(name="")]
+"""A group whose options stand on the command line by their own names: --cell, not --network.cell."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +107,8 @@ class Config:
     """This project's own layers, or those that come with the framework."""
     task: str = "hello"
     """What to learn: hello, random-labels, last-value or text."""
-    network: NetworkConfig = NetworkConfig()
-    optimization: OptimizationConfig = OptimizationConfig()
+    network: Unprefixed[NetworkConfig] = NetworkConfig()
+    optimization: Unprefixed[OptimizationConfig] = OptimizationConfig()
     data: NoData | GeneratedData | TextData = NoData()
     epochs: int = 1
     """Passes over the training part."""

@@ -49,4 +49,9 @@ class Progress:
 
 def shown(name: str, value: float) -> str:
     """A metric as a reader wants it: "accuracy 98.3 %", "mae 0.1234"."""
-    return f"{name} {100 * value:.1f} %" if name == "accuracy" else f"{name} {value:.4f}"
+    return f"{name} {in_unit(name, value)}"
+
+
+def in_unit(name: str, value: float) -> str:
+    """A metric's value alone: "98.3 %", "0.1234"."""
+    return f"{100 * value:.1f} %" if name == "accuracy" else f"{value:.4f}"

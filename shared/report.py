@@ -19,7 +19,7 @@ from shared.config import Config
 from shared.errors import InvalidInput
 from shared.history import Run
 from shared.plotting import deviation, labels, save_curves, save_deviations
-from shared.progress import shown
+from shared.progress import in_unit
 
 HTML, MARKDOWN, CURVES, DEVIATIONS = "report.html", "report.md", "curves.png", "deviations.png"
 FILES = (HTML, MARKDOWN, CURVES, DEVIATIONS)
@@ -172,7 +172,7 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "train": f"{run.summary['train']['loss']:.4f}",
                 "valid": f"{valid['loss']:.4f}" if valid else "–",
                 "test": f"{test['loss']:.4f}",
-                "metric": shown("", test[run.metric]).strip(),
+                "metric": in_unit(run.metric, test[run.metric]),
                 "held_out": test["held_out"],
             }
         )
@@ -184,7 +184,7 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "train": "–",
                 "valid": "–",
                 "test": f"{baseline['loss']:.4f}",
-                "metric": shown("", baseline[runs[0].metric]).strip(),
+                "metric": in_unit(runs[0].metric, baseline[runs[0].metric]),
                 "held_out": True,
             }
         )

@@ -1,0 +1,56 @@
+"""Runs backends from the same weights over the same batches, without the training loop."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from shared.backend import Snapshot, load_backend
+from shared.batching import training_batches
+from shared.config import Config, resolve
+from shared.schedule import learning_rates
+from shared.tasks import load_task
+from shared.weights import initialize
+
+
+class Taken(NamedTuple):
+    losses: np.ndarray
+    metrics: np.ndarray
+    snapshot: Snapshot
+
+
+def take_steps(
+    config: Config,
+    steps: int,
+    *,
+    calls: int = 1,
+    start: Snapshot | None = None,
+) -> Taken:
+    """Takes optimizer steps in the configured backend, in so many calls of equal size."""
+    config = resolve(config)
+    task = load_task(config)
+    backend = load_backend(config, task.signature)
+    signature = task.signature
+    if start is None:
+        weights = initialize(
+            config.network,
+            signature.input_size,
+            signature.output_size,
+            config.seed,
+            config.precision,
+        )
+        start = Snapshot.of(weights)
+    state = backend.init(start)
+    batches = training_batches(config, task)
+    losses, metrics = [], []
+    size = steps // calls
+    for first in range(start.step, start.step + steps, size):
+        rates = learning_rates(config.optimization, first, size, batches.per_epoch, 1000)
+        state, taken = backend.advance(state, batches.take(first, size), rates)
+        losses.append(np.asarray(taken.loss))
+        metrics.append(np.asarray(taken.metric))
+    return Taken(np.concatenate(losses), np.concatenate(metrics), backend.export(state))
+
+
+def in_backend(config: Config, backend: str, implementation: str = "handcrafted") -> Config:
+    return replace(config, backend=backend, implementation=implementation)
