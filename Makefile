@@ -1,0 +1,41 @@
+# Needs only make and Python >= 3.11; whichever target comes first builds .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint clean
+
+help:
+	@echo "make run      train 'hello' in JAX and in PyTorch and compare the runs"
+	@echo "make test     run all tests; pytest's options in ARGS: make test ARGS='-x -k gru'"
+	@echo "make lint     ruff check, ruff format --check, pyright"
+	@echo "make install  only build .venv, which the others do when it is missing or out of date"
+	@echo "make clean    remove .venv, caches and builds; runs/ and reports/ stay"
+	@echo "Another interpreter: make test PYTHON=python3.12"
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(if $(shell $(PYTHON) -c 'import sys; print("ok" * (sys.version_info >= (3, 11)))' 2>/dev/null),,\
+		$(error $(PYTHON) is missing or older than Python 3.11; name another one: make PYTHON=python3.12))
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: $(STAMP)
+	$(BIN)/python scripts/compare.py --task hello $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(STAMP)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find rnn_jax rnn_torch shared scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
