@@ -73,7 +73,7 @@ class Backend:
         place = partial(jax.device_put, device=self._device)
         params = place(self._from_canonical(snapshot.weights))
         moments = self._optimizer.init(params)
-        tensors = {
+        tensors: dict[str, Any] = {
             kind: self._from_canonical(
                 {
                     name.removeprefix(f"{kind}."): array
@@ -88,15 +88,17 @@ class Backend:
                 self.config.optimization, moments, tensors, snapshot.step
             )
         step = jnp.asarray(snapshot.step, jnp.int32)
-        return place(State(params, moments, snapshot.carry, step))
+        return State(params, place(moments), place(snapshot.carry), place(step))
 
-    def advance(self, state: State, batch: Batch, rates: np.ndarray) -> tuple[State, Metrics]:
+    def advance(
+        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
+    ) -> tuple[State, Metrics]:
         if not state.carry:
             zeros = self._merge(state.params).zero_state(batch.inputs.shape[1])
             state = state._replace(carry=jax.device_put(zeros, self._device))
         return self._run(self._advance, state, batch, rates.astype(self._dtype))
 
-    def evaluate(self, state: State, batches: Iterable[Batch]) -> Evaluation:
+    def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
         totals, carry = np.zeros(3), None
         for batch in batches:
             if carry is None:
@@ -125,10 +127,12 @@ class Backend:
 
     # What is compiled -------------------------------------------------------------------------
 
-    def _advance(self, state: State, batch: Batch, rates: jax.Array) -> tuple[State, Metrics]:
+    def _advance(
+        self, state: State, batch: Batch[jax.Array], rates: jax.Array
+    ) -> tuple[State, Metrics]:
         return jax.lax.scan(self._step, state, (batch, rates))
 
-    def _step(self, state: State, now: tuple[Batch, jax.Array]) -> tuple[State, Metrics]:
+    def _step(self, state: State, now: tuple[Batch[jax.Array], jax.Array]) -> tuple[State, Metrics]:
         """One optimizer step: loss, gradients, clipping, moments, weights."""
         batch, rate = now
         before = jax.tree.map(lambda part: jnp.where(batch.reset, 0, part), state.carry)
@@ -148,8 +152,8 @@ class Backend:
         params = jax.tree.map(lambda param, d: param - rate * d, state.params, direction)
         return State(params, moments, carry, state.step + 1), Metrics(loss, metric)
 
-    def _evaluate(self, params: dict[str, jax.Array], carry: cells.State, batch: Batch):
-        def step(carry: cells.State, batch: Batch):
+    def _evaluate(self, params: dict[str, jax.Array], carry: cells.State, batch: Batch[jax.Array]):
+        def step(carry: cells.State, batch: Batch[jax.Array]):
             carry = jax.tree.map(lambda part: jnp.where(batch.reset, 0, part), carry)
             outputs, carry = self._merge(params)(batch.inputs, carry)
             sums = losses.sums(self.signature.loss, outputs, batch.targets, batch.weights)
@@ -192,7 +196,7 @@ def _dotted(path: tuple) -> str:
     return ".".join(map(str, path))
 
 
-def _find_device(name: str) -> jax.Device:
+def _find_device(name: str) -> Any:
     try:
         return jax.devices(None if name == "auto" else name)[0]
     except RuntimeError as error:

@@ -64,7 +64,11 @@ class Recurrent(nnx.Module):
         if self.batch_first:
             x = jnp.swapaxes(x, 0, 1)
         if state is None:
-            shape = (self.num_layers * (2 if self.bidirectional else 1), x.shape[1], self.hidden_size)
+            shape = (
+                self.num_layers * (2 if self.bidirectional else 1),
+                x.shape[1],
+                self.hidden_size,
+            )
             state = (jnp.zeros(shape, x.dtype),) * len(STATES[self.kind])
         finals = []
         for layer, endings in enumerate(suffixes(self.num_layers, self.bidirectional)):
@@ -87,10 +91,15 @@ class Recurrent(nnx.Module):
 
 
 class RNN(Recurrent):
-    """Elman network: h' = f(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh), f = tanh or relu; see torch.nn.RNN."""
+    """Elman network, h' = f(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh), f = tanh or relu; see torch.nn.RNN"""
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", **options
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        **options,
     ):
         super().__init__(
             "rnn", f"rnn_{nonlinearity}", input_size, hidden_size, num_layers, **options

@@ -41,7 +41,11 @@ class Native(nnx.Module):
             # SimpleCell computes in float32 by default, whatever its parameters are.
             cells = [
                 kind(
-                    input_size, network.hidden_size, dtype=param_dtype, param_dtype=param_dtype, rngs=rngs
+                    input_size,
+                    network.hidden_size,
+                    dtype=param_dtype,
+                    param_dtype=param_dtype,
+                    rngs=rngs,
                 )
                 for _ in endings
             ]
@@ -66,7 +70,9 @@ class Native(nnx.Module):
             for direction in layer:
                 before = tuple(part[len(finals)] for part in state)
                 # Flax carries (c, h), torch (h, c).
-                carry, outputs = direction(x, initial_carry=before[::-1] if self.lstm else before[0])
+                carry, outputs = direction(
+                    x, initial_carry=before[::-1] if self.lstm else before[0]
+                )
                 directions.append(outputs)
                 finals.append(carry[::-1] if self.lstm else (carry,))
             x = jnp.concatenate(directions, axis=-1)

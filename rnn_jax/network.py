@@ -80,7 +80,9 @@ class Network(nnx.Module):
 class Linear(nnx.Module):
     """x Wᵀ + b with torch.nn.Linear's names, shapes and initial values."""
 
-    def __init__(self, inputs: int, outputs: int, param_dtype: jax.typing.DTypeLike, rngs: nnx.Rngs):
+    def __init__(
+        self, inputs: int, outputs: int, param_dtype: jax.typing.DTypeLike, rngs: nnx.Rngs
+    ):
         bound = 1 / math.sqrt(inputs)
         draw = jax.nn.initializers.uniform(2 * bound)
         self.weight = nnx.Param(draw(rngs.params(), (outputs, inputs), param_dtype) - bound)

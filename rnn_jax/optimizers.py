@@ -1,14 +1,16 @@
 """Optimizers and clipping with PyTorch's formulas, every constant explicit.
 
-The learning rate is not part of them: a step is `weights - rate · direction`, and `shared/schedule.py`
-gives the rate. That is also where PyTorch applies it (optax would put it inside RMSprop's momentum).
+The learning rate is not part of them: a step is `weights - rate · direction`, with the rate from
+`shared/schedule.py`. PyTorch applies it there too; optax would put it inside RMSprop's momentum.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from shared.config import OptimizationConfig
+from shared.config import OptimizationConfig, constants
 
 Params = dict[str, jax.Array]
 
@@ -21,47 +23,51 @@ MOMENTS = {
 }
 
 
-def make(o: OptimizationConfig) -> optax.GradientTransformation:
+def make(optimization: OptimizationConfig) -> optax.GradientTransformation:
     """The direction of a step, without its learning rate.
 
-    Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), SGD with momentum as in torch.optim.SGD
-    (dampening 0), RMSprop as in torch.optim.RMSprop (not centred, eps outside the root).
+    Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), SGD with momentum as torch.optim.SGD
+    (dampening 0), RMSprop as torch.optim.RMSprop (not centred, eps outside the root).
     """
+    kind, c = optimization.optimizer, constants(optimization)
     parts = []
-    if o.weight_decay and o.optimizer != "adamw":
-        parts.append(optax.add_decayed_weights(o.weight_decay))
-    if o.optimizer in ("adam", "adamw"):
-        assert o.betas is not None
-        parts.append(optax.scale_by_adam(b1=o.betas[0], b2=o.betas[1], eps=o.eps, eps_root=0.0))
-    if o.optimizer == "adamw":
-        parts.append(optax.add_decayed_weights(o.weight_decay))
-    if o.optimizer == "rmsprop":
-        parts.append(
-            optax.scale_by_rms(decay=o.alpha, eps=o.eps, initial_scale=0.0, eps_in_sqrt=False)
-        )
-    if o.momentum:
-        parts.append(optax.trace(decay=o.momentum, nesterov=bool(o.nesterov)))
+    if c["weight_decay"] and kind != "adamw":
+        parts.append(optax.add_decayed_weights(c["weight_decay"]))
+    if kind in ("adam", "adamw"):
+        b1, b2 = c["betas"]
+        parts.append(optax.scale_by_adam(b1=b1, b2=b2, eps=c["eps"], eps_root=0.0))
+    if kind == "adamw":
+        parts.append(optax.add_decayed_weights(c["weight_decay"]))
+    if kind == "rmsprop":
+        parts.append(optax.scale_by_rms(c["alpha"], c["eps"], initial_scale=0.0, eps_in_sqrt=False))
+    if c.get("momentum"):
+        parts.append(optax.trace(c["momentum"], nesterov=c.get("nesterov", False)))
     return optax.chain(*parts)
 
 
 def clip(gradients: Params, max_norm: float) -> Params:
     """Scales gradients down to a global norm as torch.nn.utils.clip_grad_norm_ does: by
     max_norm / (norm + 1e-6), at most 1 (optax's clip_by_global_norm has no 1e-6)."""
-    scale = jnp.minimum(max_norm / (optax.global_norm(gradients) + 1e-6), 1.0)
+    scale = jnp.minimum(max_norm / (optax.tree.norm(gradients) + 1e-6), 1.0)
     return jax.tree.map(lambda gradient: gradient * scale, gradients)
 
 
-def moments(o: OptimizationConfig, state: optax.OptState) -> dict[str, Params]:
+def moments(optimization: OptimizationConfig, state: optax.OptState) -> dict[str, Params]:
     """torch's name of each moment → its tensors by parameter; empty for plain SGD."""
-    found = {name: optax.tree.get(state, field) for name, field in MOMENTS[o.optimizer].items()}
+    found = {
+        name: optax.tree.get(state, field)
+        for name, field in MOMENTS[optimization.optimizer].items()
+    }
     return {name: tensors for name, tensors in found.items() if tensors is not None}
 
 
 def with_moments(
-    o: OptimizationConfig, state: optax.OptState, tensors: dict[str, Params], count: int
+    optimization: OptimizationConfig, state: optax.OptState, tensors: dict[str, Params], count: int
 ) -> optax.OptState:
     """The optimizer state with the given moments after `count` steps."""
-    fields = {MOMENTS[o.optimizer][name]: values for name, values in tensors.items()}
-    if o.optimizer in ("adam", "adamw"):
+    fields: dict[str, Any] = {
+        MOMENTS[optimization.optimizer][name]: values for name, values in tensors.items()
+    }
+    if optimization.optimizer in ("adam", "adamw"):
         fields["count"] = jnp.asarray(count, jnp.int32)
     return optax.tree.set(state, **fields)

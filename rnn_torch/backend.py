@@ -62,9 +62,9 @@ class Backend:
             device=self._device,
             dtype=self._dtype,
         )
-        weights = {name: torch.from_numpy(array) for name, array in snapshot.weights.items()}
+        weights = {name: self._tensor(array) for name, array in snapshot.weights.items()}
         network.load_state_dict(weights, strict=True)
-        params = dict(network.named_parameters())
+        params: optimizers.Params = dict(network.named_parameters())
         optimizer = optimizers.make(self.config.optimization, params)
         if snapshot.step:
             tensors: dict[str, dict[str, torch.Tensor]] = {}
@@ -77,7 +77,9 @@ class Backend:
         carry = tuple(self._tensor(part) for part in snapshot.carry)
         return State(network, params, optimizer, carry, snapshot.step)
 
-    def advance(self, state: State, batch: Batch, rates: np.ndarray) -> tuple[State, Metrics]:
+    def advance(
+        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
+    ) -> tuple[State, Metrics]:
         state.network.train()
         if not state.carry:
             state.carry = state.network.zero_state(batch.inputs.shape[1])
@@ -88,7 +90,7 @@ class Backend:
         return state, Metrics(loss, metric)
 
     @torch.no_grad()
-    def evaluate(self, state: State, batches: Iterable[Batch]) -> Evaluation:
+    def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
         state.network.eval()
         totals, carry = np.zeros(3), ()
         for stacked in batches:
@@ -122,7 +124,9 @@ class Backend:
             state.step,
         )
 
-    def _step(self, state: State, batch: Batch, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def _step(
+        self, state: State, batch: Batch[torch.Tensor], rate: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """One optimizer step: loss, gradients, clipping, moments, weights."""
         before = state.carry
         if batch.reset:
@@ -143,7 +147,7 @@ class Backend:
         state.step += 1
         return loss.detach(), (metric / weight).detach()
 
-    def _batch(self, batch: Batch, i: int) -> Batch:
+    def _batch(self, batch: Batch[np.ndarray], i: int) -> Batch[torch.Tensor]:
         """The i-th of the stacked batches, as tensors; nothing is copied on the CPU."""
         inputs, targets, weights, reset, masks = batch
         return Batch(
@@ -155,6 +159,8 @@ class Backend:
         )
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
+        # Arrays that JAX exported are read-only, which torch.from_numpy warns of.
+        array = array if array.flags.writeable else array.copy()
         tensor = torch.from_numpy(array).to(self._device)
         return tensor if tensor.is_floating_point() else tensor.long()
 
@@ -174,4 +180,4 @@ def _find_device(name: str) -> torch.device:
 def _describe(device: torch.device) -> str:
     if device.type == "cuda":
         return f"gpu:{torch.cuda.current_device()} ({torch.cuda.get_device_name(device)})"
-    return "cpu:0 (cpu)"
+    return f"cpu ({torch.get_num_threads()} threads)"

@@ -1,7 +1,7 @@
 """PyTorch's own layers behind the call of `rnn_torch.layers`: torch.nn.RNN, LSTM and GRU.
 
 Their parameters are the canonical weights as they are. Only dropout differs: torch draws its own
-masks, so a run with dropout is not comparable step by step. `gaps` says so, and every run records it.
+masks, so a run with dropout is not comparable step by step. `gaps` says so; every run records it.
 """
 
 import torch

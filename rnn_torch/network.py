@@ -29,7 +29,9 @@ class Network(nn.Module):
         features = signature.input_size
         if network.embedding_size is not None:
             features = network.embedding_size
-            self.embedding = nn.Embedding(signature.input_size, features, device=device, dtype=dtype)
+            self.embedding = nn.Embedding(
+                signature.input_size, features, device=device, dtype=dtype
+            )
         if implementation == "native":
             self.rnn = native.make(network, features, device, dtype)
         else:

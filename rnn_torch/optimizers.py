@@ -5,7 +5,7 @@ The learning rate is set before each step from `shared/schedule.py`.
 
 import torch
 
-from shared.config import OptimizationConfig
+from shared.config import OptimizationConfig, constants
 
 Params = dict[str, torch.Tensor]
 
@@ -18,23 +18,17 @@ MOMENTS = {
 }
 
 
-def make(o: OptimizationConfig, params: Params) -> torch.optim.Optimizer:
+def make(optimization: OptimizationConfig, params: Params) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), SGD with momentum (dampening 0),
     RMSprop (not centred, eps outside the root)."""
-    constants = {"lr": o.learning_rate, "weight_decay": o.weight_decay}
-    if o.optimizer in ("adam", "adamw"):
-        constants |= {"betas": o.betas, "eps": o.eps, "amsgrad": False}
-    if o.optimizer == "sgd":
-        constants |= {"momentum": o.momentum, "nesterov": o.nesterov, "dampening": 0.0}
-    if o.optimizer == "rmsprop":
-        constants |= {"alpha": o.alpha, "eps": o.eps, "momentum": o.momentum, "centered": False}
-    kinds = {
-        "adam": torch.optim.Adam,
-        "adamw": torch.optim.AdamW,
-        "sgd": torch.optim.SGD,
-        "rmsprop": torch.optim.RMSprop,
-    }
-    return kinds[o.optimizer](list(params.values()), **constants)
+    kind, others = {
+        "adam": (torch.optim.Adam, {"amsgrad": False}),
+        "adamw": (torch.optim.AdamW, {"amsgrad": False}),
+        "sgd": (torch.optim.SGD, {"dampening": 0.0}),
+        "rmsprop": (torch.optim.RMSprop, {"centered": False}),
+    }[optimization.optimizer]
+    values = constants(optimization) | others
+    return kind(list(params.values()), lr=optimization.learning_rate, **values)
 
 
 def clip(params: Params, max_norm: float) -> None:
@@ -43,11 +37,11 @@ def clip(params: Params, max_norm: float) -> None:
 
 
 def moments(
-    o: OptimizationConfig, optimizer: torch.optim.Optimizer, params: Params
+    optimization: OptimizationConfig, optimizer: torch.optim.Optimizer, params: Params
 ) -> dict[str, Params]:
     """torch's name of each moment → its tensors by parameter; empty for plain SGD."""
     found: dict[str, Params] = {}
-    for moment in MOMENTS[o.optimizer]:
+    for moment in MOMENTS[optimization.optimizer]:
         for name, param in params.items():
             tensor = optimizer.state[param].get(moment)
             if tensor is not None:
@@ -56,7 +50,7 @@ def moments(
 
 
 def set_moments(
-    o: OptimizationConfig,
+    optimization: OptimizationConfig,
     optimizer: torch.optim.Optimizer,
     params: Params,
     tensors: dict[str, Params],
@@ -65,6 +59,6 @@ def set_moments(
     """Gives the optimizer the moments that it has after `count` steps."""
     for name, param in params.items():
         state = {moment: values[name].clone() for moment, values in tensors.items()}
-        if o.optimizer != "sgd":
+        if optimization.optimizer != "sgd":
             state["step"] = torch.tensor(float(count))
         optimizer.state[param] = state

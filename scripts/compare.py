@@ -43,7 +43,9 @@ def main(argv: Sequence[str]) -> None:
     arguments = cli.parse(Arguments, argv, Arguments(base), __doc__)
     settings = arguments.settings
     if (settings.backend, settings.implementation) != (base.backend, base.implementation):
-        raise InvalidInput("--backend, --implementation: expected --contenders BACKEND/IMPLEMENTATION …")
+        raise InvalidInput(
+            "--backend, --implementation: expected --contenders BACKEND/IMPLEMENTATION …"
+        )
     if arguments.folders and settings != base:
         raise InvalidInput("run folders are compared as they are: expected no settings beside them")
     folder = _folder(arguments)
@@ -76,7 +78,9 @@ def _folder(arguments: Arguments) -> Path:
         raise InvalidInput(f"--out {folder}: expected a folder, got a file")
     if folder.exists() and any(folder.iterdir()):
         if not (folder / "report.html").exists():
-            raise InvalidInput(f"--out {folder}: expected a new or empty folder, got one with other files")
+            raise InvalidInput(
+                f"--out {folder}: expected a new or empty folder, got one with other files"
+            )
         if not arguments.overwrite:
             raise InvalidInput(f"--out {folder}: holds another report; --overwrite replaces it")
     return folder
@@ -87,7 +91,9 @@ def _train(config: Config, contenders: Sequence[str], folder: Path, overwrite: b
     unknown = [name for name in contenders if name not in CONTENDERS]
     if unknown or len(set(contenders)) < max(2, len(contenders)):
         got = " ".join(contenders)
-        raise InvalidInput(f"--contenders: expected two or more of {', '.join(CONTENDERS)}, got {got}")
+        raise InvalidInput(
+            f"--contenders: expected two or more of {', '.join(CONTENDERS)}, got {got}"
+        )
     from shared.history import save_config
 
     script = Path(__file__).with_name("run.py")
@@ -99,7 +105,9 @@ def _train(config: Config, contenders: Sequence[str], folder: Path, overwrite: b
             run = folder / "runs" / name.replace("/", "-")
             command = [sys.executable, str(script), "--config", str(Path(scratch, "config.json"))]
             command += ["--backend", backend, "--implementation", implementation, "--out", str(run)]
-            finished = subprocess.run([*command, *(["--overwrite"] if overwrite else [])], check=False)
+            finished = subprocess.run(
+                [*command, *(["--overwrite"] if overwrite else [])], check=False
+            )
             if finished.returncode:
                 print(f"compare.py: {name} stopped; no report was written", file=sys.stderr)
                 sys.exit(finished.returncode)

@@ -97,8 +97,10 @@ def _check_resumed(before: Config, config: Config, arguments: Arguments) -> None
 
 
 def _title(config: Config) -> str:
-    cell = f"rnn ({config.network.nonlinearity})" if config.network.cell == "rnn" else config.network.cell
-    return f"{config.task}: {cell} in {config.backend}, {config.implementation}, {config.precision}"
+    network = config.network
+    cell = f"rnn ({network.nonlinearity})" if network.cell == "rnn" else network.cell
+    where = f"{config.backend} {config.implementation}"
+    return f"{config.task}: {cell}, {where}, {config.precision}"
 
 
 def _print_summary(summary: dict[str, Any], folder: Path) -> None:

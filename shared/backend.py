@@ -1,4 +1,4 @@
-"""The contract between the training loop and a framework, after optax: pure steps on an opaque state.
+"""The contract between the training loop and a framework: pure steps on an opaque state.
 
     backend = load_backend(config, signature)
     state = backend.init(Snapshot.of(weights))
@@ -71,12 +71,14 @@ class Backend(Protocol):
 
     def init(self, snapshot: Snapshot) -> State: ...
 
-    def advance(self, state: State, batch: Batch, rates: np.ndarray) -> tuple[State, Metrics]:
+    def advance(
+        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
+    ) -> tuple[State, Metrics]:
         """Takes S optimizer steps, one for each batch stacked in `batch` and rate in `rates` (S,).
         The state given is used up. Metrics are those before each step."""
         ...
 
-    def evaluate(self, state: State, batches: Iterable[Batch]) -> Evaluation:
+    def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
         """Scores without dropout; the carry starts at zero and passes through all batches."""
         ...
 

@@ -9,7 +9,7 @@ The data set stays one array (it may be a memory-mapped file); a call copies onl
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,12 +17,14 @@ from shared.config import Config
 from shared.randomness import generator
 from shared.tasks.task import Split, Task
 
+Array = TypeVar("Array")
+
 CHUNK_BYTES = 32 * 2**20
 CHUNK_STEPS = 128
 EVALUATION_ROWS = 256
 
 
-class Batch(NamedTuple):
+class Batch(NamedTuple, Generic[Array]):
     """S batches, stacked: everything that one call of a backend needs.
 
     inputs:  (S, B, T, I) in the run's precision, or (S, B, T) int32 token numbers.
@@ -35,11 +37,11 @@ class Batch(NamedTuple):
     masks:   (S, L-1, B, T, D·H) dropout between layers, values 0 or 1/(1-p); None without dropout.
     """
 
-    inputs: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
-    reset: np.ndarray
-    masks: np.ndarray | None
+    inputs: Array
+    targets: Array
+    weights: Array
+    reset: Array
+    masks: Array | None
 
 
 class Dropout(NamedTuple):
@@ -88,14 +90,14 @@ class Batches:
 
     @property
     def chunk(self) -> int:
-        """How many batches to stack in a call: bounded in memory, and small enough to show progress."""
+        """How many batches to stack in a call: few enough for memory and for progress to show."""
         features = int(np.prod(self.split.inputs.shape[2:], dtype=np.int64))
         if self.dropout is not None:
             features += self.dropout.layers * self.dropout.width
         bytes_per_batch = self.batch_size * self.steps * features * np.dtype(self.dtype).itemsize
         return max(1, min(CHUNK_STEPS, CHUNK_BYTES // bytes_per_batch))
 
-    def take(self, start: int, count: int) -> Batch:
+    def take(self, start: int, count: int) -> Batch[np.ndarray]:
         """Batches number start … start + count - 1, counted over all epochs from 0."""
         inputs, targets = self.split
         shape = (count, self.batch_size, self.steps)
@@ -132,7 +134,7 @@ class Batches:
         order = _order(self.seed, epoch, self.rows) if self.shuffle else np.arange(self.rows)
         rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
         real = len(rows)
-        # A ragged batch repeats its last row: real numbers, which weights of 0 keep out of the mean.
+        # A ragged batch repeats its last row: real numbers, kept out of the mean by weights of 0.
         rows = np.pad(rows, (0, self.batch_size - real), mode="edge")
         return rows, window * self.steps, real
 

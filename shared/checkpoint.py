@@ -1,9 +1,9 @@
 """Checkpoints: a snapshot and the run's position in one safetensors file, written atomically.
 
-    weights/<name>      canonical weights            (shared/weights.py)
-    moments/<name>      optimizer moments, "exp_avg.rnn.weight_ih_l0"
-    carry/<k>           recurrent state, h then c
-    metadata            format, step, best validation, and which backend took which steps
+weights/<name>      canonical weights            (shared/weights.py)
+moments/<name>      optimizer moments, "exp_avg.rnn.weight_ih_l0"
+carry/<k>           recurrent state, h then c
+metadata            format, step, best validation, and which backend took which steps
 """
 
 import json

@@ -68,7 +68,7 @@ def require_backend(config: Config) -> Config:
 
 
 def option(argv: Sequence[str], name: str) -> str | None:
-    """The value of an option before the command line is parsed: `--name value` or `--name=value`."""
+    """The value of an option, `--name value` or `--name=value`, before anything is parsed."""
     value = None
     for i, word in enumerate(argv):
         if word == name and i + 1 < len(argv):

@@ -1,8 +1,8 @@
-"""What to train, on what, and how: frozen dataclasses that are also the command line and the JSON.
+"""What to train, on what, and how: frozen dataclasses <-> command line <-> JSON.
 
     config = replace(TASKS["hello"].defaults, backend="torch")     # the defaults of a task
-    config = resolve(config)                                        # checked, every constant filled in
-    config == from_json(to_json(config))                            # what config.json in a run holds
+    config = resolve(config)                                       # checked, constants filled in
+    config == from_json(to_json(config))                           # what config.json in a run holds
 
 A value of None means "the default that belongs to the other choices"; `resolve` replaces it, so a
 run folder always records the number that was really used.
@@ -18,17 +18,18 @@ import tyro
 from shared.errors import InvalidInput
 
 Cell = Literal["rnn", "lstm", "gru"]
+Nonlinearity = Literal["tanh", "relu"]
 Precision = Literal["float32", "float64"]
 Part = TypeVar("Part")
 Unprefixed = Annotated[Part, tyro.conf.arg(name="")]
-"""A group whose options stand on the command line by their own names: --cell, not --network.cell."""
+"""A group whose options stand on the command line by their own names: --cell, no --network.cell."""
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     cell: Cell = "rnn"
     """Recurrent cell: Elman (rnn), LSTM or GRU."""
-    nonlinearity: Literal["tanh", "relu"] = "tanh"
+    nonlinearity: Nonlinearity = "tanh"
     """Nonlinearity of the Elman cell."""
     hidden_size: int = 64
     """Features of the hidden state."""
@@ -158,6 +159,11 @@ def resolve(config: Config) -> Config:
     return replace(config, optimization=optimization)
 
 
+def constants(optimization: OptimizationConfig) -> dict[str, Any]:
+    """The constants of a resolved configuration's optimizer, by torch's names."""
+    return {name: getattr(optimization, name) for name in OPTIMIZERS[optimization.optimizer]}
+
+
 def to_json(config: Config) -> dict[str, Any]:
     return asdict(config)
 
@@ -214,11 +220,13 @@ def _check_network(config: Config) -> None:
     _require(0 <= network.dropout < 1, "dropout", "a number in [0, 1)", network.dropout)
     if network.dropout > 0 and network.num_layers == 1:
         raise InvalidInput(
-            f"--dropout {network.dropout} drops between layers: expected --num-layers of at least 2, got 1"
+            f"--dropout {network.dropout} drops between layers: "
+            "expected --num-layers of at least 2, got 1"
         )
     if network.cell != "rnn" and network.nonlinearity != "tanh":
         raise InvalidInput(
-            f"--nonlinearity {network.nonlinearity} is an option of --cell rnn, got --cell {network.cell}"
+            f"--nonlinearity {network.nonlinearity} is an option of --cell rnn, "
+            f"got --cell {network.cell}"
         )
     if network.bidirectional and config.bptt is not None:
         raise InvalidInput(
@@ -234,7 +242,8 @@ def _fill(optimization: OptimizationConfig, choice: str, table: dict) -> Optimiz
         if getattr(optimization, name) is not None:
             options = ", ".join(flag(option) for option in known) or "none"
             raise InvalidInput(
-                f"{flag(name)} makes no sense with {flag(choice)} {chosen}, whose options are: {options}"
+                f"{flag(name)} makes no sense with {flag(choice)} {chosen}, "
+                f"whose options are: {options}"
             )
     missing = {name: value for name, value in known.items() if getattr(optimization, name) is None}
     return replace(optimization, **missing)
@@ -243,7 +252,9 @@ def _fill(optimization: OptimizationConfig, choice: str, table: dict) -> Optimiz
 def _check_optimization(optimization: OptimizationConfig) -> None:
     o = optimization
     _require(_positive(o.learning_rate), "learning_rate", "a positive number", o.learning_rate)
-    _require(o.clip_norm is None or _positive(o.clip_norm), "clip_norm", "a positive number", o.clip_norm)
+    _require(
+        o.clip_norm is None or _positive(o.clip_norm), "clip_norm", "a positive number", o.clip_norm
+    )
     for name in ("momentum", "alpha"):
         value = getattr(o, name)
         _require(value is None or 0 <= value < 1, name, "a number in [0, 1)", value)
@@ -256,7 +267,12 @@ def _check_optimization(optimization: OptimizationConfig) -> None:
     if o.nesterov and not o.momentum:
         raise InvalidInput("--nesterov needs momentum: expected --momentum above 0, got 0")
     if o.schedule == "step":
-        _require(o.step_size is not None and o.step_size > 0, "step_size", "a number of epochs", o.step_size)
+        _require(
+            o.step_size is not None and o.step_size > 0,
+            "step_size",
+            "a number of epochs",
+            o.step_size,
+        )
         _require(o.gamma is not None and 0 < o.gamma <= 1, "gamma", "a factor in (0, 1]", o.gamma)
     if o.min_learning_rate is not None:
         _require(

@@ -41,7 +41,9 @@ def check_free(folder: Path, overwrite: bool) -> None:
                 "replace it with --overwrite, or name another folder"
             )
     elif any(folder.iterdir()):
-        raise InvalidInput(f"--out {folder}: expected a new or empty folder, got one with other files")
+        raise InvalidInput(
+            f"--out {folder}: expected a new or empty folder, got one with other files"
+        )
 
 
 def create(folder: Path, config: Config) -> None:
@@ -168,7 +170,9 @@ def read_run(folder: Path) -> Run:
         name = Path(error.filename).name
         raise InvalidInput(f"{folder}: expected a finished run, got one without {name}") from error
     except (OSError, ValueError, KeyError) as error:
-        raise InvalidInput(f"{folder}: expected a finished run, got a damaged one: {error!r}") from error
+        raise InvalidInput(
+            f"{folder}: expected a finished run, got a damaged one: {error!r}"
+        ) from error
     return Run(folder, config, summary, curves, metric)
 
 

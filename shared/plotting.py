@@ -30,7 +30,9 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
         # Equal curves lie on top of each other: later ones are thinner, so that all can be seen.
         width = 1.2 + 2.2 * (len(runs) - 1 - i) / max(1, len(runs) - 1) if len(runs) > 1 else 1.4
         kind = f"training (mean of {smoothed} steps)" if smoothed > 1 else "training"
-        axes.plot(steps, losses, color=color, linestyle=style, linewidth=width, label=f"{name}, {kind}")
+        axes.plot(
+            steps, losses, color=color, linestyle=style, linewidth=width, label=f"{name}, {kind}"
+        )
         tops.append(losses.max())
         valid = run.curves["valid"]
         if len(valid.step):
@@ -42,7 +44,10 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
     baseline = runs[0].summary["baseline"]
     if baseline:
         axes.axhline(
-            baseline["loss"], color="#555555", linestyle=(0, (1, 2)), label=f"baseline: {baseline['name']}"
+            baseline["loss"],
+            color="#555555",
+            linestyle=(0, (1, 2)),
+            label=f"baseline: {baseline['name']}",
         )
         tops.append(baseline["loss"])
     axes.set_ylim(0, 1.1 * max(tops))

@@ -1,6 +1,6 @@
 """Run folders → one report: a self-contained HTML page, Markdown, and the two pictures.
 
-    write_report([read_run(a), read_run(b)], Path("reports/hello-1"))
+write_report([read_run(a), read_run(b)], Path("reports/hello-1"))
 """
 
 import base64
@@ -82,7 +82,9 @@ def check_comparable(runs: Sequence[Run]) -> None:
         raise InvalidInput(f"expected runs of one task, got {', '.join(tasks)}")
     for first, second in itertools.combinations(runs, 2):
         if not len(deviation(first, second)[0]):
-            raise InvalidInput(f"{first.folder} and {second.folder} have no training step in common")
+            raise InvalidInput(
+                f"{first.folder} and {second.folder} have no training step in common"
+            )
 
 
 def pairs(runs: Sequence[Run]) -> list[Pair]:
@@ -155,7 +157,9 @@ def _headlines(runs: Sequence[Run], compared: Sequence[Pair]) -> list[str]:
         f"{pair.largest:.1e}, at step {pair.at} of {pair.steps} compared ({pair.verdict})."
         for pair in compared
     ]
-    by_speed = sorted(zip(labels(runs), runs, strict=True), key=lambda item: item[1].summary["step_ms"])
+    by_speed = sorted(
+        zip(labels(runs), runs, strict=True), key=lambda item: item[1].summary["step_ms"]
+    )
     (fastest, quick), *others = by_speed
     best = quick.summary["step_ms"]
     slower = ", ".join(f"{run.summary['step_ms'] / best:.1f}× in {name}" for name, run in others)
@@ -205,7 +209,7 @@ def _times(runs: Sequence[Run]) -> list[tuple[str, str, str, str, str]]:
 
 
 def _flat(config: Config) -> dict[str, Any]:
-    """Settings that are in force, by the name of their option, without those that name a contender."""
+    """Settings in force by the name of their option, without those that name a contender."""
     flat: dict[str, Any] = {}
     for name, value in asdict(config).items():
         if isinstance(value, dict):

@@ -18,7 +18,8 @@ def learning_rates(
     steps = np.arange(start, start + count)
     rate = optimization.learning_rate
     if optimization.schedule == "step":
-        assert optimization.step_size is not None and optimization.gamma is not None
+        assert optimization.step_size is not None
+        assert optimization.gamma is not None
         return rate * optimization.gamma ** (steps // steps_per_epoch // optimization.step_size)
     if optimization.schedule == "cosine":
         low = optimization.min_learning_rate or 0.0

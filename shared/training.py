@@ -2,7 +2,7 @@
 
     summary = train(config, Path("runs/hello-1"))
 
-The loop owns order, learning rates, evaluation, checkpoints and history; a backend only takes steps.
+The loop owns order, learning rates, evaluation, checkpoints and history; a backend takes steps.
 Evaluation and checkpoints happen after every `eval_every` epochs and at the end.
 """
 
@@ -30,7 +30,12 @@ from shared.weights import initialize
 
 
 def train(
-    config: Config, folder: Path, *, overwrite: bool = False, resume: bool = False, quiet: bool = False
+    config: Config,
+    folder: Path,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Trains as configured and leaves a run folder.
 
@@ -238,17 +243,21 @@ class _Loop:
     def _diverged(self, what: str, step: int, epoch: int) -> NoReturn:
         rate = self._rates(step - 1, 1)[0]
         last = self.folder / LAST
-        kept = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was due yet"
+        kept = (
+            f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was due yet"
+        )
         raise TrainingDiverged(
             f"{what} at step {step} (epoch {epoch}, learning rate {rate:g}); {kept}"
         )
 
 
-def evaluate(config: Config, task: Task, backend: Backend, state: State, split: Split) -> Evaluation:
+def evaluate(
+    config: Config, task: Task, backend: Backend, state: State, split: Split
+) -> Evaluation:
     """Loss and metric of a state on one part of a task's data."""
     batches = evaluation_batches(config, task, split)
 
-    def stacked() -> Iterator[Batch]:
+    def stacked() -> Iterator[Batch[np.ndarray]]:
         for start, count in _chunks(0, batches.per_epoch, batches.chunk):
             yield batches.take(start, count)
 

@@ -51,12 +51,15 @@ BAD = {
     "zero epochs": (["--epochs", "0"], ["--epochs", "positive"]),
     "zero layers": (["--num-layers", "0"], ["--num-layers", "positive"]),
     "zero log-every": (["--log-every", "0"], ["--log-every", "positive"]),
-    "no examples": (["--task", "last-value", "--data.test-examples", "0"], ["--data.test-examples", "positive"]),
+    "no examples": (
+        ["--task", "last-value", "--data.test-examples", "0"],
+        ["--data.test-examples", "positive"],
+    ),
     "dropout of 1": (["--num-layers", "2", "--dropout", "1"], ["--dropout", "[0, 1)", "1.0"]),
     "negative dropout": (["--num-layers", "2", "--dropout", "-0.1"], ["--dropout", "-0.1"]),
     "dropout of nan": (["--num-layers", "2", "--dropout", "nan"], ["--dropout", "nan"]),
     "dropout in one layer": (["--dropout", "0.5"], ["--dropout", "--num-layers", "2"]),
-    "relu in an lstm": (["--cell", "lstm", "--nonlinearity", "relu"], ["--nonlinearity", "--cell rnn"]),
+    "relu in an lstm": (["--cell", "lstm", "--nonlinearity", "relu"], ["--cell rnn"]),
     "momentum for adam": (["--momentum", "0.9"], ["--momentum", "adam", "--betas"]),
     "betas for sgd": (["--optimizer", "sgd", "--betas", "0.9", "0.9"], ["--betas", "sgd"]),
     "alpha for adamw": (["--optimizer", "adamw", "--alpha", "0.9"], ["--alpha", "adamw"]),
@@ -68,11 +71,11 @@ BAD = {
     "gamma without step": (["--gamma", "0.5"], ["--gamma", "--schedule constant"]),
     "step without size": (["--schedule", "step"], ["--step-size"]),
     "negative seed": (["--seed", "-1"], ["--seed"]),
-    "both directions truncated": (["--bidirectional", "--bptt", "3"], ["--bidirectional", "--bptt"]),
+    "both directions truncated": (["--bidirectional", "--bptt", "3"], ["--bidirectional"]),
     "truncated without targets": (["--task", "last-value", "--bptt", "5", *SMALL[:10]], ["--bptt"]),
     "missing text": (["--task", "text", "--data.path", "none.txt"], ["none.txt"]),
     "empty text": (["--task", "text", "--data.path", "empty.txt"], ["empty.txt", "empty"]),
-    "text in latin-1": (["--task", "text", "--data.path", "latin.txt"], ["latin.txt", "UTF-8", "0xe9"]),
+    "text in latin-1": (["--task", "text", "--data.path", "latin.txt"], ["UTF-8", "0xe9"]),
     "short text": (["--task", "text", "--data.path", "short.txt"], ["short.txt", "characters"]),
     "text as a folder": (["--task", "text", "--data.path", "."], ["--data.path"]),
     "shares over 1": (["--task", "text", "--data.split", "0.9", "0.9", "0.1"], ["--data.split"]),
@@ -113,7 +116,9 @@ def test_jax_refuses_a_device_it_does_not_have(tmp_path: Path) -> None:
 
 def test_compare_refuses_bad_contenders(tmp_path: Path) -> None:
     for contenders in (["jax/handcrafted"], ["jax/handcrafted", "jax/magic"]):
-        check_refused(script("compare.py", "--contenders", *contenders, cwd=tmp_path), "--contenders")
+        check_refused(
+            script("compare.py", "--contenders", *contenders, cwd=tmp_path), "--contenders"
+        )
     check_refused(script("compare.py", "--backend", "torch", cwd=tmp_path), "--contenders")
     check_refused(script("compare.py", "nowhere", "elsewhere", cwd=tmp_path), "nowhere")
     assert not list(tmp_path.iterdir())
@@ -140,7 +145,15 @@ def test_a_run_leaves_a_complete_folder(finished: Path) -> None:
     assert summary["steps"] == 9
     assert summary["baseline"]["loss"] > 0.5
     assert summary["test"]["held_out"] is True
-    for name in ("implementation", "cell", "precision", "device", "path", "versions", "peak_memory_mb"):
+    for name in (
+        "implementation",
+        "cell",
+        "precision",
+        "device",
+        "path",
+        "versions",
+        "peak_memory_mb",
+    ):
         assert summary[name], name
     for name in ("compile_s", "step_ms", "total_s"):
         assert summary[name] >= 0, name
@@ -206,7 +219,9 @@ def test_hello_spells_elloh_by_default(tmp_path: Path) -> None:
     ran = script("run.py", "--backend", "jax", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     assert "hello → elloh" in ran.stdout
-    summary = json.loads((tmp_path / "runs" / "hello-jax-handcrafted-rnn-1" / "summary.json").read_text())
+    summary = json.loads(
+        (tmp_path / "runs" / "hello-jax-handcrafted-rnn-1" / "summary.json").read_text()
+    )
     assert summary["sample"] == {"input": "hello", "predicted": "elloh", "target": "elloh"}
     assert summary["test"]["loss"] < 0.01
     assert summary["test"]["held_out"] is False
@@ -229,17 +244,28 @@ def test_a_diverging_run_stops_and_names_the_step(tmp_path: Path) -> None:
 
 def test_log_every_thins_the_training_lines(tmp_path: Path) -> None:
     ran = script(
-        "run.py", "--backend", "torch", "--epochs", "10", "--log-every", "4", "--out", "run", cwd=tmp_path
+        "run.py",
+        "--backend",
+        "torch",
+        "--epochs",
+        "10",
+        "--log-every",
+        "4",
+        "--out",
+        "run",
+        cwd=tmp_path,
     )
     assert ran.returncode == 0, ran.stderr
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert [line["step"] for line in lines if line["split"] == "train"] == [4, 8]
 
 
 def test_native_flax_says_what_it_cannot_hold(tmp_path: Path) -> None:
     ran = script(
-        "run.py", "--backend", "jax", "--implementation", "native", "--cell", "gru", "--epochs", "5",
-        "--out", "run", cwd=tmp_path,
+        "run.py", "--backend", "jax", "--implementation", "native", "--cell", "gru",
+        "--epochs", "5", "--out", "run", cwd=tmp_path,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

@@ -56,7 +56,8 @@ def test_blocker_blocks() -> None:
 def test_a_whole_run_without_the_other_framework(backend: str, forbidden: set, tmp_path) -> None:
     code = BLOCKER.format(forbidden=forbidden) + (
         "import runpy\n"
-        f"sys.argv = ['run.py', '--backend', '{backend}', '--epochs', '3', '--out', {str(tmp_path / 'run')!r}]\n"
+        f"sys.argv = ['run.py', '--backend', '{backend}', '--epochs', '3']\n"
+        f"sys.argv += ['--out', {str(tmp_path / 'run')!r}]\n"
         "runpy.run_path('scripts/run.py', run_name='__main__')\n"
     )
     finished = python(code)

@@ -37,9 +37,7 @@ def _classification(name: str, config: Config, label) -> Task:
     test = split("test", data.test_examples)
     return Task(
         name=name,
-        signature=Signature(
-            data.input_size, 2, tokens=False, per_step=False, loss="cross_entropy"
-        ),
+        signature=Signature(data.input_size, 2, tokens=False, per_step=False, loss="cross_entropy"),
         train=train,
         valid=split("valid", data.valid_examples),
         test=test,

@@ -60,14 +60,18 @@ def load(config: Config) -> Task:
 def _read(path: str | None) -> tuple[str, str]:
     if path is None:
         if find_spec("pydoc_data.topics") is None:
-            raise InvalidInput("this Python comes without its help topics: expected --data.path FILE")
+            raise InvalidInput(
+                "this Python comes without its help topics: expected --data.path FILE"
+            )
         from pydoc_data.topics import topics
 
         return "\n".join(topics[name] for name in sorted(topics)), "CPython's help topics"
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise InvalidInput(f"--data.path {path}: expected a readable file, got: {error.strerror}") from error
+        raise InvalidInput(
+            f"--data.path {path}: expected a readable file, got: {error.strerror}"
+        ) from error
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
