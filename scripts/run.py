@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shared import cli
-from shared.config import Config, Unprefixed, resolve
+from shared.config import Config, Unprefixed, flag, resolve
 from shared.errors import InvalidInput
 
 
@@ -90,9 +90,9 @@ def _folder(arguments: Arguments, config: Config) -> Path:
 def _check_resumed(before: Config, config: Config, arguments: Arguments) -> None:
     same = replace(config, **{name: getattr(before, name) for name in RESUMABLE})
     if same != before:
+        may = ", ".join(flag(name) for name in RESUMABLE)
         raise InvalidInput(
-            f"--resume {arguments.resume}: only --epochs, --backend, --implementation, --device and "
-            "--log-every may differ from the run's config.json"
+            f"--resume {arguments.resume}: only {may} may differ from the run's config.json"
         )
 
 
