@@ -1,0 +1,296 @@
+"""Every layer against the NumPy reference: outputs, final state and all gradients."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from flax import nnx
+
+import rnn_jax
+import rnn_torch
+import rnn_torch.native
+from rnn_jax.native import Native, from_canonical, to_canonical
+from shared.config import Cell, NetworkConfig, Nonlinearity
+from shared.weights import STATES, recurrent_shapes
+from tests import reference
+from tests.compare_arrays import check_all_close
+
+CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
+SHAPES = {"one layer": (1, False), "two layers": (2, False), "both directions": (2, True)}
+TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
+BATCH, TIME, INPUTS, HIDDEN = 2, 4, 2, 3
+
+Tensors = dict[str, np.ndarray]
+
+
+class Case(NamedTuple):
+    network: NetworkConfig
+    tensors: Tensors
+    """Weights by torch's names, "x", "h0", "c0", all in float64 and none of them zero."""
+    cotangents: Tensors
+    """Factors of "output", "h" and "c" in the scalar that is differentiated."""
+    masks: np.ndarray | None
+
+
+def make(
+    cell: Cell, nonlinearity: Nonlinearity, num_layers: int = 1, bidirectional: bool = False
+) -> Case:
+    rng = np.random.default_rng([HIDDEN, num_layers])
+    directions = 1 + bidirectional
+    shapes = recurrent_shapes(cell, INPUTS, HIDDEN, num_layers, bidirectional)
+    state = (num_layers * directions, BATCH, HIDDEN)
+    shapes |= {"x": (BATCH, TIME, INPUTS)} | {f"{name}0": state for name in STATES[cell]}
+    tensors = {name: rng.uniform(-0.7, 0.7, shape) for name, shape in shapes.items()}
+    outputs = {"output": (BATCH, TIME, directions * HIDDEN)} | dict.fromkeys(STATES[cell], state)
+    cotangents = {name: rng.standard_normal(shape) for name, shape in outputs.items()}
+    masks = None
+    if num_layers > 1:
+        masks = rng.integers(0, 2, (num_layers - 1, BATCH, TIME, directions * HIDDEN)) / 0.5
+    network = NetworkConfig(
+        cell, nonlinearity, HIDDEN, num_layers=num_layers, bidirectional=bidirectional
+    )
+    return Case(network, tensors, cotangents, masks)
+
+
+def split(case: Case, tensors: dict[str, Any]) -> tuple[dict[str, Any], Any, tuple]:
+    """Weights, inputs and initial state."""
+    state = tuple(tensors[f"{name}0"] for name in STATES[case.network.cell])
+    weights = {name: tensors[name] for name in tensors if "_l" in name}
+    return weights, tensors["x"], state
+
+
+def named(case: Case, output: Any, state: tuple) -> dict[str, Any]:
+    return {"output": output} | dict(zip(STATES[case.network.cell], state, strict=True))
+
+
+def run_reference(case: Case) -> tuple[Tensors, Tensors]:
+    """Outputs by name, and the gradient of Σ cotangent · output for every tensor."""
+
+    def forward(tensors: Tensors) -> Tensors:
+        weights, x, state = split(case, tensors)
+        options = {
+            "nonlinearity": case.network.nonlinearity,
+            "num_layers": case.network.num_layers,
+            "bidirectional": case.network.bidirectional,
+            "masks": case.masks,
+        }
+        outputs, final = reference.recurrent(case.network.cell, weights, x, state, **options)
+        return named(case, outputs, final)
+
+    def scalar(tensors: Tensors) -> np.ndarray:
+        outputs = forward(tensors)
+        return np.asarray(sum((outputs[name] * case.cotangents[name]).sum() for name in outputs))
+
+    return forward(case.tensors), reference.gradients(scalar, case.tensors)
+
+
+def run_jax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
+    network = case.network
+    kind = {"rnn": rnn_jax.RNN, "lstm": rnn_jax.LSTM, "gru": rnn_jax.GRU}[network.cell]
+    options = {"nonlinearity": network.nonlinearity} if network.cell == "rnn" else {}
+    layer = kind(
+        INPUTS,
+        HIDDEN,
+        network.num_layers,
+        bidirectional=network.bidirectional,
+        batch_first=True,
+        param_dtype=dtype,
+        rngs=nnx.Rngs(0),
+        **options,
+    )
+    graph, _ = nnx.split(layer)
+    masks = None if case.masks is None else jnp.asarray(case.masks, dtype)
+    cotangents = {name: jnp.asarray(array, dtype) for name, array in case.cotangents.items()}
+
+    def scalar(tensors: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+        weights, x, state = split(case, tensors)
+        params = nnx.State({name: nnx.Param(array) for name, array in weights.items()})
+        outputs = named(case, *nnx.merge(graph, params)(x, state, masks=masks))
+        return sum(jnp.sum(outputs[name] * cotangents[name]) for name in outputs), outputs
+
+    tensors = {name: jnp.asarray(array, dtype) for name, array in case.tensors.items()}
+    gradients, outputs = jax.jit(jax.grad(scalar, has_aux=True))(tensors)
+    return _numpy(outputs), _numpy(gradients)
+
+
+def run_torch(case: Case, dtype: str, native: bool = False) -> tuple[Tensors, Tensors]:
+    network = case.network
+    floats = getattr(torch, dtype)
+    if native:
+        layer = rnn_torch.native.make(network, INPUTS, torch.device("cpu"), floats)
+    else:
+        kind = {"rnn": rnn_torch.RNN, "lstm": rnn_torch.LSTM, "gru": rnn_torch.GRU}[network.cell]
+        options = {"nonlinearity": network.nonlinearity} if network.cell == "rnn" else {}
+        layer = kind(
+            INPUTS,
+            HIDDEN,
+            network.num_layers,
+            bidirectional=network.bidirectional,
+            batch_first=True,
+            dtype=floats,
+            **options,
+        )
+    tensors = {
+        name: torch.tensor(array, dtype=floats, requires_grad=True)
+        for name, array in case.tensors.items()
+    }
+    weights, x, state = split(case, tensors)
+    if native:
+        state = state if network.cell == "lstm" else state[0]
+        output, final = torch.func.functional_call(layer, weights, (x, state))
+        final = final if network.cell == "lstm" else (final,)
+    else:
+        masks = None if case.masks is None else torch.tensor(case.masks, dtype=floats)
+        output, final = torch.func.functional_call(layer, weights, (x, state), {"masks": masks})
+    outputs = named(case, output, final)
+    terms = [
+        (outputs[name] * torch.tensor(case.cotangents[name], dtype=floats)).sum()
+        for name in outputs
+    ]
+    sum(terms, start=torch.zeros((), dtype=floats)).backward()
+    gradients = {name: tensor.grad for name, tensor in tensors.items()}
+    return _numpy(outputs), _numpy(gradients)
+
+
+def run_flax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
+    """Gradients without those of bias_hh: Flax's single bias is bias_ih."""
+    network = case.network
+    layer = Native(network, INPUTS, param_dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0))
+    graph, state = nnx.split(layer)
+    paths = [path for path, _ in nnx.to_flat_state(state)]
+    weights, _, _ = split(case, case.tensors)
+    params = from_canonical(network, {f"rnn.{name}": array for name, array in weights.items()})
+    masks = None if case.masks is None else jnp.asarray(case.masks, dtype)
+    others = {name: array for name, array in case.tensors.items() if name not in weights}
+
+    def scalar(tensors: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
+        flat = [(path, nnx.Param(tensors["rnn." + ".".join(map(str, path))])) for path in paths]
+        _, x, before = split(case, tensors)
+        merged = nnx.merge(graph, nnx.from_flat_state(flat))
+        outputs = named(case, *merged(x, before, masks=masks))
+        terms = [
+            jnp.sum(outputs[name] * jnp.asarray(case.cotangents[name], dtype)) for name in outputs
+        ]
+        return sum(terms, start=jnp.zeros((), dtype)), outputs
+
+    tensors = {name: jnp.asarray(array, dtype) for name, array in (params | others).items()}
+    gradients, outputs = jax.jit(jax.grad(scalar, has_aux=True))(tensors)
+    flat = to_canonical(network, {name: np.asarray(gradients[name]) for name in params})
+    renamed = {
+        name.removeprefix("rnn."): array
+        for name, array in flat.items()
+        if not name.startswith("rnn.bias_hh")
+    }
+    return _numpy(outputs), renamed | {name: np.asarray(gradients[name]) for name in others}
+
+
+def _numpy(tensors: Any) -> Tensors:
+    return {
+        name: tensor.detach().numpy() if isinstance(tensor, torch.Tensor) else np.asarray(tensor)
+        for name, tensor in tensors.items()
+    }
+
+
+def check(actual: tuple[Tensors, Tensors], expected: tuple[Tensors, Tensors], dtype: str) -> None:
+    for mine, theirs in zip(actual, expected, strict=True):
+        rounded = {name: array.astype(dtype) for name, array in theirs.items()}
+        check_all_close(mine, rounded, relative=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
+def test_handcrafted_layers_are_the_reference(
+    cell: Cell, nonlinearity: Nonlinearity, shape: str
+) -> None:
+    case = make(cell, nonlinearity, *SHAPES[shape])
+    expected = run_reference(case)
+    for dtype in TOLERANCE:
+        check(run_jax(case, dtype), expected, dtype)
+        check(run_torch(case, dtype), expected, dtype)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
+def test_torch_native_layers_are_the_reference(
+    cell: Cell, nonlinearity: Nonlinearity, shape: str
+) -> None:
+    case = make(cell, nonlinearity, *SHAPES[shape])._replace(masks=None)
+    expected = run_reference(case)
+    for dtype in TOLERANCE:
+        check(run_torch(case, dtype, native=True), expected, dtype)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
+def test_flax_native_layers_are_the_reference_where_they_can_hold_it(
+    cell: Cell, nonlinearity: Nonlinearity, shape: str
+) -> None:
+    """With b_hn = 0, which Flax's GRU lacks; the gradient of its single bias is that of b_ih."""
+    case = make(cell, nonlinearity, *SHAPES[shape])
+    if cell == "gru":
+        for name, array in case.tensors.items():
+            if name.startswith("bias_hh"):
+                array[2 * HIDDEN :] = 0
+    outputs, gradients = run_reference(case)
+    held = {name: array for name, array in gradients.items() if not name.startswith("bias_hh")}
+    for dtype in TOLERANCE:
+        check(run_flax(case, dtype), (outputs, held), dtype)
+
+
+def test_flax_gru_loses_b_hn() -> None:
+    """The gap that `gaps` reports is there: with b_hn ≠ 0 the outputs differ."""
+    case = make("gru", "tanh")
+    outputs, _ = run_reference(case)
+    mine, _ = run_flax(case, "float64")
+    with pytest.raises(AssertionError, match="output"):
+        check_all_close(mine, outputs, relative=1e-3)
+
+
+def test_the_cases_notice_every_gate_and_bias() -> None:
+    """Swapping any two gates, or leaving out any bias, moves the output by more than 1e-3."""
+    for cell, gates in (("lstm", 4), ("gru", 3)):
+        case = make(cell, "tanh")
+        outputs, _ = run_reference(case)
+        for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):
+            for first in range(gates):
+                for second in range(first):
+                    order = list(range(gates))
+                    order[first], order[second] = order[second], order[first]
+                    blocks = np.split(case.tensors[name], gates)
+                    swapped = np.concatenate([blocks[k] for k in order])
+                    changed = case._replace(tensors=case.tensors | {name: swapped})
+                    check_differs(changed, outputs)
+            if name.startswith("bias"):
+                dropped = case.tensors | {name: np.zeros_like(case.tensors[name])}
+                check_differs(case._replace(tensors=dropped), outputs)
+
+
+def check_differs(case: Case, expected: Tensors) -> None:
+    with pytest.raises(AssertionError, match="output"):
+        check_all_close(run_torch(case, "float64")[0], expected, relative=1e-3)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_time_first_and_a_state_left_out(cell: Cell, bidirectional: bool) -> None:
+    """Layouts and defaults of torch.nn: (T, B, I), and zeros for a missing state."""
+    case = make(cell, "tanh", 2, bidirectional)
+    weights, x, _ = split(case, case.tensors)
+    kind = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[cell]
+    options = {"num_layers": 2, "bidirectional": bidirectional}
+    theirs = getattr(torch.nn, kind)(INPUTS, HIDDEN, dtype=torch.float64, **options)
+    theirs.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+    mine = getattr(rnn_torch, kind)(INPUTS, HIDDEN, dtype=torch.float64, **options)
+    mine.load_state_dict(theirs.state_dict(), strict=True)
+    flax = getattr(rnn_jax, kind)(
+        INPUTS, HIDDEN, param_dtype="float64", rngs=nnx.Rngs(0), **options
+    )
+    nnx.update(flax, nnx.State({name: nnx.Param(jnp.array(a)) for name, a in weights.items()}))
+    time_first = np.ascontiguousarray(x.swapaxes(0, 1))
+    output, final = theirs(torch.tensor(time_first))
+    expected = _numpy(named(case, output, final if cell == "lstm" else (final,)))
+    check_all_close(_numpy(named(case, *mine(torch.tensor(time_first)))), expected, relative=1e-10)
+    check_all_close(_numpy(named(case, *flax(jnp.array(time_first)))), expected, relative=1e-10)
