@@ -21,7 +21,7 @@ from tests.compare_arrays import check_all_close
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
 SHAPES = {"one layer": (1, False), "two layers": (2, False), "both directions": (2, True)}
 TOLERANCE = {"float64": 1e-10, "float32": 1e-5}
-BATCH, TIME, INPUTS, HIDDEN = 2, 4, 2, 3
+BATCH, TIME, INPUTS, HIDDEN = 3, 4, 2, 4
 
 Tensors = dict[str, np.ndarray]
 
