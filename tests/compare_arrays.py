@@ -34,12 +34,12 @@ def check_close(
     for side, array in (("expected", expected), ("actual", actual)):
         if not np.isfinite(array).all():
             index = _first(~np.isfinite(array))
-            raise AssertionError(f"{what}{list(index)}: {side} value is {array[index]}")
+            place = list(map(int, index))
+            raise AssertionError(f"{what}{place}: {side} value is {array[index]}")
     if not allow_zero and not expected.any():
         raise AssertionError(f"{what}: expected values are all zero, which proves nothing")
-    wide = np.float64 if expected.dtype != np.complex128 else np.complex128
-    error = np.abs(actual.astype(wide) - expected.astype(wide))
-    scale = np.abs(expected.astype(wide))
+    error = np.abs(actual.astype(np.float64) - expected.astype(np.float64))
+    scale = np.abs(expected.astype(np.float64))
     if not elementwise:
         scale = np.full_like(scale, scale.max())
     far = error > relative * scale
@@ -63,6 +63,8 @@ def check_all_close(
     if set(actual) != set(expected):
         missing, extra = sorted(set(expected) - set(actual)), sorted(set(actual) - set(expected))
         raise AssertionError(f"tensors missing: {missing}, unexpected: {extra}")
+    if not expected:
+        raise AssertionError("no tensors to compare")
     for name in expected:
         check_close(
             actual[name], expected[name], relative=relative, what=name, allow_zero=allow_zero
