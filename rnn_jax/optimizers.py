@@ -42,7 +42,7 @@ def make(optimization: OptimizationConfig) -> optax.GradientTransformation:
         parts.append(optax.scale_by_rms(c["alpha"], c["eps"], initial_scale=0.0, eps_in_sqrt=False))
     if c.get("momentum"):
         parts.append(optax.trace(c["momentum"], nesterov=c.get("nesterov", False)))
-    return optax.chain(*parts)
+    return optax.chain(*parts) if parts else optax.identity()
 
 
 def clip(gradients: Params, max_norm: float) -> Params:
