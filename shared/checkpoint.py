@@ -69,14 +69,19 @@ def read(path: Path) -> Checkpoint:
         raise InvalidInput(f"{path}: expected a checkpoint, got: {error}") from error
     if metadata.get("format") != FORMAT:
         raise InvalidInput(f"{path}: expected format '{FORMAT}', got {metadata.get('format')!r}")
-    groups: dict[str, dict[str, np.ndarray]] = {"weights": {}, "moments": {}, "carry": {}}
-    for key, array in tensors.items():
-        group, name = key.split("/", 1)
-        groups[group][name] = array
-    carry = tuple(groups["carry"][key] for key in sorted(groups["carry"]))
-    snapshot = Snapshot(groups["weights"], groups["moments"], carry, int(metadata["step"]))
-    segments = [Segment(*values) for values in json.loads(metadata["segments"])]
-    return Checkpoint(snapshot, json.loads(metadata["best"]), segments)
+    try:
+        groups: dict[str, dict[str, np.ndarray]] = {"weights": {}, "moments": {}, "carry": {}}
+        for key, array in tensors.items():
+            group, name = key.split("/", 1)
+            groups[group][name] = array
+        carry = tuple(groups["carry"][key] for key in sorted(groups["carry"]))
+        snapshot = Snapshot(groups["weights"], groups["moments"], carry, int(metadata["step"]))
+        segments = [Segment(*values) for values in json.loads(metadata["segments"])]
+        return Checkpoint(snapshot, json.loads(metadata["best"]), segments)
+    except (KeyError, ValueError, TypeError) as error:
+        raise InvalidInput(
+            f"{path}: expected a checkpoint, got a damaged one: {error!r}"
+        ) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -175,9 +175,24 @@ def from_json(values: dict[str, Any]) -> Config:
         InvalidInput: a key is missing or unknown, or a value has the wrong type.
     """
     try:
-        return dacite.from_dict(Config, values, dacite.Config(strict=True, cast=[tuple]))
+        config = dacite.from_dict(Config, values, dacite.Config(strict=True, cast=[tuple]))
     except (dacite.DaciteError, TypeError, AttributeError) as error:
         raise InvalidInput(f"not a configuration of this version: {error}") from error
+    # dacite gives a missing key its default, which need not be what the run was trained with.
+    missing = sorted(_names(to_json(config)) - _names(values))
+    if missing:
+        raise InvalidInput(
+            f"not a configuration of this version: expected {', '.join(missing)}, got no such key"
+        )
+    return config
+
+
+def _names(values: dict[str, Any]) -> set[str]:
+    return {
+        name
+        for key, value in values.items()
+        for name in ([f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [key])
+    }
 
 
 def flag(name: str) -> str:

@@ -10,6 +10,7 @@ Everything that compares or reports reads these folders, and nothing else.
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -93,7 +94,8 @@ class History:
         folder: the run folder.
         metric: name under which a metric is written, "accuracy" or "mae".
         log_every: training steps between two lines.
-        keep: a resumed run keeps the lines up to this step and cuts off the rest.
+        keep: a resumed run keeps the training and validation lines up to this step. What comes
+            after them is written again, also a line that was cut off when the run was killed.
     """
 
     def __init__(self, folder: Path, metric: str, log_every: int, keep: int = 0):
@@ -103,7 +105,7 @@ class History:
         kept = []
         if keep and path.exists():
             with open(path, encoding="utf-8") as lines:
-                kept = [line for line in lines if json.loads(line)["step"] <= keep]
+                kept = list(_lines_up_to(keep, lines))
         checkpoint.write_atomically(path, "".join(kept).encode())
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
@@ -123,6 +125,18 @@ class History:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _lines_up_to(step: int, lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return
+        if record["step"] > step:
+            return
+        if record["split"] != "test":
+            yield line
 
 
 class Curve(NamedTuple):

@@ -26,7 +26,7 @@ from shared.progress import Progress, shown
 from shared.schedule import learning_rates
 from shared.tasks import load_task
 from shared.tasks.task import Split, Task
-from shared.weights import initialize
+from shared.weights import initialize, network_shapes
 
 
 def train(
@@ -64,7 +64,7 @@ def train(
         raise InvalidInput(
             f"--bptt {config.bptt} needs a target at every step, which task {task.name} has not"
         )
-    position = checkpoint.read(folder / LAST) if resume else _first(config, task)
+    position = _last(config, task, folder / LAST) if resume else _first(config, task)
     total = config.epochs * batches.per_epoch
     if position.snapshot.step >= total:
         epochs = position.snapshot.step // batches.per_epoch
@@ -278,6 +278,21 @@ def _first(config: Config, task: Task) -> Checkpoint:
         config.network, signature.input_size, signature.output_size, config.seed, config.precision
     )
     return Checkpoint(Snapshot.of(weights), None, [])
+
+
+def _last(config: Config, task: Task, file: Path) -> Checkpoint:
+    """The checkpoint to continue from, refused if the configuration cannot have written it."""
+    position = checkpoint.read(file)
+    weights, signature = position.snapshot.weights, task.signature
+    expected = network_shapes(config.network, signature.input_size, signature.output_size)
+    for name in sorted(expected.keys() | weights.keys()):
+        want = f"{config.precision} {expected[name]}" if name in expected else "no such tensor"
+        got = f"{weights[name].dtype} {weights[name].shape}" if name in weights else "none"
+        if want != got:
+            raise InvalidInput(
+                f"{file}: the configuration beside it expects {want} as {name}, got {got}"
+            )
+    return position
 
 
 def _test(

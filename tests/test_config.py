@@ -1,0 +1,62 @@
+"""Configurations survive JSON, and None means what the other choices say."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from shared.config import (
+    OPTIMIZERS,
+    Config,
+    NetworkConfig,
+    OptimizationConfig,
+    constants,
+    from_json,
+    resolve,
+    to_json,
+)
+from shared.errors import InvalidInput
+from shared.tasks import TASKS
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_configuration_survives_json(task: str, optimizer) -> None:
+    config = resolve(
+        replace(
+            TASKS[task].defaults,
+            network=NetworkConfig(num_layers=2, dropout=0.25, embedding_size=3),
+            optimization=OptimizationConfig(optimizer=optimizer, learning_rate=0.1 + 0.2),
+            backend="torch",
+        )
+    )
+    assert from_json(json.loads(json.dumps(to_json(config)))) == config
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_resolving_makes_every_constant_explicit_and_changes_nothing_twice(optimizer) -> None:
+    config = resolve(Config(optimization=OptimizationConfig(optimizer=optimizer)))
+    assert constants(config.optimization) == OPTIMIZERS[optimizer]
+    assert resolve(config) == config
+
+
+def test_what_is_given_is_kept() -> None:
+    given = OptimizationConfig(optimizer="adamw", betas=(0.5, 0.6), weight_decay=0.0)
+    kept = resolve(Config(optimization=given)).optimization
+    assert (kept.betas, kept.weight_decay, kept.eps) == ((0.5, 0.6), 0.0, 1e-8)
+
+
+DAMAGED = {
+    "an unknown key": lambda values: values | {"colour": "red"},
+    "a missing part": lambda values: {k: v for k, v in values.items() if k != "network"},
+    "a value of another type": lambda values: values | {"epochs": "ten"},
+    "an unknown choice": lambda values: values | {"backend": "mxnet"},
+    "a list": lambda values: [values],
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_json_that_is_no_configuration_is_refused(case: str) -> None:
+    values = DAMAGED[case](to_json(resolve(TASKS["text"].defaults)))
+    with pytest.raises(InvalidInput, match="not a configuration of this version"):
+        from_json(values)

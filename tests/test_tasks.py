@@ -1,0 +1,137 @@
+"""Data sets, their parts and their baselines."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.config import Config, GeneratedData, TextData
+from shared.errors import InvalidInput
+from shared.tasks import TASKS, load_task
+from shared.tasks.text import UNKNOWN
+
+SMALL = GeneratedData(400, 50, 300, sequence_length=6, input_size=3)
+
+
+def generated(task: str, data: GeneratedData = SMALL, seed: int = 0) -> Config:
+    return replace(TASKS[task].defaults, data=data, seed=seed)
+
+
+def text(file: Path, content: str, **options) -> Config:
+    file.write_text(content, encoding="utf-8")
+    data = TextData(str(file), options.pop("split", (0.8, 0.1, 0.1)))
+    defaults = {"data": data, "batch_size": 2, "bptt": 3}
+    return replace(TASKS["text"].defaults, **(defaults | options))
+
+
+def test_hello_is_five_characters_and_their_successors() -> None:
+    task = load_task(TASKS["hello"].defaults)
+    spelled = ["".join(task.vocabulary[token] for token in tokens[0]) for tokens in task.train]
+    assert spelled == ["hello", "elloh"]
+    assert task.signature.input_size == task.signature.output_size == 4
+    assert not task.held_out
+
+
+@pytest.mark.parametrize("name", ["last-value", "random-labels"])
+def test_generated_parts_have_their_sizes_and_share_no_sequence(name: str) -> None:
+    task = load_task(generated(name))
+    assert task.train.inputs.shape == (400, 6, 3)
+    assert task.valid is not None
+    assert (len(task.valid.inputs), len(task.test.inputs)) == (50, 300)
+    everything = np.concatenate([part.inputs for part in (task.train, task.valid, task.test)])
+    assert len(np.unique(everything.reshape(750, -1), axis=0)) == 750
+    assert everything.dtype == np.float32
+
+
+def test_last_value_labels_are_the_sign_and_random_labels_are_not() -> None:
+    last, random = (load_task(generated(name)) for name in ("last-value", "random-labels"))
+    np.testing.assert_array_equal(last.test.targets, last.test.inputs[:, -1, 0] > 0)
+    agreement = np.mean(random.test.targets == (random.test.inputs[:, -1, 0] > 0))
+    assert 0.35 < agreement < 0.65
+    assert 0.35 < random.test.targets.mean() < 0.65
+
+
+def test_the_seed_decides_generated_data() -> None:
+    first, again, other = (load_task(generated("last-value", seed=seed)) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.train.inputs, again.train.inputs)
+    assert (first.train.inputs != other.train.inputs).all()
+
+
+def test_the_class_baseline_is_scored_on_the_held_out_part() -> None:
+    task = load_task(generated("random-labels"))
+    ones = (task.train.targets.sum() + 1) / (len(task.train.targets) + 2)
+    majority = int(ones > 0.5)
+    accuracy = np.mean(task.test.targets == majority)
+    loss = -np.mean(np.where(task.test.targets == 1, np.log(ones), np.log(1 - ones)))
+    assert task.baseline is not None
+    assert task.baseline.metric == pytest.approx(accuracy)
+    assert task.baseline.loss == pytest.approx(loss)
+
+
+def test_a_class_that_training_lacks_has_a_finite_baseline() -> None:
+    task = load_task(generated("random-labels", GeneratedData(1, 1, 50, 2, 1)))
+    assert task.baseline is not None
+    assert np.isfinite(task.baseline.loss)
+
+
+def test_text_is_split_in_reading_order_and_loses_nothing(tmp_path: Path) -> None:
+    content = "".join(np.random.default_rng(1).choice(list("abcdé\n"), 100))
+    task = load_task(text(tmp_path / "a.txt", content, batch_size=1))
+    assert task.valid is not None
+    spelled = [
+        "".join(task.vocabulary[token] for token in [*part.inputs[0], part.targets[0, -1]])
+        for part in (task.train, task.valid, task.test)
+    ]
+    assert spelled == [content[:80], content[80:90], content[90:]]
+    np.testing.assert_array_equal(task.train.inputs[0, 1:], task.train.targets[0, :-1])
+
+
+def test_held_out_characters_outside_the_vocabulary_are_one_unknown_token(tmp_path: Path) -> None:
+    task = load_task(
+        text(tmp_path / "a.txt", "ab" * 40 + "abXbabYbab" + "ZZa€\N{GRINNING FACE}ababb")
+    )
+    assert task.vocabulary == (UNKNOWN, "a", "b")
+    assert task.valid is not None
+    assert list(task.valid.inputs[0]) == [1, 2, 0, 2, 1, 2, 0, 2, 1]
+    assert list(task.test.inputs[0][:5]) == [0, 0, 1, 0, 0]
+
+
+def test_characters_beyond_the_basic_plane_are_single_tokens(tmp_path: Path) -> None:
+    task = load_task(text(tmp_path / "a.txt", "a\N{GRINNING FACE}ü" * 40))
+    assert task.vocabulary == (UNKNOWN, "a", "ü", "\N{GRINNING FACE}")
+
+
+def test_line_ends_are_read_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"ab\r\n" * 40)
+    config = replace(text(tmp_path / "b.txt", "ab"), data=TextData(str(tmp_path / "a.txt")))
+    assert load_task(config).vocabulary == (UNKNOWN, "\n", "\r", "a", "b")
+
+
+def test_the_unigram_knows_the_training_text_alone(tmp_path: Path) -> None:
+    task = load_task(text(tmp_path / "a.txt", "aaab" * 20 + "b" * 20))
+    assert task.baseline is not None
+    shares = {"a": 61 / 83, "b": 21 / 83}
+    assert task.baseline.loss == pytest.approx(-np.log(shares["b"]))
+    assert task.baseline.metric == 0.0
+
+
+@pytest.mark.parametrize(
+    ("split", "part"), [((0.4, 0.3, 0.3), "training"), ((0.9, 0.05, 0.05), "validation")]
+)
+def test_a_part_shorter_than_a_window_is_named(tmp_path: Path, split: tuple, part: str) -> None:
+    config = text(tmp_path / "a.txt", "abcd" * 10, split=split, batch_size=2, bptt=9)
+    with pytest.raises(InvalidInput, match=f"a {part} part of at least"):
+        load_task(config)
+
+
+def test_pythons_help_topics_are_the_default_text() -> None:
+    task = load_task(TASKS["text"].defaults)
+    assert task.source == "CPython's help topics"
+    assert task.train.inputs.size > 200_000
+    assert {"a", "\n", " "} < set(task.vocabulary)
+
+
+def test_data_options_of_another_task_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="expected data options NoData, got GeneratedData"):
+        load_task(replace(TASKS["hello"].defaults, data=SMALL))

@@ -1,0 +1,64 @@
+"""The canonical layout is torch's, and initial values have torch's distributions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from shared.config import Cell, NetworkConfig
+from shared.weights import initialize, network_shapes, recurrent_shapes
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_names_shapes_and_order_are_those_of_torch(
+    cell: Cell, num_layers: int, bidirectional: bool
+) -> None:
+    kind = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+    theirs = kind(5, 7, num_layers, bidirectional=bidirectional).state_dict()
+    expected = [(name, tuple(tensor.shape)) for name, tensor in theirs.items()]
+    assert list(recurrent_shapes(cell, 5, 7, num_layers, bidirectional).items()) == expected
+
+
+def test_the_network_has_an_embedding_only_where_it_is_asked_for() -> None:
+    network = NetworkConfig(cell="lstm", hidden_size=4, bidirectional=True, embedding_size=3)
+    shapes = network_shapes(network, 9, 2)
+    assert shapes["embedding.weight"] == (9, 3)
+    assert shapes["rnn.weight_ih_l0"] == (16, 3)
+    assert shapes["head.weight"] == (2, 8)
+    plain = network_shapes(NetworkConfig(cell="lstm", hidden_size=4), 9, 2)
+    assert "embedding.weight" not in plain
+    assert plain["rnn.weight_ih_l0"] == (16, 9)
+
+
+def test_initial_values_have_the_distributions_of_torch() -> None:
+    """Bounds, mean and variance of the uniform ±1/√H, ±1/√(fan-in), and of the standard normal."""
+    network = NetworkConfig(hidden_size=100, bidirectional=True, embedding_size=50)
+    weights = initialize(network, 200, 60, seed=0, dtype="float64")
+    for name, bound in (("rnn.weight_hh_l0", 0.1), ("head.weight", 1 / math.sqrt(200))):
+        values = weights[name]
+        assert abs(values).max() <= bound, name
+        assert abs(values).max() > 0.99 * bound, name
+        assert abs(values.mean()) < 4 * bound / math.sqrt(3 * values.size), name
+        assert values.var() == pytest.approx(bound**2 / 3, rel=0.05), name
+    table = weights["embedding.weight"]
+    assert abs(table.mean()) < 0.05
+    assert table.var() == pytest.approx(1, rel=0.05)
+
+
+def test_a_float32_run_starts_from_the_rounded_weights_of_the_float64_run() -> None:
+    network = NetworkConfig(cell="gru", hidden_size=8)
+    wide, narrow = (initialize(network, 3, 2, 7, dtype) for dtype in ("float64", "float32"))
+    for name, array in wide.items():
+        np.testing.assert_array_equal(array.astype(np.float32), narrow[name])
+        assert narrow[name].dtype == np.float32
+
+
+def test_the_seed_decides_the_values() -> None:
+    network = NetworkConfig(hidden_size=4)
+    first, again, other = (initialize(network, 3, 2, seed, "float64") for seed in (1, 1, 2))
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, again[name])
+        assert (array != other[name]).all(), name
