@@ -1,9 +1,10 @@
 """Trains one configuration in several backends and reports them side by side.
 
-python scripts/compare.py
-python scripts/compare.py --task last-value --cell lstm --precision float64
-python scripts/compare.py --task text --contenders jax/handcrafted torch/native
-python scripts/compare.py runs/a runs/b
+For example:
+    python scripts/compare.py
+    python scripts/compare.py --task last-value --cell lstm --precision float64
+    python scripts/compare.py --task text --contenders jax/handcrafted torch/native
+    python scripts/compare.py runs/a runs/b
 """
 
 import subprocess

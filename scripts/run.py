@@ -1,10 +1,11 @@
 """Trains one network in one framework.
 
-python scripts/run.py --backend jax
-python scripts/run.py --backend torch --implementation native --task last-value --cell lstm
-python scripts/run.py --backend jax --task text --data.path book.txt --out runs/book
-python scripts/run.py --config runs/book/config.json --seed 1
-python scripts/run.py --resume runs/book --epochs 10
+For example:
+    python scripts/run.py --backend jax
+    python scripts/run.py --backend torch --implementation native --task last-value --cell lstm
+    python scripts/run.py --backend jax --task text --data.path book.txt --out runs/book
+    python scripts/run.py --config runs/book/config.json --seed 1
+    python scripts/run.py --resume runs/book --epochs 10
 """
 
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ Defaults come from the task, from `--config FILE`, or from the run that `--resum
 
 import contextlib
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ import tyro
 
 from shared.config import Config
 from shared.errors import InvalidInput, TrainingDiverged
-from shared.tasks import row
+from shared.tasks import TASKS, row
 
 Arguments = TypeVar("Arguments")
 
@@ -36,12 +37,18 @@ def parse(
                 tyro.conf.AvoidSubcommands[arguments],
                 args=argv,
                 default=default,
-                description=description,
+                description=_with_tasks(description),
             )
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         raise InvalidInput(_one_line(errors.getvalue())) from None
+
+
+def _with_tasks(description: str) -> str:
+    """A script's docstring with the list of tasks; tyro keeps the line breaks of indented lines."""
+    tasks = [f"    {name:<14} {row.about}" for name, row in TASKS.items()]
+    return "\n".join([description.strip(), "", "Tasks, each with its own defaults:", *tasks])
 
 
 def base_config(argv: Sequence[str]) -> Config:
@@ -88,6 +95,9 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
         sys.exit(2)
     except TrainingDiverged as error:
         print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # such as `--help | head`; Python would complain again at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         print(f"{name}: interrupted; --resume continues from the last checkpoint", file=sys.stderr)

@@ -45,7 +45,7 @@ TASKS: dict[str, Row] = {
     "random-labels": Row(
         "generated:random_labels",
         Config(task="random-labels", data=GeneratedData(), epochs=25),
-        "labels drawn independently of the inputs: nothing to learn, held-out accuracy is chance",
+        "labels drawn independently of the inputs: nothing to learn",
     ),
     "last-value": Row(
         "generated:last_value",
@@ -63,7 +63,7 @@ TASKS: dict[str, Row] = {
             batch_size=32,
             bptt=64,
         ),
-        "predict a text's next character, the state carried through the whole text",
+        "predict the next character of a text",
     ),
 }
 
