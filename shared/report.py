@@ -109,6 +109,8 @@ def _pair(name: str, first: Run, other: str, second: Run) -> Pair:
 
 def _verdict(first: Run, second: Run, largest: float) -> str:
     gaps = [run.label for run in (first, second) if run.summary["notes"]]
+    if largest == 0:
+        return "identical: the same number at every step"
     precisions = {first.config.precision, second.config.precision}
     if _differing([first, second]):
         return "other settings: not comparable step by step"

@@ -188,6 +188,17 @@ def test_mean_squared_error_agrees() -> None:
     )
 
 
+def test_subnormal_numbers_are_zero_in_both() -> None:
+    """XLA flushes them; where PyTorch does not, vanishing gradients make a step six times slower."""
+    import jax.numpy as jnp
+    import torch
+
+    take_steps(in_backend(hello("rnn", "tanh"), "torch"), 1)
+    tiny = np.full(4, 1e-20, np.float32)
+    assert float(torch.from_numpy(tiny).square().sum()) == 0.0
+    assert float(jnp.square(jnp.asarray(tiny)).sum()) == 0.0
+
+
 def test_float32_runs_stay_float32_in_a_float64_process() -> None:
     config = replace(hello("lstm", "tanh"), precision="float32")
     for backend in ("jax", "torch"):
