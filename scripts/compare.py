@@ -61,10 +61,7 @@ def main(argv: Sequence[str]) -> None:
     read = [read_run(run) for run in runs]
     write_report(read, folder, reproduction(["scripts/compare.py", *argv]))
     for pair in pairs(read):
-        print(
-            f"{pair.first} – {pair.second}: largest relative difference of the training loss "
-            f"{pair.largest:.1e} at step {pair.at} of {pair.steps} ({pair.verdict})"
-        )
+        print(pair.sentence)
     print(f"wrote {folder / HTML}, {folder / MARKDOWN} and the pictures beside them")
 
 

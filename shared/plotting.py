@@ -27,8 +27,7 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
         style = STYLES[i % len(STYLES)]
         color = COLORS[i % len(COLORS)]
         steps, losses, smoothed = _thinned(run)
-        # Equal curves lie on top of each other: later ones are thinner, so that all can be seen.
-        width = 1.2 + 2.2 * (len(runs) - 1 - i) / max(1, len(runs) - 1) if len(runs) > 1 else 1.4
+        width = _width(i, len(runs))
         kind = f"training (mean of {smoothed} steps)" if smoothed > 1 else "training"
         axes.plot(
             steps, losses, color=color, linestyle=style, linewidth=width, label=f"{name}, {kind}"
@@ -73,7 +72,8 @@ def save_deviations(runs: Sequence[Run], file: Path) -> None:
         shown = difference > 0
         drawn = drawn or bool(shown.any())
         axes.plot(
-            steps[shown], difference[shown], color=COLORS[i % len(COLORS)], linewidth=1,
+            steps[shown], difference[shown], color=COLORS[i % len(COLORS)],
+            linewidth=_width(i - 1, len(runs) - 1) / 1.4,
             label=f"{names[i]} against {names[0]}",
         )  # fmt: skip
     if drawn:
@@ -102,6 +102,11 @@ def labels(runs: Sequence[Run]) -> list[str]:
         f"{name} ({run.folder.name})" if names.count(name) > 1 else name
         for name, run in zip(names, runs, strict=True)
     ]
+
+
+def _width(i: int, lines: int) -> float:
+    """Equal curves lie on top of each other: later ones are thinner, so that all can be seen."""
+    return 1.2 + 2.2 * (lines - 1 - i) / max(1, lines - 1)
 
 
 def _thinned(run: Run) -> tuple[np.ndarray, np.ndarray, int]:

@@ -40,6 +40,14 @@ class Pair(NamedTuple):
     """The step of the largest relative difference."""
     verdict: str
 
+    @property
+    def sentence(self) -> str:
+        where = (
+            f" (largest relative difference of the training loss {self.largest:.1e}, at step "
+            f"{self.at} of {self.steps} compared)"
+        )
+        return f"{self.first} – {self.second}: {self.verdict}{where if self.largest else ''}"
+
 
 def write_report(runs: Sequence[Run], folder: Path, command: str | None = None) -> None:
     """Writes report.html, report.md, curves.png and deviations.png.
@@ -110,7 +118,7 @@ def _pair(name: str, first: Run, other: str, second: Run) -> Pair:
 def _verdict(first: Run, second: Run, largest: float) -> str:
     gaps = [run.label for run in (first, second) if run.summary["notes"]]
     if largest == 0:
-        return "identical: the same number at every step"
+        return "identical, the same loss at every step"
     precisions = {first.config.precision, second.config.precision}
     if _differing([first, second]):
         return "other settings: not comparable step by step"
@@ -154,11 +162,7 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
 
 
 def _headlines(runs: Sequence[Run], compared: Sequence[Pair]) -> list[str]:
-    lines = [
-        f"{pair.first} and {pair.second}: largest relative difference of the training loss "
-        f"{pair.largest:.1e}, at step {pair.at} of {pair.steps} compared ({pair.verdict})."
-        for pair in compared
-    ]
+    lines = [pair.sentence + "." for pair in compared]
     by_speed = sorted(
         zip(labels(runs), runs, strict=True), key=lambda item: item[1].summary["step_ms"]
     )

@@ -189,7 +189,7 @@ def test_mean_squared_error_agrees() -> None:
 
 
 def test_subnormal_numbers_are_zero_in_both() -> None:
-    """XLA flushes them; where PyTorch does not, vanishing gradients make a step six times slower."""
+    """XLA flushes them; in PyTorch they made a step with vanishing gradients six times slower."""
     import jax.numpy as jnp
     import torch
 
