@@ -19,10 +19,10 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def relu(x: np.ndarray) -> np.ndarray:
-    return np.where(x.real > 0, x, 0)
+    return np.where(np.real(x) > 0, x, 0)
 
 
-def elman(x, h, W_ih, W_hh, b_ih, b_hh, nonlinearity) -> np.ndarray:
+def elman(x, h, W_ih, W_hh, b_ih, b_hh, *, nonlinearity) -> np.ndarray:
     """h' = f(W_ih x + b_ih + W_hh h + b_hh)"""
     f = {"tanh": np.tanh, "relu": relu}[nonlinearity]
     return f(x @ W_ih.T + b_ih + h @ W_hh.T + b_hh)
@@ -92,7 +92,7 @@ def recurrent(
             outputs: list[np.ndarray] = [np.empty(0)] * steps
             for t in reversed(range(steps)) if ending else range(steps):
                 if cell == "rnn":
-                    now = (elman(x[:, t], *now, *tensors, nonlinearity),)
+                    now = (elman(x[:, t], *now, *tensors, nonlinearity=nonlinearity),)
                 elif cell == "lstm":
                     now = lstm(x[:, t], *now, *tensors)
                 else:
@@ -119,7 +119,7 @@ def network(
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Mean of -log softmax(logits)[target] over all targets, in nats."""
-    shifted = logits - logits.real.max(-1, keepdims=True)
+    shifted = logits - np.real(logits).max(-1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     return -np.take_along_axis(logs, targets[..., None], -1).mean()
 
@@ -132,7 +132,7 @@ def gradients(function: Callable[[Tensors], np.ndarray], at: Tensors) -> Tensors
         for index in np.ndindex(array.shape):
             moved = array.astype(complex)
             moved[index] += 1j * STEP
-            result[name][index] = function(at | {name: moved}).imag / STEP
+            result[name][index] = np.imag(function(at | {name: moved})) / STEP
     return result
 
 

@@ -90,6 +90,7 @@ def test_a_window_longer_than_the_sequence_is_the_sequence() -> None:
 def test_dropout_masks_keep_the_mean_and_differ_by_step() -> None:
     made = batches(numbered(64, 20), batch_size=64, dropout=Dropout(0.25, 2, 32))
     masks = made.take(0, 2).masks
+    assert masks is not None
     assert masks.shape == (2, 2, 64, 20, 32)
     assert set(np.unique(masks)) == {np.float32(0), np.float32(1 / 0.75)}
     assert abs(masks.mean() - 1) < 0.01

@@ -109,7 +109,8 @@ def run_jax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
         weights, x, state = split(case, tensors)
         params = nnx.State({name: nnx.Param(array) for name, array in weights.items()})
         outputs = named(case, *nnx.merge(graph, params)(x, state, masks=masks))
-        return sum(jnp.sum(outputs[name] * cotangents[name]) for name in outputs), outputs
+        terms = [jnp.sum(outputs[name] * cotangents[name]) for name in outputs]
+        return sum(terms, start=jnp.zeros((), dtype)), outputs
 
     tensors = {name: jnp.asarray(array, dtype) for name, array in case.tensors.items()}
     gradients, outputs = jax.jit(jax.grad(scalar, has_aux=True))(tensors)
@@ -251,7 +252,8 @@ def test_flax_gru_loses_b_hn() -> None:
 
 def test_the_cases_notice_every_gate_and_bias() -> None:
     """Swapping any two gates, or leaving out any bias, moves the output by more than 1e-3."""
-    for cell, gates in (("lstm", 4), ("gru", 3)):
+    gated: list[tuple[Cell, int]] = [("lstm", 4), ("gru", 3)]
+    for cell, gates in gated:
         case = make(cell, "tanh")
         outputs, _ = run_reference(case)
         for name in ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"):

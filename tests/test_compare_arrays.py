@@ -76,7 +76,8 @@ def test_the_tensor_is_named() -> None:
 
 
 def test_float32_is_compared_in_float64() -> None:
-    one, next_one = np.float32([1.0]), np.nextafter(np.float32([1.0]), np.float32(2))
+    one = np.ones(1, np.float32)
+    next_one = np.nextafter(one, np.float32(2))
     check_close(next_one, one, relative=2e-7, what="w")
     with pytest.raises(AssertionError):
         check_close(next_one, one, relative=1e-7, what="w")
