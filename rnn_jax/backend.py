@@ -55,6 +55,11 @@ class Backend:
             self.notes = native.gaps(config.network)
         self._dtype = jnp.dtype(config.precision)
         self._optimizer = optimizers.make(config.optimization)
+        # The handcrafted layers hold the canonical tensors as they are.
+        same = native.Layout(dict, dict, dict, dict)
+        self._layout = (
+            same if config.implementation == "handcrafted" else native.layout(config.network)
+        )
         self._compiled: dict[Any, Callable] = {}
         # Shapes alone: the real weights come from `shared`, so nothing is drawn here.
         network = nnx.eval_shape(
@@ -71,16 +76,10 @@ class Backend:
 
     def init(self, snapshot: Snapshot) -> State:
         place = partial(jax.device_put, device=self._device)
-        params = place(self._from_canonical(snapshot.weights))
+        params = place(self._layout.from_weights(snapshot.weights))
         moments = self._optimizer.init(params)
-        tensors: dict[str, Any] = {
-            kind: self._from_canonical(
-                {
-                    name.removeprefix(f"{kind}."): array
-                    for name, array in snapshot.moments.items()
-                    if name.startswith(f"{kind}.")
-                }
-            )
+        tensors = {
+            kind: self._layout.from_moments(_below(kind, snapshot.moments))
             for kind in {name.split(".")[0] for name in snapshot.moments}
         }
         if snapshot.step:
@@ -116,10 +115,10 @@ class Backend:
         moments = {
             f"{kind}.{name}": array
             for kind, tensors in optimizers.moments(self.config.optimization, state.moments).items()
-            for name, array in self._to_canonical(to_numpy(tensors)).items()
+            for name, array in self._layout.to_moments(to_numpy(tensors)).items()
         }
         return Snapshot(
-            self._to_canonical(to_numpy(state.params)),
+            self._layout.to_weights(to_numpy(state.params)),
             moments,
             to_numpy(state.carry),
             int(state.step),
@@ -181,15 +180,13 @@ class Backend:
             self.compile_s += time.perf_counter() - start
         return self._compiled[key](*arguments)
 
-    def _from_canonical(self, weights: Weights) -> Weights:
-        if self.config.implementation == "native":
-            return native.from_canonical(self.config.network, weights)
-        return dict(weights)
 
-    def _to_canonical(self, params: Weights) -> Weights:
-        if self.config.implementation == "native":
-            return native.to_canonical(self.config.network, params)
-        return dict(params)
+def _below(prefix: str, tensors: Weights) -> Weights:
+    return {
+        name.removeprefix(f"{prefix}."): array
+        for name, array in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
 
 
 def _dotted(path: tuple) -> str:

@@ -5,7 +5,9 @@ none beside W_hn. A run with them starts from the same function where that is re
 trains differently: two biases move twice as fast as one. `gaps` says so, and every run records it.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,24 @@ from flax import nnx
 from rnn_jax.cells import State
 from shared.config import NetworkConfig
 from shared.weights import GATES, Weights, suffixes
+
+
+class Layout(NamedTuple):
+    """How canonical tensors become those of a network, and back; all by name."""
+
+    from_weights: Callable[[Weights], Weights]
+    to_weights: Callable[[Weights], Weights]
+    from_moments: Callable[[Weights], Weights]
+    to_moments: Callable[[Weights], Weights]
+
+
+def layout(network: NetworkConfig) -> Layout:
+    return Layout(
+        *(
+            partial(convert, network)
+            for convert in (from_weights, to_weights, from_moments, to_moments)
+        )
+    )
 
 
 class Native(nnx.Module):
@@ -87,7 +107,7 @@ def gaps(network: NetworkConfig) -> list[str]:
     return notes
 
 
-def from_canonical(network: NetworkConfig, weights: Weights) -> Weights:
+def from_weights(network: NetworkConfig, weights: Weights) -> Weights:
     """Canonical tensors under the names of Flax's layers, as far as they are representable."""
     params = {name: array for name, array in weights.items() if not name.startswith("rnn.")}
     for layer, direction, ending in _places(network):
@@ -101,7 +121,7 @@ def from_canonical(network: NetworkConfig, weights: Weights) -> Weights:
     return params
 
 
-def to_canonical(network: NetworkConfig, params: Weights) -> Weights:
+def to_weights(network: NetworkConfig, params: Weights) -> Weights:
     """The canonical tensors that compute the same function: the single bias is bias_ih."""
     weights: Weights = {}
     for layer, direction, ending in _places(network):
@@ -114,6 +134,24 @@ def to_canonical(network: NetworkConfig, params: Weights) -> Weights:
         weights[f"rnn.bias_hh{ending}"] = np.zeros_like(bias)
     others = {name: array for name, array in params.items() if not name.startswith("rnn.")}
     return weights | others
+
+
+def from_moments(network: NetworkConfig, moments: Weights) -> Weights:
+    """Moments of the parameters above. The gradient of the single bias is that of bias_ih, so its
+    moments are too; those of bias_hh, which for other cells than the GRU are the same, are lost."""
+    return from_weights(
+        network, {name: array * (".bias_hh" not in name) for name, array in moments.items()}
+    )
+
+
+def to_moments(network: NetworkConfig, moments: Weights) -> Weights:
+    """Both biases get the moments of the single one; the GRU's b_hn, which has no twin, zeros."""
+    found = to_weights(network, moments)
+    for _, _, ending in _places(network):
+        found[f"rnn.bias_hh{ending}"] = found[f"rnn.bias_ih{ending}"].copy()
+        if network.cell == "gru":
+            found[f"rnn.bias_hh{ending}"][2 * network.hidden_size :] = 0
+    return found
 
 
 def _bias(network: NetworkConfig) -> str:

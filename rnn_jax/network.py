@@ -11,7 +11,7 @@ from rnn_jax.cells import State
 from rnn_jax.native import Native
 from shared.config import NetworkConfig
 from shared.tasks.task import Signature
-from shared.weights import STATES
+from shared.weights import state_shapes
 
 
 class Network(nnx.Module):
@@ -53,9 +53,8 @@ class Network(nnx.Module):
 
     def zero_state(self, batch_size: int) -> State:
         """(h,) or (h, c), each (L·D, B, H)."""
-        directions = 2 if self.network.bidirectional else 1
-        shape = (self.network.num_layers * directions, batch_size, self.network.hidden_size)
-        return (jnp.zeros(shape, self.param_dtype),) * len(STATES[self.network.cell])
+        shapes = state_shapes(self.network, batch_size)
+        return tuple(jnp.zeros(shape, self.param_dtype) for shape in shapes)
 
     def __call__(
         self, inputs: jax.Array, state: State, masks: jax.Array | None = None

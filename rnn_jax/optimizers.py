@@ -4,23 +4,19 @@ The learning rate is not part of them: a step is `weights - rate · direction`, 
 `shared/schedule.py`. PyTorch applies it there too; optax would put it inside RMSprop's momentum.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from shared.config import OptimizationConfig, constants
+from shared.config import OptimizationConfig, constants, moment_names
 
 Params = dict[str, jax.Array]
 
 # torch's name of a moment → the field of optax's state that holds it
-MOMENTS = {
-    "adam": {"exp_avg": "mu", "exp_avg_sq": "nu"},
-    "adamw": {"exp_avg": "mu", "exp_avg_sq": "nu"},
-    "sgd": {"momentum_buffer": "trace"},
-    "rmsprop": {"square_avg": "nu", "momentum_buffer": "trace"},
-}
+FIELDS = {"exp_avg": "mu", "exp_avg_sq": "nu", "square_avg": "nu", "momentum_buffer": "trace"}
 
 
 def make(optimization: OptimizationConfig) -> optax.GradientTransformation:
@@ -54,20 +50,17 @@ def clip(gradients: Params, max_norm: float) -> Params:
 
 def moments(optimization: OptimizationConfig, state: optax.OptState) -> dict[str, Params]:
     """torch's name of each moment → its tensors by parameter; empty for plain SGD."""
-    found = {
-        name: optax.tree.get(state, field)
-        for name, field in MOMENTS[optimization.optimizer].items()
-    }
-    return {name: tensors for name, tensors in found.items() if tensors is not None}
+    return {name: optax.tree.get(state, FIELDS[name]) for name in moment_names(optimization)}
 
 
 def with_moments(
-    optimization: OptimizationConfig, state: optax.OptState, tensors: dict[str, Params], count: int
+    optimization: OptimizationConfig,
+    state: optax.OptState,
+    tensors: Mapping[str, Mapping],
+    count: int,
 ) -> optax.OptState:
     """The optimizer state with the given moments after `count` steps."""
-    fields: dict[str, Any] = {
-        MOMENTS[optimization.optimizer][name]: values for name, values in tensors.items()
-    }
+    fields: dict[str, Any] = {FIELDS[name]: values for name, values in tensors.items()}
     if optimization.optimizer in ("adam", "adamw"):
         fields["count"] = jnp.asarray(count, jnp.int32)
     return optax.tree.set(state, **fields)

@@ -8,7 +8,7 @@ from rnn_torch import layers, native
 from rnn_torch.cells import State
 from shared.config import NetworkConfig
 from shared.tasks.task import Signature
-from shared.weights import STATES
+from shared.weights import state_shapes
 
 
 class Network(nn.Module):
@@ -52,9 +52,8 @@ class Network(nn.Module):
 
     def zero_state(self, batch_size: int) -> State:
         """(h,) or (h, c), each (L·D, B, H)."""
-        directions = 2 if self.network.bidirectional else 1
-        shape = (self.network.num_layers * directions, batch_size, self.network.hidden_size)
-        return (self.head.weight.new_zeros(shape),) * len(STATES[self.network.cell])
+        shapes = state_shapes(self.network, batch_size)
+        return tuple(self.head.weight.new_zeros(shape) for shape in shapes)
 
     def forward(
         self, inputs: torch.Tensor, state: State, masks: torch.Tensor | None = None

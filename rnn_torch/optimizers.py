@@ -5,17 +5,9 @@ The learning rate is set before each step from `shared/schedule.py`.
 
 import torch
 
-from shared.config import OptimizationConfig, constants
+from shared.config import OptimizationConfig, constants, moment_names
 
 Params = dict[str, torch.Tensor]
-
-# The moments that torch.optim keeps for each parameter, by the names in its state.
-MOMENTS = {
-    "adam": ("exp_avg", "exp_avg_sq"),
-    "adamw": ("exp_avg", "exp_avg_sq"),
-    "sgd": ("momentum_buffer",),
-    "rmsprop": ("square_avg", "momentum_buffer"),
-}
 
 
 def make(optimization: OptimizationConfig, params: Params) -> torch.optim.Optimizer:
@@ -41,7 +33,7 @@ def moments(
 ) -> dict[str, Params]:
     """torch's name of each moment → its tensors by parameter; empty for plain SGD."""
     found: dict[str, Params] = {}
-    for moment in MOMENTS[optimization.optimizer]:
+    for moment in moment_names(optimization):
         for name, param in params.items():
             tensor = optimizer.state[param].get(moment)
             if tensor is not None:

@@ -20,6 +20,7 @@ from shared import cli
 from shared.config import Config, Unprefixed, resolve
 from shared.errors import InvalidInput
 
+RUNS = "runs"
 CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
 
 
@@ -66,22 +67,37 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _folder(arguments: Arguments) -> Path:
-    from shared.history import free_folder
+    from shared.history import free_folder, occupants
+    from shared.report import FILES
 
     if arguments.out is None:
         name = "comparison" if arguments.folders else arguments.settings.task
         return free_folder(Path("reports"), name)
     folder = Path(arguments.out)
-    if folder.exists() and not folder.is_dir():
-        raise InvalidInput(f"--out {folder}: expected a folder, got a file")
-    if folder.exists() and any(folder.iterdir()):
-        if not (folder / "report.html").exists():
-            raise InvalidInput(
-                f"--out {folder}: expected a new or empty folder, got one with other files"
-            )
-        if not arguments.overwrite:
-            raise InvalidInput(f"--out {folder}: holds another report; --overwrite replaces it")
+    names = occupants(folder)
+    if names - {*FILES, RUNS}:
+        raise InvalidInput(
+            f"--out {folder}: expected a new or empty folder, got one with other files"
+        )
+    if names and not arguments.overwrite:
+        raise InvalidInput(f"--out {folder}: holds another report; --overwrite replaces it")
     return folder
+
+
+def _clear(folder: Path, contenders: Sequence[str]) -> None:
+    """Removes the report that a new one replaces, and the runs of other contenders."""
+    from shared import history, report
+
+    history.remove(folder, report.FILES)
+    for run in (_run_folder(folder, name) for name in CONTENDERS if name not in contenders):
+        if run.is_dir():
+            history.remove(run, history.FILES)
+            if not history.occupants(run):
+                run.rmdir()
+
+
+def _run_folder(folder: Path, contender: str) -> Path:
+    return folder / RUNS / contender.replace("/", "-")
 
 
 def _train(config: Config, contenders: Sequence[str], folder: Path, overwrite: bool) -> list[Path]:
@@ -100,15 +116,17 @@ def _train(config: Config, contenders: Sequence[str], folder: Path, overwrite: b
         save_config(Path(scratch), config)
         for name in contenders:
             backend, implementation = name.split("/")
-            run = folder / "runs" / name.replace("/", "-")
+            run = _run_folder(folder, name)
             command = [sys.executable, str(script), "--config", str(Path(scratch, "config.json"))]
             command += ["--backend", backend, "--implementation", implementation, "--out", str(run)]
-            finished = subprocess.run(
-                [*command, *(["--overwrite"] if overwrite else [])], check=False
-            )
-            if finished.returncode:
-                print(f"compare.py: {name} stopped; no report was written", file=sys.stderr)
-                sys.exit(finished.returncode)
+            command += ["--overwrite"] if overwrite else []
+            code = subprocess.run(command, check=False).returncode
+            if code < 0:
+                print(f"compare.py: {name} was killed by signal {-code}", file=sys.stderr)
+            if code:  # the contender has said why
+                sys.exit(code if code > 0 else 1)
+            if not runs:  # the configuration is usable: what it replaces can go
+                _clear(folder, contenders)
             runs.append(run)
     return runs
 

@@ -9,13 +9,16 @@ For example:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from shared import cli
-from shared.config import Config, Unprefixed, flag, resolve
+from shared.config import Config, Unprefixed, resolve
 from shared.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from shared.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,13 @@ class Arguments:
     """A config.json whose settings are the defaults."""
 
 
-RESUMABLE = ("epochs", "backend", "implementation", "device", "log_every")
-
-
 def main(argv: Sequence[str]) -> None:
     argv = _resume_in_out(argv)
     resumed = cli.option(argv, "--resume")
+    if resumed is not None and cli.option(argv, "--config") is not None:
+        raise InvalidInput(
+            "--resume takes its settings from the run: expected no --config beside it"
+        )
     if resumed is not None:
         argv = [f"--config={Path(resumed, 'config.json')}", *argv]
     base = cli.base_config(argv)
@@ -47,8 +51,6 @@ def main(argv: Sequence[str]) -> None:
     arguments = cli.parse(Arguments, argv, default, __doc__)
     config = resolve(arguments.settings)
     folder = _folder(arguments, config)
-    if arguments.resume is not None:
-        _check_resumed(base, config, arguments)
 
     from shared.training import train
 
@@ -75,7 +77,7 @@ def _resume_in_out(argv: Sequence[str]) -> list[str]:
 
 def _folder(arguments: Arguments, config: Config) -> Path:
     if arguments.resume is not None:
-        if arguments.out not in (None, arguments.resume):
+        if arguments.out is not None and Path(arguments.out) != Path(arguments.resume):
             raise InvalidInput(f"--out {arguments.out}: a resumed run stays in {arguments.resume}")
         if arguments.overwrite:
             raise InvalidInput("--overwrite replaces a run and --resume continues it: expected one")
@@ -88,15 +90,6 @@ def _folder(arguments: Arguments, config: Config) -> Path:
     return free_folder(Path("runs"), name)
 
 
-def _check_resumed(before: Config, config: Config, arguments: Arguments) -> None:
-    same = replace(config, **{name: getattr(before, name) for name in RESUMABLE})
-    if same != before:
-        may = ", ".join(flag(name) for name in RESUMABLE)
-        raise InvalidInput(
-            f"--resume {arguments.resume}: only {may} may differ from the run's config.json"
-        )
-
-
 def _title(config: Config) -> str:
     network = config.network
     cell = f"rnn ({network.nonlinearity})" if network.cell == "rnn" else network.cell
@@ -104,26 +97,25 @@ def _title(config: Config) -> str:
     return f"{config.task}: {cell}, {where}, {config.precision}"
 
 
-def _print_summary(summary: dict[str, Any], folder: Path) -> None:
+def _print_summary(summary: "Summary", folder: Path) -> None:
     from shared.progress import shown
 
-    metric = summary["metric"]
-    for note in summary["notes"]:
+    metric, test, baseline = summary.metric, summary.test, summary.baseline
+    for note in summary.notes:
         print(f"note: {note}")
-    if summary["sample"]:
-        print("{input} → {predicted}  (target {target})".format(**summary["sample"]))
-    test, baseline = summary["test"], summary["baseline"]
-    kind = "test" if test["held_out"] else "final, on the training sequence itself:"
+    if summary.sample:
+        print("{input} → {predicted}  (target {target})".format(**summary.sample))
+    kind = "test" if summary.held_out else "final, on the training sequence itself:"
     print(f"{kind} loss {test['loss']:.4f}  {shown(metric, test[metric])}", end="")
     if "bits_per_character" in test:
         print(f"  {test['bits_per_character']:.3f} bits per character", end="")
     if baseline:
         print(f"   (baseline {baseline['name']}: loss {baseline['loss']:.4f}", end="")
-        print(f"  {shown(metric, baseline[metric])})", end="")
+        print(f"  {shown(metric, float(baseline[metric]))})", end="")
     print(
-        f"\n{summary['steps']} steps, {summary['step_ms']:.3f} ms each, compiled in "
-        f"{summary['compile_s']:.1f} s, {summary['total_s']:.1f} s in all, "
-        f"{summary['peak_memory_mb']:.0f} MB at most, on {summary['device']}"
+        f"\n{summary.steps} steps, {summary.step_ms:.3f} ms each, compiled in "
+        f"{summary.compile_s:.1f} s, {summary.total_s:.1f} s in all, "
+        f"{summary.peak_memory_mb:.0f} MB at most, on {summary.device}"
     )
     print(f"wrote {folder}")
 

@@ -3,11 +3,13 @@
 weights/<name>      canonical weights            (shared/weights.py)
 moments/<name>      optimizer moments, "exp_avg.rnn.weight_ih_l0"
 carry/<k>           recurrent state, h then c
-metadata            format, step, best validation, and which backend took which steps
+metadata            format, step, fingerprint of the data, training and best validation scores, and
+                    which backend took which steps
 """
 
 import json
-import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,40 +19,56 @@ from safetensors.numpy import save
 
 from shared.backend import Snapshot
 from shared.errors import InvalidInput
+from shared.files import parse, write_atomically
 
 FORMAT = "rnn-parity checkpoint 1"
 LAST, BEST = "checkpoint-last.safetensors", "checkpoint-best.safetensors"
 
 
-class Segment(NamedTuple):
+@dataclass(frozen=True)
+class Segment:
     """The steps from `start` (exclusive) to `end` (inclusive), and what computed them."""
 
     backend: str
     implementation: str
     start: int
     end: int
+    step_ms: float
+    """Milliseconds that a steady step took."""
+    notes: list[str]
+    """What a reader of the numbers must know (see `shared/backend.py`)."""
 
 
 class Checkpoint(NamedTuple):
     snapshot: Snapshot
-    best: dict[str, float] | None
+    data: str
+    """Fingerprint of the data (see `shared/tasks/task.py`)."""
+    train: dict[str, float] | None = None
+    """Mean loss and metric of the training steps since the evaluation before; None at step 0."""
+    best: dict[str, float] | None = None
     """Loss, metric and step of the best validation so far; None without a validation part."""
-    segments: list[Segment]
+    segments: Sequence[Segment] = ()
+
+
+def flatten(snapshot: Snapshot) -> dict[str, np.ndarray]:
+    """The tensors of a snapshot by the names that they have in a file."""
+    tensors = {f"weights/{name}": array for name, array in snapshot.weights.items()}
+    tensors |= {f"moments/{name}": array for name, array in snapshot.moments.items()}
+    return tensors | {f"carry/{k}": part for k, part in enumerate(snapshot.carry)}
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint; until it is complete, the file that stood there stays as it was."""
-    snapshot = checkpoint.snapshot
-    tensors = {f"weights/{name}": array for name, array in snapshot.weights.items()}
-    tensors |= {f"moments/{name}": array for name, array in snapshot.moments.items()}
-    tensors |= {f"carry/{k}": part for k, part in enumerate(snapshot.carry)}
+    tensors = flatten(checkpoint.snapshot)
     # safetensors writes the buffer as it lies in memory: a transposed view must be copied first.
     tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     metadata = {
         "format": FORMAT,
-        "step": str(snapshot.step),
+        "step": str(checkpoint.snapshot.step),
+        "data": checkpoint.data,
+        "train": json.dumps(checkpoint.train),
         "best": json.dumps(checkpoint.best),
-        "segments": json.dumps(checkpoint.segments),
+        "segments": json.dumps([asdict(segment) for segment in checkpoint.segments]),
     }
     write_atomically(path, save(tensors, metadata))
 
@@ -76,19 +94,10 @@ def read(path: Path) -> Checkpoint:
             groups[group][name] = array
         carry = tuple(groups["carry"][key] for key in sorted(groups["carry"]))
         snapshot = Snapshot(groups["weights"], groups["moments"], carry, int(metadata["step"]))
-        segments = [Segment(*values) for values in json.loads(metadata["segments"])]
-        return Checkpoint(snapshot, json.loads(metadata["best"]), segments)
+        segments = [parse(Segment, values) for values in json.loads(metadata["segments"])]
+        train, best = json.loads(metadata["train"]), json.loads(metadata["best"])
+        return Checkpoint(snapshot, metadata["data"], train, best, segments)
     except (KeyError, ValueError, TypeError) as error:
         raise InvalidInput(
             f"{path}: expected a checkpoint, got a damaged one: {error!r}"
         ) from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces a file as a whole: a reader sees the old content or the new, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from shared.config import Config
+from shared.config import OPTIMIZERS, SCHEDULES, Config, flag, with_choice
 from shared.errors import InvalidInput, TrainingDiverged
 from shared.tasks import TASKS, row
 
@@ -30,6 +30,9 @@ def parse(
         InvalidInput: one line that says what was expected and what came.
         SystemExit: `--help` was printed.
     """
+    for word in argv:
+        if not word.isascii() and _surrogates(word):
+            raise InvalidInput(f"expected arguments in UTF-8, got {word!r}")
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -45,6 +48,11 @@ def parse(
         raise InvalidInput(_one_line(errors.getvalue())) from None
 
 
+def _surrogates(word: str) -> bool:
+    """Whether Python could not decode a word and kept its bytes, which JSON cannot hold."""
+    return any("\ud800" <= character <= "\udfff" for character in word)
+
+
 def _with_tasks(description: str) -> str:
     """A script's docstring with the list of tasks; tyro keeps the line breaks of indented lines."""
     tasks = [f"    {name:<14} {row.about}" for name, row in TASKS.items()]
@@ -53,7 +61,8 @@ def _with_tasks(description: str) -> str:
 
 def base_config(argv: Sequence[str]) -> Config:
     """The configuration that the command line changes: that of `--config FILE`, else the defaults
-    of `--task NAME`.
+    of `--task NAME`. Where the command line chooses another optimizer or schedule than the file,
+    the file's constants of the old one do not count.
 
     Raises:
         InvalidInput: an unknown task, or a file that holds no configuration.
@@ -63,9 +72,14 @@ def base_config(argv: Sequence[str]) -> Config:
         from shared.history import read_config
 
         config = read_config(Path(file))
-        if task in (None, config.task):
-            return config
-        raise InvalidInput(f"--task: expected {config.task} as in {file}, got {task}")
+        if task not in (None, config.task):
+            raise InvalidInput(f"--task: expected {config.task} as in {file}, got {task}")
+        optimization = config.optimization
+        for name, table in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            chosen = option(argv, flag(name))
+            if chosen in table:
+                optimization = with_choice(optimization, name, chosen)
+        return replace(config, optimization=optimization)
     return row(task or "hello").defaults
 
 
@@ -86,23 +100,37 @@ def option(argv: Sequence[str], name: str) -> str | None:
 
 
 def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
-    """Runs a script's main function; bad input and divergence end in one line on stderr."""
-    name = Path(sys.argv[0]).name
+    """Runs a script's main function and exits.
+
+    Bad input (2), divergence (1) and a machine that fails us, such as a full disk (1), each end in
+    one line on stderr.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal in ASCII still shows "hello ? elloh"
+            stream.reconfigure(errors="replace")
     try:
         main(sys.argv[1:])
     except InvalidInput as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(2)
+        _stop(str(error), 2)
     except TrainingDiverged as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(1)
+        _stop(str(error), 1)
     except BrokenPipeError:  # such as `--help | head`; Python would complain again at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except OSError as error:
+        _stop(str(error), 1)
+    except MemoryError:
+        _stop("out of memory; smaller sizes need less", 1)
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; --resume continues from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        _stop("interrupted; --resume continues from the last checkpoint", 130)
     sys.exit(0)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    # What a user typed may hold line breaks or control characters; the message stays one line.
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+    print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+    sys.exit(code)
 
 
 def _one_line(box: str) -> str:
@@ -115,4 +143,5 @@ def _one_line(box: str) -> str:
         if set(content) == {"─"}:
             break
         words.append(content)
-    return " ".join(words) or box.strip()
+    message = " ".join(words) or box.strip()
+    return message.replace("[bold]", "").replace("[/bold]", "")

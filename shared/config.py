@@ -2,7 +2,7 @@
 
     config = replace(TASKS["hello"].defaults, backend="torch")     # the defaults of a task
     config = resolve(config)                                       # checked, constants filled in
-    config == from_json(to_json(config))                           # what config.json in a run holds
+    config == from_json(asdict(config))                            # what config.json in a run holds
 
 A value of None means "the default that belongs to the other choices"; `resolve` replaces it, so a
 run folder always records the number that was really used.
@@ -12,10 +12,10 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any, Literal, TypeVar
 
-import dacite
 import tyro
 
 from shared.errors import InvalidInput
+from shared.files import parse
 
 Cell = Literal["rnn", "lstm", "gru"]
 Nonlinearity = Literal["tanh", "relu"]
@@ -144,6 +144,9 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "cosine": {"min_learning_rate": 0.0},
 }
 
+LARGEST = 1e30
+"""Constants stay below it, so that a step with them can be computed in float32."""
+
 
 def resolve(config: Config) -> Config:
     """The same configuration, checked, with every None that has a default filled in.
@@ -159,32 +162,65 @@ def resolve(config: Config) -> Config:
     return replace(config, optimization=optimization)
 
 
+def with_choice(optimization: OptimizationConfig, choice: str, chosen: str) -> OptimizationConfig:
+    """Another optimizer or schedule, and with it the default constants of that one.
+
+    Args:
+        choice: "optimizer" or "schedule".
+        chosen: what to choose; nothing happens if it is chosen already.
+    """
+    if getattr(optimization, choice) == chosen:
+        return optimization
+    table = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}[choice]
+    belonging: dict[str, Any] = {name: None for row in table.values() for name in row}
+    return replace(optimization, **{choice: chosen}, **belonging)
+
+
 def constants(optimization: OptimizationConfig) -> dict[str, Any]:
     """The constants of a resolved configuration's optimizer, by torch's names."""
     return {name: getattr(optimization, name) for name in OPTIMIZERS[optimization.optimizer]}
 
 
-def to_json(config: Config) -> dict[str, Any]:
-    return asdict(config)
+def moment_names(optimization: OptimizationConfig) -> tuple[str, ...]:
+    """What an optimizer remembers of each parameter, by the names in torch.optim's state."""
+    return {
+        "adam": ("exp_avg", "exp_avg_sq"),
+        "adamw": ("exp_avg", "exp_avg_sq"),
+        "sgd": (),
+        "rmsprop": ("square_avg",),
+    }[optimization.optimizer] + (("momentum_buffer",) if optimization.momentum else ())
 
 
 def from_json(values: dict[str, Any]) -> Config:
-    """The configuration that `to_json` wrote.
+    """The configuration that `dataclasses.asdict` took apart.
 
     Raises:
         InvalidInput: a key is missing or unknown, or a value has the wrong type.
     """
-    try:
-        config = dacite.from_dict(Config, values, dacite.Config(strict=True, cast=[tuple]))
-    except (dacite.DaciteError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"not a configuration of this version: {error}") from error
-    # dacite gives a missing key its default, which need not be what the run was trained with.
-    missing = sorted(_names(to_json(config)) - _names(values))
+    config = parse(Config, values)
+    # A missing key gets its default, which need not be what the run was trained with.
+    missing = sorted(_names(asdict(config)) - _names(values))
     if missing:
         raise InvalidInput(
-            f"not a configuration of this version: expected {', '.join(missing)}, got no such key"
+            f"no config of this version: expected {', '.join(missing)}, got no such key"
         )
     return config
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """Values by the names of their options, without "--": {"cell": "rnn", "data.path": None, …}."""
+    flat: dict[str, Any] = {}
+    for name, value in asdict(config).items():
+        prefix = "data." if name == "data" else ""
+        inner = value if isinstance(value, dict) else {name: value}
+        flat |= {flag(prefix + key).removeprefix("--"): inner[key] for key in inner}
+    return flat
+
+
+def differing(first: Config, second: Config) -> list[str]:
+    """Options in which two configurations differ: ["--cell", …]."""
+    a, b = settings(first), settings(second)
+    return [f"--{name}" for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
 
 
 def _names(values: dict[str, Any]) -> set[str]:
@@ -204,6 +240,10 @@ def _require(condition: bool, name: str, expected: str, value: object) -> None:
         raise InvalidInput(f"{flag(name)}: expected {expected}, got {value}")
 
 
+def _check_size(name: str, size: int | None) -> None:
+    _require(size is None or 0 < size < 2**31, name, "a positive number below 2^31", size)
+
+
 def _check_sizes(config: Config) -> None:
     network, data = config.network, config.data
     sizes: dict[str, int | None] = {
@@ -219,8 +259,8 @@ def _check_sizes(config: Config) -> None:
     if isinstance(data, GeneratedData):
         sizes |= {f"data.{field.name}": getattr(data, field.name) for field in fields(data)}
     for name, size in sizes.items():
-        _require(size is None or size > 0, name, "a positive number", size)
-    _require(config.seed >= 0, "seed", "a number that is not negative", config.seed)
+        _check_size(name, size)
+    _require(0 <= config.seed < 2**63, "seed", "a number from 0 to 2^63 - 1", config.seed)
     if isinstance(data, TextData):
         _require(
             all(share > 0 for share in data.split) and math.isclose(sum(data.split), 1),
@@ -266,10 +306,10 @@ def _fill(optimization: OptimizationConfig, choice: str, table: dict) -> Optimiz
 
 def _check_optimization(optimization: OptimizationConfig) -> None:
     o = optimization
-    _require(_positive(o.learning_rate), "learning_rate", "a positive number", o.learning_rate)
-    _require(
-        o.clip_norm is None or _positive(o.clip_norm), "clip_norm", "a positive number", o.clip_norm
-    )
+    for name in ("learning_rate", "clip_norm"):
+        value = getattr(o, name)
+        expected = f"a positive number below {LARGEST:g}"
+        _require(value is None or 0 < value < LARGEST, name, expected, value)
     for name in ("momentum", "alpha"):
         value = getattr(o, name)
         _require(value is None or 0 <= value < 1, name, "a number in [0, 1)", value)
@@ -277,17 +317,13 @@ def _check_optimization(optimization: OptimizationConfig) -> None:
         _require(all(0 <= beta < 1 for beta in o.betas), "betas", "two numbers in [0, 1)", o.betas)
     for name in ("eps", "weight_decay", "min_learning_rate"):
         value = getattr(o, name)
-        expected = "a number that is not negative"
-        _require(value is None or (value >= 0 and math.isfinite(value)), name, expected, value)
+        expected = f"a number from 0 to {LARGEST:g}"
+        _require(value is None or 0 <= value < LARGEST, name, expected, value)
     if o.nesterov and not o.momentum:
         raise InvalidInput("--nesterov needs momentum: expected --momentum above 0, got 0")
     if o.schedule == "step":
-        _require(
-            o.step_size is not None and o.step_size > 0,
-            "step_size",
-            "a number of epochs",
-            o.step_size,
-        )
+        _require(o.step_size is not None, "step_size", "a number of epochs", o.step_size)
+        _check_size("step_size", o.step_size)
         _require(o.gamma is not None and 0 < o.gamma <= 1, "gamma", "a factor in (0, 1]", o.gamma)
     if o.min_learning_rate is not None:
         _require(
@@ -296,7 +332,3 @@ def _check_optimization(optimization: OptimizationConfig) -> None:
             f"at most the learning rate {o.learning_rate}",
             o.min_learning_rate,
         )
-
-
-def _positive(value: float) -> bool:
-    return math.isfinite(value) and value > 0

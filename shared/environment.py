@@ -1,9 +1,12 @@
 """What a run ran on: versions and memory."""
 
+import os
 import platform
 import resource
 import sys
 from importlib.metadata import PackageNotFoundError, version
+
+from shared.errors import InvalidInput
 
 PACKAGES = {"jax": ("jax", "jaxlib", "flax", "optax"), "torch": ("torch",)}
 
@@ -18,6 +21,19 @@ def peak_memory_mb() -> float:
     """Most memory that this process has had resident, in MB of 10^6 bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Refuses what this machine cannot hold, before the system runs out of memory on it.
+
+    Raises:
+        InvalidInput: `needed` bytes are more than its physical memory.
+    """
+    present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > present:
+        raise InvalidInput(
+            f"{what} need {needed / 1e9:.1f} GB; this machine has {present / 1e9:.1f} GB"
+        )
 
 
 def _version(name: str) -> str:

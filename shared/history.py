@@ -12,16 +12,20 @@ Everything that compares or reports reads these folders, and nothing else.
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from shared import checkpoint
-from shared.config import Config, from_json, to_json
+from shared.config import Config, from_json
 from shared.errors import InvalidInput
+from shared.files import parse, read_json, write_atomically, write_json
+from shared.summary import Summary
 
 CONFIG, METRICS, CURVES, SUMMARY = "config.json", "metrics.jsonl", "curves.png", "summary.json"
+SPLITS = ("train", "valid", "test")
 FILES = (CONFIG, METRICS, CURVES, SUMMARY, checkpoint.LAST, checkpoint.BEST)
 
 
@@ -31,28 +35,60 @@ def check_free(folder: Path, overwrite: bool) -> None:
     Raises:
         InvalidInput: it holds another run and overwrite is False, or anything that is no run.
     """
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise InvalidInput(f"--out {folder}: expected a folder, got a file")
-    if (folder / CONFIG).exists():
+    names = occupants(folder)
+    if CONFIG in names:
         if not overwrite:
             raise InvalidInput(
                 f"--out {folder}: holds another run; continue it with --resume {folder}, "
                 "replace it with --overwrite, or name another folder"
             )
-    elif any(folder.iterdir()):
+    elif names:
         raise InvalidInput(
             f"--out {folder}: expected a new or empty folder, got one with other files"
         )
 
 
+def occupants(folder: Path) -> set[str]:
+    """Names of what lies in a folder; none if it has still to be made.
+
+    Raises:
+        InvalidInput: it is no folder, or cannot be read.
+    """
+    try:
+        return {file.name for file in folder.iterdir()}
+    except FileNotFoundError:
+        return set()
+    except NotADirectoryError as error:
+        raise InvalidInput(f"--out {folder}: expected a folder, got a file") from error
+    except OSError as error:
+        raise InvalidInput(f"--out {folder}: expected a folder, got: {error.strerror}") from error
+
+
 def create(folder: Path, config: Config) -> None:
-    """Makes a run folder that holds nothing but the configuration."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        (folder / name).unlink(missing_ok=True)
+    """Makes a run folder that holds nothing but the configuration.
+
+    Raises:
+        InvalidInput: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove(folder, FILES)
+        save_config(folder, config)
+    except OSError as error:
+        raise InvalidInput(
+            f"--out {folder}: expected a folder that can be written to, got: {error}"
+        ) from error
+
+
+def reopen(folder: Path, config: Config) -> None:
+    """Makes a run unfinished again: what its end left would not fit what now comes."""
+    remove(folder, (SUMMARY, CURVES))
     save_config(folder, config)
+
+
+def remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def free_folder(parent: Path, name: str) -> Path:
@@ -64,11 +100,11 @@ def free_folder(parent: Path, name: str) -> Path:
 
 
 def save_config(folder: Path, config: Config) -> None:
-    _write_json(folder / CONFIG, to_json(config))
+    write_json(folder / CONFIG, config)
 
 
-def save_summary(folder: Path, summary: dict[str, Any]) -> None:
-    _write_json(folder / SUMMARY, summary)
+def save_summary(folder: Path, summary: Summary) -> None:
+    write_json(folder / SUMMARY, summary)
 
 
 def read_config(file: Path) -> Config:
@@ -77,14 +113,7 @@ def read_config(file: Path) -> Config:
     Raises:
         InvalidInput: the file is missing, is not JSON, or is not a configuration of this version.
     """
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"{file}: expected a run's configuration, got: {error}") from error
-    try:
-        return from_json(values)
-    except InvalidInput as error:
-        raise InvalidInput(f"{file}: {error}") from error
+    return read_json(file, from_json)
 
 
 class History:
@@ -102,11 +131,8 @@ class History:
         self._metric = metric
         self._log_every = log_every
         path = folder / METRICS
-        kept = []
-        if keep and path.exists():
-            with open(path, encoding="utf-8") as lines:
-                kept = list(_lines_up_to(keep, lines))
-        checkpoint.write_atomically(path, "".join(kept).encode())
+        kept = lines_up_to(keep, path, metric) if keep else []
+        write_atomically(path, b"".join(kept))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def train(self, step: int, epoch: int, loss: float, metric: float) -> None:
@@ -127,16 +153,48 @@ class History:
         self._file.close()
 
 
-def _lines_up_to(step: int, lines: Iterable[str]) -> Iterator[str]:
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            return
+def lines_up_to(step: int, path: Path, metric: str) -> list[bytes]:
+    """The lines of metrics.jsonl that a run resumed after this step keeps.
+
+    Raises:
+        InvalidInput: the file is missing, or damaged before that step.
+    """
+    kept = []
+    for line, record in _records(path, metric, cut_off=True):
         if record["step"] > step:
-            return
+            break
         if record["split"] != "test":
-            yield line
+            kept.append(line.rstrip() + b"\n")
+    return kept
+
+
+def _records(
+    path: Path, metric: str, cut_off: bool = False
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each line of metrics.jsonl with what it says. With cut_off, a damaged last line is left out:
+    it was being written when the run was killed."""
+    types = {"step": int, "epoch": int, "split": str, "loss": float, metric: float}
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise InvalidInput(f"{path}: expected a run's history, got: {error.strerror}") from error
+    for i, line in enumerate(lines):
+        try:
+            record = json.loads(line, parse_constant=_no_number)
+            found = {name: type(value) for name, value in record.items()}
+        except (ValueError, AttributeError, RecursionError):
+            found = None
+        if found == types and record["split"] in SPLITS:
+            yield line, record
+        elif not cut_off or i < len(lines) - 1:
+            raise InvalidInput(
+                f"{path}: expected {', '.join(types)} in line {i + 1}, got {line[:80]!r}"
+            )
+
+
+def _no_number(name: str) -> None:
+    """JSON knows no NaN and no Infinity, but Python reads them."""
+    raise ValueError(f"{name} is no number")
 
 
 class Curve(NamedTuple):
@@ -152,7 +210,7 @@ class Curve(NamedTuple):
 class Run:
     folder: Path
     config: Config
-    summary: dict[str, Any]
+    summary: Summary
     curves: dict[str, Curve]
     """By split: train, valid, test."""
     metric: str
@@ -171,25 +229,18 @@ def read_run(folder: Path) -> Run:
     if not folder.is_dir():
         raise InvalidInput(f"{folder}: expected a run folder, got nothing of that name")
     config = read_config(folder / CONFIG)
-    try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-        lines = [json.loads(line) for line in open(folder / METRICS, encoding="utf-8")]  # noqa: SIM115
-        metric = summary["metric"]
-        curves = {}
-        for split in ("train", "valid", "test"):
-            rows = [line for line in lines if line["split"] == split]
-            columns = ("step", "epoch", "loss", metric)
-            curves[split] = Curve(*(np.array([row[name] for row in rows]) for name in columns))
-    except FileNotFoundError as error:
-        name = Path(error.filename).name
-        raise InvalidInput(f"{folder}: expected a finished run, got one without {name}") from error
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidInput(
-            f"{folder}: expected a finished run, got a damaged one: {error!r}"
-        ) from error
+    if not (folder / SUMMARY).exists():
+        raise InvalidInput(f"{folder}: expected a finished run, got one without {SUMMARY}")
+    summary = read_json(folder / SUMMARY, partial(parse, Summary))
+    metric = summary.metric
+    rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    for _, record in _records(folder / METRICS, metric):
+        rows[record["split"]].append(record)
+    columns = ("step", "epoch", "loss", metric)
+    curves = {
+        split: Curve(*(np.array([record[name] for record in records]) for name in columns))
+        for split, records in rows.items()
+    }
+    if not rows["train"]:
+        raise InvalidInput(f"{folder / METRICS}: expected training steps, got none")
     return Run(folder, config, summary, curves, metric)
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    content = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    checkpoint.write_atomically(path, content.encode())

@@ -23,7 +23,7 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
     figure = _figure(6)
     axes = figure.subplots()
     tops = []
-    for i, (run, name) in enumerate(zip(runs, labels(runs), strict=True)):
+    for i, (run, name) in enumerate(zip(runs, map(_plain, labels(runs)), strict=True)):
         style = STYLES[i % len(STYLES)]
         color = COLORS[i % len(COLORS)]
         steps, losses, smoothed = _thinned(run)
@@ -40,15 +40,16 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
                 markersize=4, markeredgecolor="white", label=f"{name}, validation",
             )  # fmt: skip
             tops.append(valid.loss.max())
-    baseline = runs[0].summary["baseline"]
+    baseline = runs[0].summary.baseline
     if baseline:
+        level = float(baseline["loss"])
         axes.axhline(
-            baseline["loss"],
+            level,
             color="#555555",
             linestyle=(0, (1, 2)),
             label=f"baseline: {baseline['name']}",
         )
-        tops.append(baseline["loss"])
+        tops.append(level)
     axes.set_ylim(0, 1.1 * max(tops))
     config = runs[0].config
     cell = config.network.cell
@@ -65,7 +66,7 @@ def save_deviations(runs: Sequence[Run], file: Path) -> None:
     """Relative difference of the training loss between each run and the first, step by step."""
     figure = _figure(4)
     axes = figure.subplots()
-    names = labels(runs)
+    names = [_plain(name) for name in labels(runs)]
     drawn = False
     for i, run in enumerate(runs[1:], start=1):
         steps, difference = deviation(runs[0], run)
@@ -86,22 +87,33 @@ def save_deviations(runs: Sequence[Run], file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
+SMALLEST = 1e-5
+"""Smaller losses count as this much in a relative difference. Cross-entropy is a difference of two
+numbers near 40 then, of which float64 leaves some 1e-14: a billionth of this."""
+
+
 def deviation(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Steps that both runs recorded, and |a - b| / max(|a|, |b|) of their training losses there."""
+    """Steps that both runs recorded, and the losses' |a - b| / max(|a|, |b|, SMALLEST) there."""
     a, b = first.curves["train"], second.curves["train"]
     steps, at_a, at_b = np.intersect1d(a.step, b.step, return_indices=True)
     x, y = a.loss[at_a], b.loss[at_b]
-    scale = np.maximum(np.abs(x), np.abs(y))
-    return steps, np.divide(np.abs(x - y), scale, out=np.zeros_like(scale), where=scale > 0)
+    return steps, np.abs(x - y) / np.maximum(np.maximum(np.abs(x), np.abs(y)), SMALLEST)
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
     """A short name for each run: backend and implementation, with the folder where those repeat."""
     names = [run.label for run in runs]
-    return [
-        f"{name} ({run.folder.name})" if names.count(name) > 1 else name
-        for name, run in zip(names, runs, strict=True)
-    ]
+    for folder in (lambda run: run.folder.name, lambda run: run.folder):
+        names = [
+            f"{run.label} ({folder(run)})" if names.count(name) > 1 else name
+            for name, run in zip(names, runs, strict=True)
+        ]
+    return names
+
+
+def _plain(text: str) -> str:
+    """Text without what matplotlib would set as a formula."""
+    return text.replace("$", r"\$")
 
 
 def _width(i: int, lines: int) -> float:

@@ -8,14 +8,13 @@ import itertools
 import platform
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
 import numpy as np
 
-from shared.config import Config
+from shared.config import Config, settings
 from shared.errors import InvalidInput
 from shared.history import Run
 from shared.plotting import deviation, labels, save_curves, save_deviations
@@ -89,6 +88,8 @@ def check_comparable(runs: Sequence[Run]) -> None:
     if len(tasks) > 1:
         raise InvalidInput(f"expected runs of one task, got {', '.join(tasks)}")
     for first, second in itertools.combinations(runs, 2):
+        if first.folder.resolve() == second.folder.resolve():
+            raise InvalidInput(f"expected different runs, got {first.folder} twice")
         if not len(deviation(first, second)[0]):
             raise InvalidInput(
                 f"{first.folder} and {second.folder} have no training step in common"
@@ -116,7 +117,7 @@ def _pair(name: str, first: Run, other: str, second: Run) -> Pair:
 
 
 def _verdict(first: Run, second: Run, largest: float) -> str:
-    gaps = [run.label for run in (first, second) if run.summary["notes"]]
+    gaps = [run.label for run in (first, second) if run.summary.notes]
     if largest == 0:
         return "identical, the same loss at every step"
     precisions = {first.config.precision, second.config.precision}
@@ -143,19 +144,19 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
         "notes": [
             (name, note)
             for name, run in zip(labels(runs), runs, strict=True)
-            for note in run.summary["notes"]
+            for note in run.summary.notes
         ],
-        "settings": _flat(runs[0].config),
+        "settings": _settings(runs[0].config),
         "differing": _differing(runs),
         "environments": [
-            (name, run.summary["device"], run.summary["path"], run.summary["versions"])
+            (name, run.summary.device, run.summary.path, run.summary.versions)
             for name, run in zip(labels(runs), runs, strict=True)
         ],
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
         "samples": [
-            (name, run.summary["sample"])
+            (name, run.summary.sample)
             for name, run in zip(labels(runs), runs, strict=True)
-            if run.summary["sample"]
+            if run.summary.sample
         ],
         "command": command,
     }
@@ -164,37 +165,37 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
 def _headlines(runs: Sequence[Run], compared: Sequence[Pair]) -> list[str]:
     lines = [pair.sentence + "." for pair in compared]
     by_speed = sorted(
-        zip(labels(runs), runs, strict=True), key=lambda item: item[1].summary["step_ms"]
+        zip(labels(runs), runs, strict=True), key=lambda item: item[1].summary.step_ms
     )
     (fastest, quick), *others = by_speed
-    best = quick.summary["step_ms"]
-    slower = ", ".join(f"{run.summary['step_ms'] / best:.1f}× in {name}" for name, run in others)
+    best = quick.summary.step_ms
+    slower = ", ".join(f"{run.summary.step_ms / best:.1f}× in {name}" for name, run in others)
     return [*lines, f"Fastest step: {best:.3g} ms in {fastest}; it takes {slower}."]
 
 
 def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     rows = []
     for name, run in zip(labels(runs), runs, strict=True):
-        test, valid = run.summary["test"], run.summary["valid"]
+        test, valid = run.summary.test, run.summary.valid
         rows.append(
             {
                 "name": name,
-                "train": f"{run.summary['train']['loss']:.4f}",
+                "train": f"{run.summary.train['loss']:.4f}",
                 "valid": f"{valid['loss']:.4f}" if valid else "–",
                 "test": f"{test['loss']:.4f}",
                 "metric": in_unit(run.metric, test[run.metric]),
-                "held_out": test["held_out"],
+                "held_out": run.summary.held_out,
             }
         )
-    baseline = runs[0].summary["baseline"]
+    baseline = runs[0].summary.baseline
     if baseline:
         rows.append(
             {
                 "name": f"baseline: {baseline['name']}",
                 "train": "–",
                 "valid": "–",
-                "test": f"{baseline['loss']:.4f}",
-                "metric": in_unit(runs[0].metric, baseline[runs[0].metric]),
+                "test": f"{float(baseline['loss']):.4f}",
+                "metric": in_unit(runs[0].metric, float(baseline[runs[0].metric])),
                 "held_out": True,
             }
         )
@@ -205,32 +206,26 @@ def _times(runs: Sequence[Run]) -> list[tuple[str, str, str, str, str]]:
     return [
         (
             name,
-            f"{run.summary['compile_s']:.2f}",
-            f"{run.summary['step_ms']:.3f}",
-            f"{run.summary['total_s']:.1f}",
-            f"{run.summary['peak_memory_mb']:.0f}",
+            f"{run.summary.compile_s:.2f}",
+            f"{run.summary.step_ms:.3f}",
+            f"{run.summary.total_s:.1f}",
+            f"{run.summary.peak_memory_mb:.0f}",
         )
         for name, run in zip(labels(runs), runs, strict=True)
     ]
 
 
-def _flat(config: Config) -> dict[str, Any]:
+def _settings(config: Config) -> dict[str, Any]:
     """Settings in force by the name of their option, without those that name a contender."""
-    flat: dict[str, Any] = {}
-    for name, value in asdict(config).items():
-        if isinstance(value, dict):
-            prefix = "data." if name == "data" else ""
-            flat |= {prefix + key: inner for key, inner in value.items()}
-        else:
-            flat[name] = value
-    for name in ("backend", "implementation"):
-        del flat[name]
-    return {name.replace("_", "-"): value for name, value in flat.items() if value is not None}
+    flat = settings(config)
+    del flat["backend"], flat["implementation"]
+    return {name: value for name, value in flat.items() if value is not None}
 
 
 def _differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
-    """Settings in which the runs differ, other than those that cannot change a result."""
-    flats = [_flat(run.config) for run in runs]
+    """Settings in which the runs differ, other than those that cannot change a result; and their
+    data, which may have changed below the same settings."""
+    flats = [_settings(run.config) | {"data": run.summary.data} for run in runs]
     ignored = {"device", "log-every"}
     names = sorted({name for flat in flats for name in flat} - ignored)
     values = [(name, [flat.get(name, "–") for flat in flats]) for name in names]

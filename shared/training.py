@@ -9,9 +9,9 @@ Evaluation and checkpoints happen after every `eval_every` epochs and at the end
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -19,14 +19,18 @@ from shared import checkpoint, environment, history
 from shared.backend import Backend, Evaluation, Metrics, Snapshot, State, load_backend
 from shared.batching import Batch, Batches, evaluation_batches, training_batches
 from shared.checkpoint import BEST, LAST, Checkpoint, Segment
-from shared.config import Config, resolve
+from shared.config import Config, differing, flag, moment_names, resolve
 from shared.errors import InvalidInput, TrainingDiverged
 from shared.history import History
 from shared.progress import Progress, shown
 from shared.schedule import learning_rates
+from shared.summary import Scores, Summary
 from shared.tasks import load_task
 from shared.tasks.task import Split, Task
-from shared.weights import initialize, network_shapes
+from shared.weights import initialize, network_shapes, state_shapes
+
+RESUMABLE = ("epochs", "backend", "implementation", "device", "log_every")
+"""Settings that a resumed run may change."""
 
 
 def train(
@@ -36,14 +40,15 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     quiet: bool = False,
-) -> dict[str, Any]:
+) -> Summary:
     """Trains as configured and leaves a run folder.
 
     Args:
         config: what to do; it is resolved here.
         folder: where the run goes; with `resume`, where it lies.
         overwrite: replace a run that lies there.
-        resume: go on from the last checkpoint in the folder, up to `config.epochs`.
+        resume: go on from the last checkpoint in the folder, up to `config.epochs`; a run that was
+            stopped after its last step is scored. Only `RESUMABLE` settings may be others.
         quiet: print nothing.
 
     Returns:
@@ -55,81 +60,96 @@ def train(
     """
     started = time.perf_counter()
     config = resolve(config)
-    if not resume:
+    if resume:
+        _check_resumed(folder, config)
+    else:
         history.check_free(folder, overwrite)
     task = load_task(config)
-    backend = load_backend(config, task.signature)
-    batches = training_batches(config, task)
     if config.bptt is not None and not task.signature.per_step:
         raise InvalidInput(
             f"--bptt {config.bptt} needs a target at every step, which task {task.name} has not"
         )
-    position = _last(config, task, folder / LAST) if resume else _first(config, task)
+    batches = training_batches(config, task)
     total = config.epochs * batches.per_epoch
-    if position.snapshot.step >= total:
+    if config.log_every > total:
+        raise InvalidInput(
+            f"--log-every: expected at most the {total} steps of the run, got {config.log_every}"
+        )
+    backend = load_backend(config, task.signature)
+    position = _last(config, task, batches, folder) if resume else _first(config, task)
+    if position.snapshot.step >= total and (folder / history.SUMMARY).exists():
         epochs = position.snapshot.step // batches.per_epoch
         raise InvalidInput(
             f"--resume {folder}: already trained for {epochs} epochs; expected --epochs above, "
             f"got {config.epochs}"
         )
     state = backend.init(position.snapshot)
-    if resume:
-        history.save_config(folder, config)
-    else:
-        history.create(folder, config)
-    progress = Progress(position.snapshot.step, total, task.metric, quiet)
+    (history.reopen if resume else history.create)(folder, config)
     writer = History(folder, task.metric, config.log_every, keep=position.snapshot.step)
+    progress = Progress(position.snapshot.step, total, task.metric, quiet)
     with writer, progress:
         loop = _Loop(config, task, backend, batches, folder, writer, progress, position, total)
         state = loop.run(state)
-        test, tested = _test(config, task, backend, state, folder)
-        writer.add(tested, config.epochs, "test", test.loss, test.metric)
-    summary = {
-        "task": config.task,
-        "backend": config.backend,
-        "implementation": config.implementation,
-        "path": backend.path,
-        "notes": backend.notes,
-        "cell": config.network.cell,
-        "precision": config.precision,
-        "device": backend.device,
-        "versions": environment.versions(config.backend),
-        "parameters": sum(array.size for array in position.snapshot.weights.values()),
-        "seed": config.seed,
-        "steps": total,
-        "segments": [segment._asdict() for segment in loop.segments(total)],
-        "compile_s": backend.compile_s,
-        "step_ms": loop.timing.step_ms,
-        "total_s": time.perf_counter() - started,
-        "peak_memory_mb": environment.peak_memory_mb(),
-        "metric": task.metric,
-        "train": {"loss": loop.last_loss, task.metric: loop.last_metric},
-        "valid": loop.best,
-        "test": _scores(task, test) | {"held_out": task.held_out, "step": tested},
-        "baseline": None
-        if task.baseline is None
-        else {"name": task.baseline.name}
-        | _scores(task, Evaluation(task.baseline.loss, task.baseline.metric)),
-        "source": task.source,
-        "sample": _sample(task, backend, state),
-    }
+        test = loop.test(state)
+    final = loop.reached
+    assert final.train is not None  # at least one step was taken
+    summary = Summary(
+        task=config.task,
+        source=task.source,
+        data=task.fingerprint,
+        backend=config.backend,
+        implementation=config.implementation,
+        path=backend.path,
+        notes=list(dict.fromkeys(note for part in final.segments for note in part.notes)),
+        cell=config.network.cell,
+        precision=config.precision,
+        device=backend.device,
+        versions=environment.versions(config.backend),
+        parameters=sum(array.size for array in position.snapshot.weights.values()),
+        seed=config.seed,
+        steps=total,
+        segments=list(final.segments),
+        compile_s=backend.compile_s,
+        step_ms=final.segments[-1].step_ms,
+        total_s=time.perf_counter() - started,
+        peak_memory_mb=environment.peak_memory_mb(),
+        metric=task.metric,
+        train=final.train,
+        valid=final.best,
+        test=test,
+        held_out=task.held_out,
+        baseline=_baseline(task),
+        sample=_sample(task, backend, state),
+    )
     history.save_summary(folder, summary)
     return summary
 
 
 @dataclass
 class _Timing:
-    """Milliseconds a step, from calls that compiled nothing."""
+    """Milliseconds a step, between two calls of the backend whose results have come.
 
+    That is what a step costs the user: preparing its batch counts where it isn't done while the
+    device computes, compiling doesn't.
+    """
+
+    backend: Backend
     per_step: list[float] = field(default_factory=list)
     first: float = math.nan
+    mark: float = math.nan
+    compiled: float = 0.0
 
-    def add(self, seconds: float, steps: int, compiled: float) -> None:
-        milliseconds = 1000 * (seconds - compiled) / steps
-        if compiled or math.isnan(self.first):
+    def start(self) -> None:
+        self.mark, self.compiled = time.perf_counter(), self.backend.compile_s
+
+    def stop(self, steps: int) -> None:
+        compiling = self.backend.compile_s - self.compiled
+        milliseconds = 1000 * (time.perf_counter() - self.mark - compiling) / steps
+        if compiling or math.isnan(self.first):
             self.first = milliseconds
         else:
             self.per_step.append(milliseconds)
+        self.start()
 
     @property
     def step_ms(self) -> float:
@@ -143,8 +163,6 @@ class _Call(NamedTuple):
     start: int
     count: int
     metrics: Metrics
-    began: float
-    compiled: float
 
 
 @dataclass
@@ -159,89 +177,119 @@ class _Loop:
     history: History
     progress: Progress
     position: Checkpoint
+    """Where it begins."""
     total: int
-    timing: _Timing = field(default_factory=_Timing)
-    best: dict[str, float] | None = None
-    last_loss: float = math.nan
-    last_metric: float = math.nan
+
+    def __post_init__(self) -> None:
+        self.timing = _Timing(self.backend)
+        self.reached = self.position
 
     def run(self, state: State) -> State:
         """Trains to the last step; checkpoints on the way."""
         step = self.position.snapshot.step
-        self.best = self.position.best
         period = self.config.eval_every * self.batches.per_epoch
         while step < self.total:
             end = min(step - step % period + period, self.total)
-            state = self._steps(state, step, end)
+            state, train = self._steps(state, step, end)
             step = end
-            self._evaluate(state, step)
+            self._evaluate(state, step, train)
         return state
 
-    def segments(self, step: int) -> list[Segment]:
-        """Which backend took which steps, up to this one."""
-        earlier, start = self.position.segments, self.position.snapshot.step
-        return [*earlier, Segment(self.config.backend, self.config.implementation, start, step)]
+    def test(self, state: State) -> Scores:
+        """Scores the test part, once, with the best checkpoint."""
+        step = self.total
+        if self.task.valid is not None:
+            chosen = checkpoint.read(self.folder / BEST).snapshot
+            state, step = self.backend.init(chosen), chosen.step
+        scores = evaluate(self.config, self.task, self.backend, state, self.task.test)
+        epoch = -(-step // self.batches.per_epoch)
+        if not math.isfinite(scores.loss):
+            self._diverged(f"the test loss is {scores.loss}", step)
+        self.history.add(step, epoch, "test", scores.loss, scores.metric)
+        return _named(self.task, scores) | {"step": step}
 
-    def _steps(self, state: State, start: int, end: int) -> State:
+    def _steps(self, state: State, start: int, end: int) -> tuple[State, Scores]:
+        """Takes steps; returns also the mean of their losses and metrics."""
         pending: _Call | None = None
         losses: list[np.ndarray] = []
         metrics: list[np.ndarray] = []
+        self.timing.start()
         for first, count in _chunks(start, end, self.batches.chunk):
             # The device may still be at the call before: prepare first, then wait for it.
             batch = self.batches.take(first, count)
             rates = self._rates(first, count)
             self._read(pending, losses, metrics)
-            began, compiled = time.perf_counter(), self.backend.compile_s
             state, taken = self.backend.advance(state, batch, rates)
-            pending = _Call(first, count, taken, began, self.backend.compile_s - compiled)
+            pending = _Call(first, count, taken)
         self._read(pending, losses, metrics)
-        self.last_loss = float(np.concatenate(losses).mean(dtype=np.float64))
-        self.last_metric = float(np.concatenate(metrics).mean(dtype=np.float64))
-        return state
+        loss, metric = (
+            float(np.concatenate(parts).mean(dtype=np.float64)) for parts in (losses, metrics)
+        )
+        return state, {"loss": loss, self.task.metric: metric}
 
     def _read(self, call: _Call | None, losses: list, metrics: list) -> None:
         """Waits for a call, then writes and shows its steps."""
         if call is None:
             return
         loss, metric = np.asarray(call.metrics.loss), np.asarray(call.metrics.metric)
-        self.timing.add(time.perf_counter() - call.began, call.count, call.compiled)
+        self.timing.stop(call.count)
         for i in range(call.count):
             step, epoch = call.start + i + 1, (call.start + i) // self.batches.per_epoch + 1
             if not math.isfinite(loss[i]):
-                self._diverged(f"the training loss is {loss[i]}", step, epoch)
+                self._diverged(f"the training loss is {loss[i]}", step)
             self.history.train(step, epoch, float(loss[i]), float(metric[i]))
         losses.append(loss)
         metrics.append(metric)
         self.progress.advance(call.count, float(loss[-1]), float(metric[-1]))
 
-    def _evaluate(self, state: State, step: int) -> None:
-        epoch = step // self.batches.per_epoch
-        line = f"epoch {epoch}/{self.config.epochs}  train loss {self.last_loss:.4f}  "
-        line += shown(self.task.metric, self.last_metric)
+    def _evaluate(self, state: State, step: int, train: Scores) -> None:
+        """Scores the validation part and writes the checkpoints."""
+        metric, epoch = self.task.metric, step // self.batches.per_epoch
+        line = f"epoch {epoch}/{self.config.epochs}  train loss {train['loss']:.4f}  "
+        line += shown(metric, train[metric])
         snapshot = self.backend.export(state)
+        # The loss of a step is that of the weights before it: the last update is still unchecked.
+        for name, array in checkpoint.flatten(snapshot).items():
+            if not np.isfinite(array).all():
+                self._diverged(f"{name} is no longer finite", step)
+        best, improved = self.reached.best, False
         if self.task.valid is not None:
             valid = evaluate(self.config, self.task, self.backend, state, self.task.valid)
             if not math.isfinite(valid.loss):
-                self._diverged(f"the validation loss is {valid.loss}", step, epoch)
+                self._diverged(f"the validation loss is {valid.loss}", step)
             self.history.add(step, epoch, "valid", valid.loss, valid.metric)
-            line += f"  valid loss {valid.loss:.4f}  {shown(self.task.metric, valid.metric)}"
-            if self.best is None or valid.loss < self.best["loss"]:
-                self.best = {"loss": valid.loss, self.task.metric: valid.metric, "step": step}
-                self._save(BEST, snapshot)
+            line += f"  valid loss {valid.loss:.4f}  {shown(metric, valid.metric)}"
+            improved = best is None or valid.loss < best["loss"]
+            if improved:
+                best = _named(self.task, valid) | {"step": step}
         self.history.flush()
-        self._save(LAST, snapshot)
+        self.reached = Checkpoint(
+            snapshot, self.task.fingerprint, train, best, self._segments(step)
+        )
+        if improved:
+            checkpoint.write(self.folder / BEST, self.reached)
+        checkpoint.write(self.folder / LAST, self.reached)
         self.progress.line(line + f"  {self.timing.step_ms:.2f} ms/step")
 
-    def _save(self, name: str, snapshot: Snapshot) -> None:
-        segments = self.segments(snapshot.step)
-        checkpoint.write(self.folder / name, Checkpoint(snapshot, self.best, segments))
+    def _segments(self, step: int) -> list[Segment]:
+        """Which backend took which steps, up to this one."""
+        current = Segment(
+            self.config.backend,
+            self.config.implementation,
+            self.position.snapshot.step,
+            step,
+            self.timing.step_ms,
+            self.backend.notes,
+        )
+        return [*self.position.segments, current]
 
     def _rates(self, start: int, count: int) -> np.ndarray:
         per_epoch = self.batches.per_epoch
         return learning_rates(self.config.optimization, start, count, per_epoch, self.total)
 
-    def _diverged(self, what: str, step: int, epoch: int) -> NoReturn:
+    def _diverged(self, what: str, step: int) -> NoReturn:
         rate = self._rates(step - 1, 1)[0]
+        epoch = (step - 1) // self.batches.per_epoch + 1
         last = self.folder / LAST
         kept = (
             f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was due yet"
@@ -274,43 +322,73 @@ def _chunks(start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
 
 def _first(config: Config, task: Task) -> Checkpoint:
     signature = task.signature
+    shapes = network_shapes(config.network, signature.input_size, signature.output_size)
+    parameters = sum(map(math.prod, shapes.values()))
+    tensors = 2 + len(moment_names(config.optimization))  # weights, gradients and moments
+    environment.check_memory(
+        parameters * tensors * np.dtype(config.precision).itemsize,
+        f"{parameters} parameters (--hidden-size, --num-layers), their gradients and moments",
+    )
     weights = initialize(
         config.network, signature.input_size, signature.output_size, config.seed, config.precision
     )
-    return Checkpoint(Snapshot.of(weights), None, [])
+    return Checkpoint(Snapshot.of(weights), task.fingerprint)
 
 
-def _last(config: Config, task: Task, file: Path) -> Checkpoint:
+def _check_resumed(folder: Path, config: Config) -> None:
+    """Refuses to continue a run with other settings than it was started with."""
+    before = resolve(history.read_config(folder / history.CONFIG))
+    same = replace(config, **{name: getattr(before, name) for name in RESUMABLE})
+    if same != before:
+        raise InvalidInput(
+            f"--resume {folder}: only {', '.join(map(flag, RESUMABLE))} may differ from the run's "
+            f"{history.CONFIG}; got another {', '.join(differing(before, same))}"
+        )
+    if config.epochs != before.epochs and config.optimization.schedule == "cosine":
+        raise InvalidInput(
+            f"--epochs: the cosine schedule of {folder} was laid out for {before.epochs} epochs, "
+            f"got {config.epochs}"
+        )
+
+
+def _last(config: Config, task: Task, batches: Batches, folder: Path) -> Checkpoint:
     """The checkpoint to continue from, refused if the configuration cannot have written it."""
-    position = checkpoint.read(file)
-    weights, signature = position.snapshot.weights, task.signature
-    expected = network_shapes(config.network, signature.input_size, signature.output_size)
-    for name in sorted(expected.keys() | weights.keys()):
+    position = checkpoint.read(folder / LAST)
+    if position.data != task.fingerprint:
+        raise InvalidInput(
+            f"--resume {folder}: expected the data that the run began with "
+            f"({position.data}), got other data ({task.fingerprint}) from: {task.source}"
+        )
+    if position.best is not None:
+        checkpoint.read(folder / BEST)  # the test at the end needs it: better to fail now
+    history.lines_up_to(position.snapshot.step, folder / history.METRICS, task.metric)
+    shapes = network_shapes(config.network, task.signature.input_size, task.signature.output_size)
+    expected = {f"weights/{name}": shape for name, shape in shapes.items()}
+    for moment in moment_names(config.optimization):
+        expected |= {f"moments/{moment}.{name}": shape for name, shape in shapes.items()}
+    carried = state_shapes(config.network, batches.batch_size)
+    expected |= {f"carry/{k}": shape for k, shape in enumerate(carried)}
+    got = checkpoint.flatten(position.snapshot)
+    for name in [*expected, *got]:
         want = f"{config.precision} {expected[name]}" if name in expected else "no such tensor"
-        got = f"{weights[name].dtype} {weights[name].shape}" if name in weights else "none"
-        if want != got:
+        have = f"{got[name].dtype} {got[name].shape}" if name in got else "none"
+        if want != have:
             raise InvalidInput(
-                f"{file}: the configuration beside it expects {want} as {name}, got {got}"
+                f"{folder / LAST}: the configuration beside it expects {want} as {name}, got {have}"
             )
     return position
 
 
-def _test(
-    config: Config, task: Task, backend: Backend, state: State, folder: Path
-) -> tuple[Evaluation, int]:
-    """Scores the test part, once, with the best checkpoint; returns also that checkpoint's step."""
-    chosen = checkpoint.read(folder / (LAST if task.valid is None else BEST)).snapshot
-    if task.valid is not None:
-        state = backend.init(chosen)
-    return evaluate(config, task, backend, state, task.test), chosen.step
+def _named(task: Task, scores: Evaluation) -> Scores:
+    named = {"loss": scores.loss, task.metric: scores.metric}
+    return named | ({"bits_per_character": scores.loss / math.log(2)} if task.streams else {})
 
 
-def _scores(task: Task, scores: Evaluation) -> dict[str, Any]:
-    named: dict[str, Any] = {"loss": scores.loss, task.metric: scores.metric}
-    if task.streams:
-        named["bits_per_character"] = scores.loss / math.log(2)
-        named["perplexity"] = math.exp(scores.loss)
-    return named
+def _baseline(task: Task) -> dict[str, float | str] | None:
+    if task.baseline is None:
+        return None
+    scores = Evaluation(task.baseline.loss, task.baseline.metric)
+    return {"name": task.baseline.name, **_named(task, scores)}
 
 
 def _sample(task: Task, backend: Backend, state: State) -> dict[str, str] | None:

@@ -47,6 +47,12 @@ def recurrent_shapes(
     return shapes
 
 
+def state_shapes(network: NetworkConfig, batch_size: int) -> tuple[tuple[int, int, int], ...]:
+    """Shapes of a batch's recurrent state: h, and for an LSTM c, each (L·D, B, H)."""
+    rows = network.num_layers * (2 if network.bidirectional else 1)
+    return tuple((rows, batch_size, network.hidden_size) for _ in STATES[network.cell])
+
+
 def network_shapes(
     network: NetworkConfig, input_size: int, output_size: int
 ) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ from flax import nnx
 import rnn_jax
 import rnn_torch
 import rnn_torch.native
-from rnn_jax.native import Native, from_canonical, to_canonical
+from rnn_jax.native import Native, from_weights, to_weights
 from shared.config import Cell, NetworkConfig, Nonlinearity
 from shared.weights import STATES, recurrent_shapes
 from tests import reference
@@ -163,7 +163,7 @@ def run_flax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
     graph, state = nnx.split(layer)
     paths = [path for path, _ in nnx.to_flat_state(state)]
     weights, _, _ = split(case, case.tensors)
-    params = from_canonical(network, {f"rnn.{name}": array for name, array in weights.items()})
+    params = from_weights(network, {f"rnn.{name}": array for name, array in weights.items()})
     masks = None if case.masks is None else jnp.asarray(case.masks, dtype)
     others = {name: array for name, array in case.tensors.items() if name not in weights}
 
@@ -179,7 +179,7 @@ def run_flax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
 
     tensors = {name: jnp.asarray(array, dtype) for name, array in (params | others).items()}
     gradients, outputs = jax.jit(jax.grad(scalar, has_aux=True))(tensors)
-    flat = to_canonical(network, {name: np.asarray(gradients[name]) for name in params})
+    flat = to_weights(network, {name: np.asarray(gradients[name]) for name in params})
     renamed = {
         name.removeprefix("rnn."): array
         for name, array in flat.items()

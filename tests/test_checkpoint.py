@@ -8,22 +8,28 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from shared.backend import Snapshot
-from shared.checkpoint import Checkpoint, Segment, read, write, write_atomically
+from shared.checkpoint import Checkpoint, Segment, read, write
 from shared.errors import InvalidInput
+from shared.files import write_atomically
 
 RNG = np.random.default_rng(0)
 WEIGHTS = {"rnn.weight_ih_l0": RNG.standard_normal((4, 3)), "head.bias": RNG.standard_normal(2)}
 MOMENTS = {f"exp_avg.{name}": array.astype(np.float32) for name, array in WEIGHTS.items()}
 CARRY = (RNG.standard_normal((1, 2, 4)), RNG.standard_normal((1, 2, 4)))
 BEST = {"loss": 0.1 + 0.2, "accuracy": 1.0, "step": 7}
-SEGMENTS = [Segment("jax", "handcrafted", 0, 3), Segment("torch", "native", 3, 12)]
-FULL = Checkpoint(Snapshot(WEIGHTS, MOMENTS, CARRY, 12), BEST, SEGMENTS)
+TRAIN = {"loss": 0.3, "accuracy": 0.9}
+SEGMENTS = [
+    Segment("jax", "handcrafted", 0, 3, 0.1, []),
+    Segment("torch", "native", 3, 12, 2.5, ["torch draws its own masks"]),
+]
+FULL = Checkpoint(Snapshot(WEIGHTS, MOMENTS, CARRY, 12), "0123abcd", TRAIN, BEST, SEGMENTS)
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
     write(tmp_path / "c.safetensors", FULL)
     back = read(tmp_path / "c.safetensors")
-    assert (back.best, back.segments, back.snapshot.step) == (BEST, SEGMENTS, 12)
+    assert back._replace(snapshot=FULL.snapshot) == FULL
+    assert back.snapshot.step == 12
     for mine, theirs in ((back.snapshot.weights, WEIGHTS), (back.snapshot.moments, MOMENTS)):
         assert set(mine) == set(theirs)
         for name, array in theirs.items():
@@ -37,10 +43,10 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 def test_a_transposed_view_is_written_as_it_reads(tmp_path: Path) -> None:
     view = WEIGHTS["rnn.weight_ih_l0"].T
-    write(tmp_path / "c", Checkpoint(Snapshot.of({"w": view}), None, []))
+    write(tmp_path / "c", Checkpoint(Snapshot.of({"w": view}), "0123abcd"))
     back = read(tmp_path / "c")
     np.testing.assert_array_equal(back.snapshot.weights["w"], view)
-    assert (back.best, back.segments) == (None, [])
+    assert (back.train, back.best, back.segments) == (None, None, [])
 
 
 def test_other_programs_read_the_tensors(tmp_path: Path) -> None:
@@ -53,7 +59,8 @@ def test_other_programs_read_the_tensors(tmp_path: Path) -> None:
 
 
 METADATA = {
-    "format": "rnn-parity checkpoint 1", "step": "12", "best": "null", "segments": "[]",
+    "format": "rnn-parity checkpoint 1", "step": "12", "data": "0123abcd", "train": "null",
+    "best": "null", "segments": "[]",
 }  # fmt: skip
 
 
@@ -94,7 +101,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None
     def no_space(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("shared.checkpoint.os.fsync", no_space)
+    monkeypatch.setattr("shared.files.os.fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
         write_atomically(path, json.dumps("new").encode())
     assert path.read_bytes() == b"old"

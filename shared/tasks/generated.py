@@ -3,6 +3,7 @@
 import numpy as np
 
 from shared.config import Config, GeneratedData
+from shared.environment import check_memory
 from shared.randomness import generator
 from shared.tasks.task import Baseline, Signature, Split, Task
 
@@ -27,6 +28,13 @@ def last_value(config: Config) -> Task:
 def _classification(name: str, config: Config, label) -> Task:
     data = config.data
     assert isinstance(data, GeneratedData)
+
+    examples = data.train_examples + data.valid_examples + data.test_examples
+    check_memory(
+        4 * examples * data.sequence_length * data.input_size,
+        f"{examples} sequences (--data.train-examples, --data.valid-examples, "
+        f"--data.test-examples) of {data.sequence_length} × {data.input_size} numbers",
+    )
 
     def split(part: str, examples: int) -> Split:
         shape = (examples, data.sequence_length, data.input_size)

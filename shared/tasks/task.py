@@ -1,6 +1,8 @@
 """What a task is, once its data is in memory."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -57,6 +59,16 @@ class Task:
     """Token number → text, for tasks on tokens."""
     source: str = ""
     """Where the data comes from."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with any byte of the data and with the vocabulary."""
+        digest = hashlib.blake2b("\0".join(self.vocabulary).encode(), digest_size=8)
+        for part in (self.train, self.valid, self.test):
+            for array in part or ():
+                digest.update(repr((array.dtype.str, array.shape)).encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     @property
     def metric(self) -> str:

@@ -1,0 +1,188 @@
+"""A resumed run goes on where it stopped, or says in one line why it cannot."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from rnn_torch.backend import Backend
+from shared.config import Config, GeneratedData, NetworkConfig, OptimizationConfig, TextData
+from shared.errors import InvalidInput
+from shared.history import read_config
+from shared.tasks import TASKS
+from shared.training import train
+
+TEXT = "a text that someone goes on editing while a run on it is interrupted; " * 30
+
+
+def last_value(**changes) -> Config:
+    return replace(
+        TASKS["last-value"].defaults,
+        backend="torch",
+        network=NetworkConfig(hidden_size=5),
+        data=GeneratedData(40, 8, 9, sequence_length=6, input_size=3),
+        epochs=2,
+        batch_size=16,
+        precision="float64",
+        **changes,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    train(last_value(), folder, quiet=True)
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A finished run that a test may damage."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
+
+
+def resume(folder: Path, **changes):
+    config = replace(read_config(folder / "config.json"), **changes)
+    return train(config, folder, resume=True, quiet=True)
+
+
+def refused(folder: Path, message: str, **changes) -> None:
+    """Checks that nothing in the folder changes, and what is said."""
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(InvalidInput, match=message):
+        resume(folder, **changes)
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+def edit_config(folder: Path, part: str | None = None, **changes) -> None:
+    values = json.loads((folder / "config.json").read_text())
+    (values[part] if part else values).update(changes)
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+def test_a_run_stopped_after_its_last_step_is_scored(run: Path, finished: Path) -> None:
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join(lines[:-1]))
+    (run / "summary.json").unlink()
+    (run / "curves.png").unlink(missing_ok=True)
+    resume(run)
+    assert (run / "metrics.jsonl").read_text() == "".join(lines)
+    again, before = (
+        json.loads((folder / "summary.json").read_text()) for folder in (run, finished)
+    )
+    for name in ("train", "valid", "test", "segments", "step_ms", "data", "notes"):
+        assert again[name] == before[name], name
+
+
+def test_a_run_with_nothing_left_to_do_is_refused(run: Path) -> None:
+    refused(run, "already trained for 2 epochs")
+
+
+def test_what_the_end_of_a_run_left_goes_before_new_steps(run: Path, monkeypatch) -> None:
+    (run / "curves.png").write_bytes(b"of two epochs")
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Backend, "advance", stop)
+    with pytest.raises(KeyboardInterrupt):
+        resume(run, epochs=3)
+    assert not (run / "summary.json").exists()
+    assert not (run / "curves.png").exists()
+
+
+def test_the_test_line_names_the_epoch_of_the_step_that_was_tested(finished: Path) -> None:
+    lines = [json.loads(line) for line in (finished / "metrics.jsonl").read_text().splitlines()]
+    best = json.loads((finished / "summary.json").read_text())["valid"]["step"]
+    (tested,) = (line for line in lines if line["split"] == "test")
+    (scored,) = (line for line in lines if line["split"] == "valid" and line["step"] == best)
+    assert (tested["step"], tested["epoch"]) == (scored["step"], scored["epoch"])
+
+
+def test_other_settings_are_named(run: Path) -> None:
+    refused(run, r"got another --learning-rate, --seed$", epochs=3, seed=7,
+            optimization=OptimizationConfig(learning_rate=0.5))  # fmt: skip
+
+
+def test_a_cosine_schedule_keeps_its_length(tmp_path: Path) -> None:
+    config = last_value(optimization=OptimizationConfig(schedule="cosine"))
+    train(config, tmp_path / "run", quiet=True)
+    refused(tmp_path / "run", "cosine schedule .* laid out for 2 epochs, got 3", epochs=3)
+
+
+def test_another_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text(TEXT)
+    config = replace(
+        TASKS["text"].defaults, backend="torch", epochs=1, bptt=10, batch_size=4,
+        data=TextData(path=str(tmp_path / "book.txt"), split=(0.8, 0.1, 0.1)),
+    )  # fmt: skip
+    train(config, tmp_path / "run", quiet=True)
+    (tmp_path / "book.txt").write_text(TEXT.replace("someone", "anybody"))
+    refused(tmp_path / "run", "the data that the run began with", epochs=2)
+    (tmp_path / "book.txt").write_text(TEXT)
+    resume(tmp_path / "run", epochs=2)
+
+
+CHANGED = {
+    "another optimizer": (
+        {"part": "optimization", "optimizer": "sgd", "betas": None, "eps": None},
+        "expects no such tensor as moments/exp_avg",
+    ),
+    "another batch size": ({"batch_size": 7}, r"expects float64 \(1, 7, \d\) as carry/0"),
+    "another precision": ({"precision": "float32"}, "expects float32 .* got float64"),
+    "another cell": ({"part": "network", "cell": "gru"}, "weights/rnn.weight_ih_l0"),
+}
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_a_checkpoint_of_other_settings_is_refused(case: str, run: Path) -> None:
+    changes, message = CHANGED[case]
+    edit_config(run, **changes)
+    refused(run, message, epochs=3)
+
+
+@pytest.mark.parametrize("name", ["checkpoint-best.safetensors", "metrics.jsonl"])
+def test_a_missing_file_is_noticed_before_training(name: str, run: Path) -> None:
+    (run / name).unlink()
+    refused(run, name, epochs=3)
+
+
+def test_notes_of_earlier_segments_stay(tmp_path: Path) -> None:
+    native = replace(last_value(), backend="jax", implementation="native")
+    first = train(native, tmp_path / "run", quiet=True)
+    assert any("one bias" in note for note in first.notes)
+    second = resume(tmp_path / "run", epochs=3, backend="torch", implementation="handcrafted")
+    assert second.notes == first.notes
+    assert [segment.backend for segment in second.segments] == ["jax", "torch"]
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_moments_pass_through_the_single_bias_of_flax(cell: str, tmp_path: Path) -> None:
+    """Both biases have the same gradient, so nothing is lost but the GRU's b_hn."""
+    config = last_value()
+    config = replace(config, network=replace(config.network, cell=cell), backend="jax")
+    train(config, tmp_path / "run", quiet=True)
+    before = load_file(tmp_path / "run" / "checkpoint-last.safetensors")
+    from rnn_jax import native
+
+    layout = native.layout(config.network)
+    for kind in ("exp_avg", "exp_avg_sq"):
+        prefix = f"moments/{kind}."
+        moments = {
+            name.removeprefix(prefix): array
+            for name, array in before.items()
+            if name.startswith(prefix)
+        }
+        assert np.abs(moments["rnn.bias_hh_l0"]).min() > 0
+        expected = dict(moments)
+        if cell == "gru":
+            expected["rnn.bias_hh_l0"] = moments["rnn.bias_hh_l0"].copy()
+            expected["rnn.bias_hh_l0"][2 * config.network.hidden_size :] = 0
+        back = layout.to_moments(layout.from_moments(moments))
+        assert back.keys() == expected.keys()
+        for name, array in expected.items():
+            np.testing.assert_allclose(back[name], array, rtol=1e-12, atol=0, err_msg=name)
