@@ -1,15 +1,19 @@
 """What a user of scripts/run.py sees: one clear line for bad input, and a complete run folder."""
 
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+
+from shared import cli
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 SMALL = [
@@ -28,6 +32,28 @@ def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess
         check=False,
         env=os.environ | {"COLUMNS": "60"},
     )
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.CompletedProcess]:
+    """`script` in tmp_path without a process of its own, which would import a framework each time.
+
+    What is left out is shown by the tests that do use a process: the exit status and the streams.
+    """
+
+    def called(name: str, *arguments: str) -> subprocess.CompletedProcess:
+        module = importlib.import_module(f"scripts.{Path(name).stem}")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "60")
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.run(module.main)
+        out, err = capfd.readouterr()
+        assert isinstance(stop.value.code, int)
+        return subprocess.CompletedProcess(arguments, stop.value.code, out, err)
+
+    return called
 
 
 def check_refused(finished: subprocess.CompletedProcess, *expected: str) -> None:
@@ -81,6 +107,23 @@ BAD = {
     "text as a folder": (["--task", "text", "--data.path", "."], ["--data.path"]),
     "shares over 1": (["--task", "text", "--data.split", "0.9", "0.9", "0.1"], ["--data.split"]),
     "text untruncated": (["--task", "text", "--bptt", "None"], ["--bptt"]),
+    "huge size": (["--hidden-size", "100000"], ["--hidden-size", "GB"]),
+    "huge data": (
+        ["--task", "last-value", "--data.train-examples", "1000000000"],
+        ["--data.train-examples", "GB"],
+    ),
+    "size beyond 32 bits": (["--batch-size", "3000000000"], ["--batch-size", "2^31"]),
+    "seed beyond 64 bits": (["--seed", str(2**64)], ["--seed"]),
+    "rate beyond float32": (["--learning-rate", "1e39"], ["--learning-rate", "1e+30"]),
+    "eps beyond float32": (["--eps", "1e300"], ["--eps", "1e+30"]),
+    "one beta": (["--betas", "0.9"], ["--betas", "FLOAT FLOAT"]),
+    "thinned to nothing": (["--log-every", "1001"], ["--log-every", "1000 steps", "1001"]),
+    "line break in a name": (["--task", "text", "--data.path", "a\nb"], ["a\\nb"]),
+    "name in no encoding": (["--data.path", os.fsdecode(b"caf\xe9")], ["UTF-8", "caf"]),
+    "folder below a file": (["--out", "empty.txt/run"], ["--out", "file"]),
+    "folder with a long name": (["--out", "a" * 300], ["--out", "too long"]),
+    "folder that is a dangling link": (["--out", "dangling"], ["--out", "dangling"]),
+    "two configurations": (["--resume", "x", "--config", "empty.txt"], ["--resume", "--config"]),
     "no gpu": (["--device", "gpu"], ["--device gpu", "cpu"]),
     "no run to resume": (["--resume", "nowhere"], ["nowhere"]),
     "no configuration": (["--config", "empty.txt"], ["empty.txt"]),
@@ -90,8 +133,11 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_refused_in_one_line_and_nothing_is_written(case: str, tmp_path: Path) -> None:
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
+    case: str, tmp_path: Path, call
+) -> None:
     (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "latin.txt").write_bytes("café".encode("latin-1") * 2000)
     (tmp_path / "short.txt").write_text("too short")
     before = sorted(tmp_path.rglob("*"))
@@ -99,7 +145,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(case: str, tmp_
     backend = [] if case in ("no backend", "unknown backend") else ["--backend", "torch"]
     if case == "no gpu" and _has_gpu():
         pytest.skip("this machine has a GPU")
-    check_refused(script("run.py", *backend, *arguments, cwd=tmp_path), *expected)
+    check_refused(call("run.py", *backend, *arguments), *expected)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -280,3 +326,39 @@ def test_native_flax_says_what_it_cannot_hold(tmp_path: Path) -> None:
     assert any("one bias" in note for note in summary["notes"])
     assert any("b_hn" in note for note in summary["notes"])
     assert "b_hn" in ran.stdout
+
+
+def test_weights_that_overflow_in_the_last_step_are_no_checkpoint(tmp_path: Path) -> None:
+    """The loss of a step is that of the weights before it."""
+    ran = script(
+        "run.py", "--backend", "torch", "--optimizer", "sgd", "--learning-rate", "1e29",
+        "--weight-decay", "1e29", "--epochs", "1", "--out", "run", cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert "weights/rnn.weight_ih_l0 is no longer finite at step 1 (epoch 1" in line
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {"config.json", "metrics.jsonl"}
+
+
+def test_another_optimizer_drops_the_constants_of_the_first(tmp_path: Path) -> None:
+    """--config holds Adam's eps, resolved; --optimizer sgd has none."""
+    start = ["--backend", "torch", "--epochs", "1", "--schedule", "step", "--step-size", "3"]
+    assert script("run.py", *start, "--out", "a", cwd=tmp_path).returncode == 0
+    ran = script(
+        "run.py", "--config", "a/config.json", "--optimizer", "sgd", "--schedule=cosine",
+        "--out", "b", cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    optimization = json.loads((tmp_path / "b" / "config.json").read_text())["optimization"]
+    assert (optimization["eps"], optimization["momentum"]) == (None, 0.0)
+    assert (optimization["step_size"], optimization["min_learning_rate"]) == (None, 0.0)
+
+
+def test_a_terminal_in_ascii_is_enough(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, str(SCRIPTS / "run.py"), "--backend", "torch", "--epochs", "2"],
+        cwd=tmp_path, capture_output=True, check=False,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert b"hello ? " in ran.stdout

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidInput
-from shared.history import METRICS, History, check_free, create, free_folder, read_config
+from shared.history import (
+    METRICS,
+    History,
+    check_free,
+    create,
+    free_folder,
+    lines_up_to,
+    read_config,
+)
 from shared.tasks import TASKS
 
 
@@ -77,3 +85,28 @@ def test_check_free_refuses_what_holds_anything(tmp_path: Path) -> None:
     for overwrite in (False, True):
         with pytest.raises(InvalidInput, match="other files"):
             check_free(tmp_path, overwrite=overwrite)
+
+
+GOOD = '{"step": 1, "epoch": 1, "split": "train", "loss": 0.5, "mae": 0.1}'
+DAMAGED = {
+    "no JSON": b"hello",
+    "null": b"null",
+    "a number": b"5",
+    "a list": b"[1]",
+    "nothing in it": b"{}",
+    "another metric": GOOD.replace("mae", "accuracy").encode(),
+    "another split": GOOD.replace("train", "holdout").encode(),
+    "text for a step": GOOD.replace("1,", '"1",', 1).encode(),
+    "true for a step": GOOD.replace("1,", "true,", 1).encode(),
+    "no number": GOOD.replace("0.5", "NaN").encode(),
+    "no UTF-8": b"\xff",
+    "deep": b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_line_is_named(case: str, tmp_path: Path) -> None:
+    path = tmp_path / METRICS
+    path.write_bytes(b"\n".join([GOOD.encode(), DAMAGED[case], GOOD.encode(), b""]))
+    with pytest.raises(InvalidInput, match=r"metrics\.jsonl: expected .*loss, mae in line 2, got"):
+        lines_up_to(9, path, "mae")

@@ -5,11 +5,13 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shared.errors import InvalidInput
-from shared.history import read_run
-from shared.report import pairs, write_report
+from shared.history import Curve, Run, read_run
+from shared.plotting import labels
+from shared.report import check_comparable, pairs, write_report
 from tests.test_command_line import script
 
 
@@ -83,6 +85,102 @@ def test_one_run_is_no_comparison(compared: Path, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="at least two runs"):
         write_report([read_run(compared / "runs" / "jax-native")], tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_one_run_twice_is_no_comparison(compared: Path) -> None:
+    folder = compared / "runs" / "jax-native"
+    runs = [read_run(folder), read_run(folder / ".." / "jax-native")]
+    with pytest.raises(InvalidInput, match=r"different runs, got .* twice"):
+        check_comparable(runs)
+
+
+def changed_run(compared: Path, folder: Path, **summary) -> Run:
+    """A copy of the run in JAX with another summary."""
+    shutil.copytree(compared / "runs" / "jax-handcrafted", folder)
+    values = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(values | summary))
+    return read_run(folder)
+
+
+def test_other_data_is_not_compared_step_by_step(compared: Path, tmp_path: Path) -> None:
+    other = changed_run(compared, tmp_path / "run", data="0123456789abcdef")
+    first = read_run(compared / "runs" / "torch-handcrafted")
+    (pair,) = pairs([first, other])
+    assert "not comparable" in pair.verdict
+
+
+def test_a_run_that_was_native_once_is_not_compared(compared: Path, tmp_path: Path) -> None:
+    other = changed_run(compared, tmp_path / "run", notes=["one bias for two"])
+    (pair,) = pairs([read_run(compared / "runs" / "torch-handcrafted"), other])
+    assert "see the note on jax handcrafted" in pair.verdict
+
+
+def test_labels_tell_runs_apart(compared: Path, tmp_path: Path) -> None:
+    names = ("a/1/run", "a/2/run", "b/other")
+    runs = [changed_run(compared, tmp_path / name) for name in names]
+    runs.append(read_run(compared / "runs" / "torch-native"))
+    found = labels(runs)
+    assert len(set(found)) == 4
+    assert found[2:] == ["jax handcrafted (other)", "torch native"]
+    assert "a/1/run" in found[0]
+
+
+def test_folder_names_are_no_formulas(compared: Path, tmp_path: Path) -> None:
+    runs = [changed_run(compared, tmp_path / name) for name in (r"$\\x$", r"$a_{$")]
+    write_report(runs, tmp_path / "report")
+    assert (tmp_path / "report" / "curves.png").exists()
+
+
+def test_losses_near_zero_are_compared_absolutely(compared: Path) -> None:
+    """Cross-entropy leaves some 1e-14 of logits near 40, whatever the loss itself is."""
+    runs = [read_run(compared / "runs" / name) for name in ("jax-handcrafted", "torch-handcrafted")]
+    steps = np.arange(1, 3)
+    for run, losses in zip(runs, ([1e-7, 0.5], [1e-7 + 5e-15, 0.5]), strict=True):
+        run.curves["train"] = Curve(steps, steps, np.array(losses), np.ones(2))
+    (pair,) = pairs(runs)
+    assert pair.verdict.startswith("equal in float64")
+    runs[1].curves["train"].loss[0] = 1e-7 + 5e-14
+    (pair,) = pairs(runs)
+    assert pair.verdict.startswith("DIFFERENT")
+
+
+DAMAGED = {
+    "a list": lambda values: [],
+    "nothing": lambda values: {},
+    "without a test": lambda values: {k: v for k, v in values.items() if k != "test"},
+    "time in words": lambda values: values | {"step_ms": "quick"},
+    "null": lambda values: None,
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_summary_is_refused_by_name(case: str, compared: Path, tmp_path: Path) -> None:
+    shutil.copytree(compared / "runs" / "jax-handcrafted", tmp_path / "run")
+    file = tmp_path / "run" / "summary.json"
+    file.write_text(json.dumps(DAMAGED[case](json.loads(file.read_text()))))
+    with pytest.raises(InvalidInput, match=r"summary\.json: no summary of this version"):
+        read_run(tmp_path / "run")
+
+
+def test_a_failed_comparison_makes_room_for_the_next(tmp_path: Path) -> None:
+    """The contender's own line is the only one on stderr, and --overwrite may use the folder."""
+    short = ["--epochs", "3", "--contenders", "torch/handcrafted", "torch/native", "--out", "out"]
+    finished = script(
+        "compare.py", *short, "--optimizer", "sgd", "--learning-rate", "1e29",
+        "--weight-decay", "1e29", cwd=tmp_path,
+    )  # fmt: skip
+    assert finished.returncode == 1
+    (line,) = finished.stderr.splitlines()
+    assert "weights/rnn.weight_ih_l0 is no longer finite at step" in line or "loss is" in line
+    assert script("compare.py", *short, cwd=tmp_path).returncode == 2
+    finished = script("compare.py", *short, "--overwrite", cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    before = {file: file.read_bytes() for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    refused = script("compare.py", *short, "--overwrite", "--device", "tpu", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
+    for file, content in before.items():
+        assert file.read_bytes() == content, file
 
 
 def test_an_unfinished_run_is_refused_by_name(compared: Path, tmp_path: Path) -> None:
