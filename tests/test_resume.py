@@ -121,7 +121,7 @@ def test_another_text_is_refused(tmp_path: Path) -> None:
         data=TextData(path=str(tmp_path / "book.txt"), split=(0.8, 0.1, 0.1)),
     )  # fmt: skip
     train(config, tmp_path / "run", quiet=True)
-    (tmp_path / "book.txt").write_text(TEXT.replace("someone", "anybody"))
+    (tmp_path / "book.txt").write_text(TEXT.replace("goes", "seog"))
     refused(tmp_path / "run", "the data that the run began with", epochs=2)
     (tmp_path / "book.txt").write_text(TEXT)
     resume(tmp_path / "run", epochs=2)

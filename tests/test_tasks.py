@@ -135,3 +135,15 @@ def test_pythons_help_topics_are_the_default_text() -> None:
 def test_data_options_of_another_task_are_refused() -> None:
     with pytest.raises(InvalidInput, match="expected data options NoData, got GeneratedData"):
         load_task(replace(TASKS["hello"].defaults, data=SMALL))
+
+
+def test_the_fingerprint_is_that_of_data_and_vocabulary(tmp_path: Path) -> None:
+    """Two texts of the same shape: in other words, and in other characters."""
+    original = "one two three " * 20
+    texts = [original, original, original[::-1], original.replace("o", "ö")]
+    same, again, words, characters = (
+        load_task(text(tmp_path / f"{i}.txt", content)).fingerprint
+        for i, content in enumerate(texts)
+    )
+    assert same == again
+    assert len({same, words, characters}) == 3
