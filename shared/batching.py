@@ -135,7 +135,7 @@ class Batches:
         rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
         real = len(rows)
         # A ragged batch repeats its last row: real numbers, kept out of the mean by weights of 0.
-        rows = np.pad(rows, (0, self.batch_size - real), mode="edge")
+        rows = np.concatenate([rows, np.repeat(rows[-1:], self.batch_size - real)])
         return rows, window * self.steps, real
 
     def _masks(self, start: int, count: int) -> np.ndarray | None:
