@@ -219,7 +219,11 @@ def _settings(config: Config) -> dict[str, Any]:
     """Settings in force by the name of their option, without those that name a contender."""
     flat = settings(config)
     del flat["backend"], flat["implementation"]
-    return {name: value for name, value in flat.items() if value is not None}
+    return {
+        name: " ".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in flat.items()
+        if value is not None
+    }
 
 
 def _differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:

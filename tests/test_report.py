@@ -33,6 +33,7 @@ def test_the_report_is_self_contained(compared: Path) -> None:
     assert page.count("data:image/png;base64,") == 2
     for name in ("report.md", "curves.png", "deviations.png"):
         assert (compared / name).stat().st_size > 500, name
+    assert "`--betas 0.9 0.999`" in (compared / "report.md").read_text()
 
 
 def test_verdicts_separate_proof_from_what_cannot_be_compared(compared: Path) -> None:
