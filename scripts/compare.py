@@ -17,8 +17,9 @@ from pathlib import Path
 import tyro
 
 from shared import cli
-from shared.config import Config, Unprefixed, resolve
+from shared.config import Config, Unprefixed
 from shared.errors import InvalidInput
+from shared.validation import resolve
 
 RUNS = "runs"
 CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")

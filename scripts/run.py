@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared import cli
-from shared.config import Config, Unprefixed, resolve
+from shared.config import Config, Unprefixed
 from shared.errors import InvalidInput
+from shared.validation import resolve
 
 if TYPE_CHECKING:
     from shared.summary import Summary

@@ -1,15 +1,14 @@
 """What to train, on what, and how: frozen dataclasses <-> command line <-> JSON.
 
     config = replace(TASKS["hello"].defaults, backend="torch")     # the defaults of a task
-    config = resolve(config)                                       # checked, constants filled in
+    config = resolve(config)            # checked, constants filled in: shared/validation.py
     config == from_json(asdict(config))                            # what config.json in a run holds
 
 A value of None means "the default that belongs to the other choices"; `resolve` replaces it, so a
 run folder always records the number that was really used.
 """
 
-import math
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
@@ -144,23 +143,6 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "cosine": {"min_learning_rate": 0.0},
 }
 
-LARGEST = 1e30
-"""Constants stay below it, so that a step with them can be computed in float32."""
-
-
-def resolve(config: Config) -> Config:
-    """The same configuration, checked, with every None that has a default filled in.
-
-    Raises:
-        InvalidInput: one line naming the option, what was expected and what came.
-    """
-    _check_sizes(config)
-    _check_network(config)
-    optimization = _fill(config.optimization, "optimizer", OPTIMIZERS)
-    optimization = _fill(optimization, "schedule", SCHEDULES)
-    _check_optimization(optimization)
-    return replace(config, optimization=optimization)
-
 
 def with_choice(optimization: OptimizationConfig, choice: str, chosen: str) -> OptimizationConfig:
     """Another optimizer or schedule, and with it the default constants of that one.
@@ -232,103 +214,5 @@ def _names(values: dict[str, Any]) -> set[str]:
 
 
 def flag(name: str) -> str:
+    """The option of a field: "hidden_size" → "--hidden-size"."""
     return "--" + name.replace("_", "-")
-
-
-def _require(condition: bool, name: str, expected: str, value: object) -> None:
-    if not condition:
-        raise InvalidInput(f"{flag(name)}: expected {expected}, got {value}")
-
-
-def _check_size(name: str, size: int | None) -> None:
-    _require(size is None or 0 < size < 2**31, name, "a positive number below 2^31", size)
-
-
-def _check_sizes(config: Config) -> None:
-    network, data = config.network, config.data
-    sizes: dict[str, int | None] = {
-        "hidden_size": network.hidden_size,
-        "num_layers": network.num_layers,
-        "embedding_size": network.embedding_size,
-        "epochs": config.epochs,
-        "batch_size": config.batch_size,
-        "bptt": config.bptt,
-        "eval_every": config.eval_every,
-        "log_every": config.log_every,
-    }
-    if isinstance(data, GeneratedData):
-        sizes |= {f"data.{field.name}": getattr(data, field.name) for field in fields(data)}
-    for name, size in sizes.items():
-        _check_size(name, size)
-    _require(0 <= config.seed < 2**63, "seed", "a number from 0 to 2^63 - 1", config.seed)
-    if isinstance(data, TextData):
-        _require(
-            all(share > 0 for share in data.split) and math.isclose(sum(data.split), 1),
-            "data.split",
-            "three positive shares that sum to 1",
-            " ".join(map(str, data.split)),
-        )
-
-
-def _check_network(config: Config) -> None:
-    network = config.network
-    _require(0 <= network.dropout < 1, "dropout", "a number in [0, 1)", network.dropout)
-    if network.dropout > 0 and network.num_layers == 1:
-        raise InvalidInput(
-            f"--dropout {network.dropout} drops between layers: "
-            "expected --num-layers of at least 2, got 1"
-        )
-    if network.cell != "rnn" and network.nonlinearity != "tanh":
-        raise InvalidInput(
-            f"--nonlinearity {network.nonlinearity} is an option of --cell rnn, "
-            f"got --cell {network.cell}"
-        )
-    if network.bidirectional and config.bptt is not None:
-        raise InvalidInput(
-            "--bidirectional reads a sequence from its end, which truncated back-propagation "
-            f"(--bptt {config.bptt}) has not reached: expected one of the two"
-        )
-
-
-def _fill(optimization: OptimizationConfig, choice: str, table: dict) -> OptimizationConfig:
-    chosen = getattr(optimization, choice)
-    known = table[chosen]
-    for name in {name for row in table.values() for name in row} - set(known):
-        if getattr(optimization, name) is not None:
-            options = ", ".join(flag(option) for option in known) or "none"
-            raise InvalidInput(
-                f"{flag(name)} makes no sense with {flag(choice)} {chosen}, "
-                f"whose options are: {options}"
-            )
-    missing = {name: value for name, value in known.items() if getattr(optimization, name) is None}
-    return replace(optimization, **missing)
-
-
-def _check_optimization(optimization: OptimizationConfig) -> None:
-    o = optimization
-    for name in ("learning_rate", "clip_norm"):
-        value = getattr(o, name)
-        expected = f"a positive number below {LARGEST:g}"
-        _require(value is None or 0 < value < LARGEST, name, expected, value)
-    for name in ("momentum", "alpha"):
-        value = getattr(o, name)
-        _require(value is None or 0 <= value < 1, name, "a number in [0, 1)", value)
-    if o.betas is not None:
-        _require(all(0 <= beta < 1 for beta in o.betas), "betas", "two numbers in [0, 1)", o.betas)
-    for name in ("eps", "weight_decay", "min_learning_rate"):
-        value = getattr(o, name)
-        expected = f"a number from 0 to {LARGEST:g}"
-        _require(value is None or 0 <= value < LARGEST, name, expected, value)
-    if o.nesterov and not o.momentum:
-        raise InvalidInput("--nesterov needs momentum: expected --momentum above 0, got 0")
-    if o.schedule == "step":
-        _require(o.step_size is not None, "step_size", "a number of epochs", o.step_size)
-        _check_size("step_size", o.step_size)
-        _require(o.gamma is not None and 0 < o.gamma <= 1, "gamma", "a factor in (0, 1]", o.gamma)
-    if o.min_learning_rate is not None:
-        _require(
-            o.min_learning_rate <= o.learning_rate,
-            "min_learning_rate",
-            f"at most the learning rate {o.learning_rate}",
-            o.min_learning_rate,
-        )

@@ -9,28 +9,26 @@ Evaluation and checkpoints happen after every `eval_every` epochs and at the end
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 
 from shared import checkpoint, environment, history
-from shared.backend import Backend, Evaluation, Metrics, Snapshot, State, load_backend
+from shared.backend import Backend, Evaluation, Metrics, State, load_backend
 from shared.batching import Batch, Batches, evaluation_batches, training_batches
 from shared.checkpoint import BEST, LAST, Checkpoint, Segment
-from shared.config import Config, differing, flag, moment_names, resolve
+from shared.config import Config
 from shared.errors import InvalidInput, TrainingDiverged
 from shared.history import History
 from shared.progress import Progress, shown
 from shared.schedule import learning_rates
+from shared.start import check_resumable, first_position, last_position
 from shared.summary import Scores, Summary
 from shared.tasks import load_task
 from shared.tasks.task import Split, Task
-from shared.weights import initialize, network_shapes, state_shapes
-
-RESUMABLE = ("epochs", "backend", "implementation", "device", "log_every")
-"""Settings that a resumed run may change."""
+from shared.validation import resolve
 
 
 def train(
@@ -48,7 +46,8 @@ def train(
         folder: where the run goes; with `resume`, where it lies.
         overwrite: replace a run that lies there.
         resume: go on from the last checkpoint in the folder, up to `config.epochs`; a run that was
-            stopped after its last step is scored. Only `RESUMABLE` settings may be others.
+            stopped after its last step is scored. Of the settings only those in
+            `shared.start.RESUMABLE` may be others.
         quiet: print nothing.
 
     Returns:
@@ -61,7 +60,7 @@ def train(
     started = time.perf_counter()
     config = resolve(config)
     if resume:
-        _check_resumed(folder, config)
+        check_resumable(folder, config)
     else:
         history.check_free(folder, overwrite)
     task = load_task(config)
@@ -76,7 +75,9 @@ def train(
             f"--log-every: expected at most the {total} steps of the run, got {config.log_every}"
         )
     backend = load_backend(config, task.signature)
-    position = _last(config, task, batches, folder) if resume else _first(config, task)
+    position = (
+        last_position(config, task, batches, folder) if resume else first_position(config, task)
+    )
     if position.snapshot.step >= total and (folder / history.SUMMARY).exists():
         epochs = position.snapshot.step // batches.per_epoch
         raise InvalidInput(
@@ -91,36 +92,7 @@ def train(
         loop = _Loop(config, task, backend, batches, folder, writer, progress, position, total)
         state = loop.run(state)
         test = loop.test(state)
-    final = loop.reached
-    assert final.train is not None  # at least one step was taken
-    summary = Summary(
-        task=config.task,
-        source=task.source,
-        data=task.fingerprint,
-        backend=config.backend,
-        implementation=config.implementation,
-        path=backend.path,
-        notes=list(dict.fromkeys(note for part in final.segments for note in part.notes)),
-        cell=config.network.cell,
-        precision=config.precision,
-        device=backend.device,
-        versions=environment.versions(config.backend),
-        parameters=sum(array.size for array in position.snapshot.weights.values()),
-        seed=config.seed,
-        steps=total,
-        segments=list(final.segments),
-        compile_s=backend.compile_s,
-        step_ms=final.segments[-1].step_ms,
-        total_s=time.perf_counter() - started,
-        peak_memory_mb=environment.peak_memory_mb(),
-        metric=task.metric,
-        train=final.train,
-        valid=final.best,
-        test=test,
-        held_out=task.held_out,
-        baseline=_baseline(task),
-        sample=_sample(task, backend, state),
-    )
+    summary = _summarize(loop, state, test, started)
     history.save_summary(folder, summary)
     return summary
 
@@ -320,63 +292,39 @@ def _chunks(start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
         yield first, min(size, end - first)
 
 
-def _first(config: Config, task: Task) -> Checkpoint:
-    signature = task.signature
-    shapes = network_shapes(config.network, signature.input_size, signature.output_size)
-    parameters = sum(map(math.prod, shapes.values()))
-    tensors = 2 + len(moment_names(config.optimization))  # weights, gradients and moments
-    environment.check_memory(
-        parameters * tensors * np.dtype(config.precision).itemsize,
-        f"{parameters} parameters (--hidden-size, --num-layers), their gradients and moments",
+def _summarize(loop: _Loop, state: State, test: Scores, started: float) -> Summary:
+    """What a finished run did; `started` is the `time.perf_counter` of its beginning."""
+    config, task, backend = loop.config, loop.task, loop.backend
+    final = loop.reached
+    assert final.train is not None  # at least one step was taken
+    return Summary(
+        task=config.task,
+        source=task.source,
+        data=task.fingerprint,
+        backend=config.backend,
+        implementation=config.implementation,
+        path=backend.path,
+        notes=list(dict.fromkeys(note for part in final.segments for note in part.notes)),
+        cell=config.network.cell,
+        precision=config.precision,
+        device=backend.device,
+        versions=environment.versions(config.backend),
+        parameters=sum(array.size for array in final.snapshot.weights.values()),
+        seed=config.seed,
+        steps=loop.total,
+        segments=list(final.segments),
+        compile_s=backend.compile_s,
+        step_ms=final.segments[-1].step_ms,
+        total_s=time.perf_counter() - started,
+        peak_memory_mb=environment.peak_memory_mb(),
+        metric=task.metric,
+        train=final.train,
+        valid=final.best,
+        test=test,
+        held_out=task.held_out,
+        baseline=_baseline(task),
+        sample=_sample(task, backend, state),
     )
-    weights = initialize(
-        config.network, signature.input_size, signature.output_size, config.seed, config.precision
-    )
-    return Checkpoint(Snapshot.of(weights), task.fingerprint)
-
-
-def _check_resumed(folder: Path, config: Config) -> None:
-    """Refuses to continue a run with other settings than it was started with."""
-    before = resolve(history.read_config(folder / history.CONFIG))
-    same = replace(config, **{name: getattr(before, name) for name in RESUMABLE})
-    if same != before:
-        raise InvalidInput(
-            f"--resume {folder}: only {', '.join(map(flag, RESUMABLE))} may differ from the run's "
-            f"{history.CONFIG}; got another {', '.join(differing(before, same))}"
-        )
-    if config.epochs != before.epochs and config.optimization.schedule == "cosine":
-        raise InvalidInput(
-            f"--epochs: the cosine schedule of {folder} was laid out for {before.epochs} epochs, "
-            f"got {config.epochs}"
-        )
-
-
-def _last(config: Config, task: Task, batches: Batches, folder: Path) -> Checkpoint:
-    """The checkpoint to continue from, refused if the configuration cannot have written it."""
-    position = checkpoint.read(folder / LAST)
-    if position.data != task.fingerprint:
-        raise InvalidInput(
-            f"--resume {folder}: expected the data that the run began with "
-            f"({position.data}), got other data ({task.fingerprint}) from: {task.source}"
-        )
-    if position.best is not None:
-        checkpoint.read(folder / BEST)  # the test at the end needs it: better to fail now
-    history.lines_up_to(position.snapshot.step, folder / history.METRICS, task.metric)
-    shapes = network_shapes(config.network, task.signature.input_size, task.signature.output_size)
-    expected = {f"weights/{name}": shape for name, shape in shapes.items()}
-    for moment in moment_names(config.optimization):
-        expected |= {f"moments/{moment}.{name}": shape for name, shape in shapes.items()}
-    carried = state_shapes(config.network, batches.batch_size)
-    expected |= {f"carry/{k}": shape for k, shape in enumerate(carried)}
-    got = checkpoint.flatten(position.snapshot)
-    for name in [*expected, *got]:
-        want = f"{config.precision} {expected[name]}" if name in expected else "no such tensor"
-        have = f"{got[name].dtype} {got[name].shape}" if name in got else "none"
-        if want != have:
-            raise InvalidInput(
-                f"{folder / LAST}: the configuration beside it expects {want} as {name}, got {have}"
-            )
-    return position
 
 
 def _named(task: Task, scores: Evaluation) -> Scores:

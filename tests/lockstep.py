@@ -7,9 +7,10 @@ import numpy as np
 
 from shared.backend import Snapshot, load_backend
 from shared.batching import training_batches
-from shared.config import Config, resolve
+from shared.config import Config
 from shared.schedule import learning_rates
 from shared.tasks import load_task
+from shared.validation import resolve
 from shared.weights import initialize
 
 

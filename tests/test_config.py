@@ -12,10 +12,10 @@ from shared.config import (
     OptimizationConfig,
     constants,
     from_json,
-    resolve,
 )
 from shared.errors import InvalidInput
 from shared.tasks import TASKS
+from shared.validation import resolve
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -17,10 +17,10 @@ from shared.config import (
     Nonlinearity,
     OptimizationConfig,
     constants,
-    resolve,
 )
 from shared.schedule import learning_rates
 from shared.tasks import TASKS, load_task
+from shared.validation import resolve
 from shared.weights import initialize
 from tests import reference
 from tests.compare_arrays import check_all_close, check_close

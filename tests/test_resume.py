@@ -50,8 +50,8 @@ def resume(folder: Path, **changes):
     return train(config, folder, resume=True, quiet=True)
 
 
-def refused(folder: Path, message: str, **changes) -> None:
-    """Checks that nothing in the folder changes, and what is said."""
+def check_refused(folder: Path, message: str, **changes) -> None:
+    """Raises unless it is refused with the message, and no byte in the folder has changed."""
     before = {file.name: file.read_bytes() for file in folder.iterdir()}
     with pytest.raises(InvalidInput, match=message):
         resume(folder, **changes)
@@ -79,7 +79,7 @@ def test_a_run_stopped_after_its_last_step_is_scored(run: Path, finished: Path) 
 
 
 def test_a_run_with_nothing_left_to_do_is_refused(run: Path) -> None:
-    refused(run, "already trained for 2 epochs")
+    check_refused(run, "already trained for 2 epochs")
 
 
 def test_what_the_end_of_a_run_left_goes_before_new_steps(run: Path, monkeypatch) -> None:
@@ -104,14 +104,14 @@ def test_the_test_line_names_the_epoch_of_the_step_that_was_tested(finished: Pat
 
 
 def test_other_settings_are_named(run: Path) -> None:
-    refused(run, r"got another --learning-rate, --seed$", epochs=3, seed=7,
+    check_refused(run, r"got another --learning-rate, --seed$", epochs=3, seed=7,
             optimization=OptimizationConfig(learning_rate=0.5))  # fmt: skip
 
 
 def test_a_cosine_schedule_keeps_its_length(tmp_path: Path) -> None:
     config = last_value(optimization=OptimizationConfig(schedule="cosine"))
     train(config, tmp_path / "run", quiet=True)
-    refused(tmp_path / "run", "cosine schedule .* laid out for 2 epochs, got 3", epochs=3)
+    check_refused(tmp_path / "run", "cosine schedule .* laid out for 2 epochs, got 3", epochs=3)
 
 
 def test_another_text_is_refused(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_another_text_is_refused(tmp_path: Path) -> None:
     )  # fmt: skip
     train(config, tmp_path / "run", quiet=True)
     (tmp_path / "book.txt").write_text(TEXT.replace("goes", "seog"))
-    refused(tmp_path / "run", "the data that the run began with", epochs=2)
+    check_refused(tmp_path / "run", "the data that the run began with", epochs=2)
     (tmp_path / "book.txt").write_text(TEXT)
     resume(tmp_path / "run", epochs=2)
 
@@ -134,6 +134,10 @@ CHANGED = {
     ),
     "another batch size": ({"batch_size": 7}, r"expects float64 \(1, 7, \d\) as carry/0"),
     "another precision": ({"precision": "float32"}, "expects float32 .* got float64"),
+    "another width": (
+        {"part": "network", "hidden_size": 6},
+        r"checkpoint-last.* float64 \(6, 3\) as weights/rnn.weight_ih_l0, got float64 \(5, 3\)",
+    ),
     "another cell": ({"part": "network", "cell": "gru"}, "weights/rnn.weight_ih_l0"),
 }
 
@@ -142,13 +146,13 @@ CHANGED = {
 def test_a_checkpoint_of_other_settings_is_refused(case: str, run: Path) -> None:
     changes, message = CHANGED[case]
     edit_config(run, **changes)
-    refused(run, message, epochs=3)
+    check_refused(run, message, epochs=3)
 
 
 @pytest.mark.parametrize("name", ["checkpoint-best.safetensors", "metrics.jsonl"])
 def test_a_missing_file_is_noticed_before_training(name: str, run: Path) -> None:
     (run / name).unlink()
-    refused(run, name, epochs=3)
+    check_refused(run, name, epochs=3)
 
 
 def test_notes_of_earlier_segments_stay(tmp_path: Path) -> None:

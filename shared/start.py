@@ -1,0 +1,93 @@
+"""Where a run starts: at fresh weights, or where its last checkpoint lies."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from shared import checkpoint, environment, history
+from shared.backend import Snapshot
+from shared.batching import Batches
+from shared.checkpoint import BEST, LAST, Checkpoint
+from shared.config import Config, differing, flag, moment_names
+from shared.errors import InvalidInput
+from shared.tasks.task import Task
+from shared.validation import resolve
+from shared.weights import initialize, network_shapes, state_shapes
+
+RESUMABLE = ("epochs", "backend", "implementation", "device", "log_every")
+"""Settings that a resumed run may change."""
+
+
+def first_position(config: Config, task: Task) -> Checkpoint:
+    """Step 0: weights drawn from the seed, no moments, no scores.
+
+    Raises:
+        InvalidInput: the machine has no memory for them.
+    """
+    signature = task.signature
+    shapes = network_shapes(config.network, signature.input_size, signature.output_size)
+    parameters = sum(map(math.prod, shapes.values()))
+    tensors = 2 + len(moment_names(config.optimization))  # weights, gradients and moments
+    environment.check_memory(
+        parameters * tensors * np.dtype(config.precision).itemsize,
+        f"{parameters} parameters (--hidden-size, --num-layers), their gradients and moments",
+    )
+    weights = initialize(
+        config.network, signature.input_size, signature.output_size, config.seed, config.precision
+    )
+    return Checkpoint(Snapshot.of(weights), task.fingerprint)
+
+
+def check_resumable(folder: Path, config: Config) -> None:
+    """Compares a resolved configuration with that of the run it shall continue.
+
+    Raises:
+        InvalidInput: settings differ that are not `RESUMABLE`.
+    """
+    before = resolve(history.read_config(folder / history.CONFIG))
+    same = replace(config, **{name: getattr(before, name) for name in RESUMABLE})
+    if same != before:
+        raise InvalidInput(
+            f"--resume {folder}: only {', '.join(map(flag, RESUMABLE))} may differ from the run's "
+            f"{history.CONFIG}; got another {', '.join(differing(before, same))}"
+        )
+    if config.epochs != before.epochs and config.optimization.schedule == "cosine":
+        raise InvalidInput(
+            f"--epochs: the cosine schedule of {folder} was laid out for {before.epochs} epochs, "
+            f"got {config.epochs}"
+        )
+
+
+def last_position(config: Config, task: Task, batches: Batches, folder: Path) -> Checkpoint:
+    """The checkpoint to continue from. Reads, writes nothing.
+
+    Raises:
+        InvalidInput: the configuration or the data cannot have led to it, or a file that the rest
+            of the run needs is missing or damaged.
+    """
+    position = checkpoint.read(folder / LAST)
+    if position.data != task.fingerprint:
+        raise InvalidInput(
+            f"--resume {folder}: expected the data that the run began with "
+            f"({position.data}), got other data ({task.fingerprint}) from: {task.source}"
+        )
+    if position.best is not None:
+        checkpoint.read(folder / BEST)  # the test at the end needs it: better to fail now
+    history.lines_up_to(position.snapshot.step, folder / history.METRICS, task.metric)
+    shapes = network_shapes(config.network, task.signature.input_size, task.signature.output_size)
+    expected = {f"weights/{name}": shape for name, shape in shapes.items()}
+    for moment in moment_names(config.optimization):
+        expected |= {f"moments/{moment}.{name}": shape for name, shape in shapes.items()}
+    carried = state_shapes(config.network, batches.batch_size)
+    expected |= {f"carry/{k}": shape for k, shape in enumerate(carried)}
+    got = checkpoint.flatten(position.snapshot)
+    for name in [*expected, *got]:
+        want = f"{config.precision} {expected[name]}" if name in expected else "no such tensor"
+        have = f"{got[name].dtype} {got[name].shape}" if name in got else "none"
+        if want != have:
+            raise InvalidInput(
+                f"{folder / LAST}: the configuration beside it expects {want} as {name}, got {have}"
+            )
+    return position

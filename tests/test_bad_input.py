@@ -1,0 +1,141 @@
+"""Bad input: one clear line on stderr, exit code 2, nothing written, no traceback."""
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from shared import cli
+from tests.command_line import SMALL, check_refused, script
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.CompletedProcess]:
+    """`script` in tmp_path without a process of its own, which would import a framework each time.
+
+    What is left out is shown by the tests that do use a process: the exit status and the streams.
+    """
+
+    def called(name: str, *arguments: str) -> subprocess.CompletedProcess:
+        module = importlib.import_module(f"scripts.{Path(name).stem}")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "60")
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.run(module.main)
+        out, err = capfd.readouterr()
+        assert isinstance(stop.value.code, int)
+        return subprocess.CompletedProcess(arguments, stop.value.code, out, err)
+
+    return called
+
+
+BAD = {
+    "no backend": ([], ["--backend"]),
+    "unknown backend": (["--backend", "mxnet"], ["mxnet", "jax", "torch"]),
+    "unknown task": (["--task", "chess"], ["--task", "chess", "hello", "last-value"]),
+    "unknown cell": (["--cell", "qrnn"], ["--cell", "qrnn", "lstm"]),
+    "unknown option": (["--learning", "3"], ["--learning"]),
+    "option of another task": (["--data.path", "x.txt"], ["--data.path", "nrecognized"]),
+    "no number": (["--hidden-size", "big"], ["--hidden-size", "big"]),
+    "zero size": (["--hidden-size", "0"], ["--hidden-size", "positive", "0"]),
+    "negative size": (["--batch-size", "-1"], ["--batch-size", "positive", "-1"]),
+    "zero epochs": (["--epochs", "0"], ["--epochs", "positive"]),
+    "zero layers": (["--num-layers", "0"], ["--num-layers", "positive"]),
+    "zero log-every": (["--log-every", "0"], ["--log-every", "positive"]),
+    "no examples": (
+        ["--task", "last-value", "--data.test-examples", "0"],
+        ["--data.test-examples", "positive"],
+    ),
+    "dropout of 1": (["--num-layers", "2", "--dropout", "1"], ["--dropout", "[0, 1)", "1.0"]),
+    "negative dropout": (["--num-layers", "2", "--dropout", "-0.1"], ["--dropout", "-0.1"]),
+    "dropout of nan": (["--num-layers", "2", "--dropout", "nan"], ["--dropout", "nan"]),
+    "dropout in one layer": (["--dropout", "0.5"], ["--dropout", "--num-layers", "2"]),
+    "relu in an lstm": (["--cell", "lstm", "--nonlinearity", "relu"], ["--cell rnn"]),
+    "momentum for adam": (["--momentum", "0.9"], ["--momentum", "adam", "--betas"]),
+    "betas for sgd": (["--optimizer", "sgd", "--betas", "0.9", "0.9"], ["--betas", "sgd"]),
+    "alpha for adamw": (["--optimizer", "adamw", "--alpha", "0.9"], ["--alpha", "adamw"]),
+    "beta of 1": (["--betas", "0.9", "1"], ["--betas", "[0, 1)"]),
+    "nesterov alone": (["--optimizer", "sgd", "--nesterov", "True"], ["--nesterov", "--momentum"]),
+    "negative learning rate": (["--learning-rate", "-1"], ["--learning-rate", "positive"]),
+    "infinite learning rate": (["--learning-rate", "inf"], ["--learning-rate", "positive"]),
+    "zero clip norm": (["--clip-norm", "0"], ["--clip-norm", "positive"]),
+    "gamma without step": (["--gamma", "0.5"], ["--gamma", "--schedule constant"]),
+    "step without size": (["--schedule", "step"], ["--step-size"]),
+    "negative seed": (["--seed", "-1"], ["--seed"]),
+    "both directions truncated": (["--bidirectional", "--bptt", "3"], ["--bidirectional"]),
+    "truncated without targets": (["--task", "last-value", "--bptt", "5", *SMALL[:10]], ["--bptt"]),
+    "missing text": (["--task", "text", "--data.path", "none.txt"], ["none.txt"]),
+    "empty text": (["--task", "text", "--data.path", "empty.txt"], ["empty.txt", "empty"]),
+    "text in latin-1": (["--task", "text", "--data.path", "latin.txt"], ["UTF-8", "0xe9"]),
+    "short text": (["--task", "text", "--data.path", "short.txt"], ["short.txt", "characters"]),
+    "text as a folder": (["--task", "text", "--data.path", "."], ["--data.path"]),
+    "shares over 1": (["--task", "text", "--data.split", "0.9", "0.9", "0.1"], ["--data.split"]),
+    "text untruncated": (["--task", "text", "--bptt", "None"], ["--bptt"]),
+    "huge size": (["--hidden-size", "100000"], ["--hidden-size", "GB"]),
+    "huge data": (
+        ["--task", "last-value", "--data.train-examples", "1000000000"],
+        ["--data.train-examples", "GB"],
+    ),
+    "size beyond 32 bits": (["--batch-size", "3000000000"], ["--batch-size", "2^31"]),
+    "seed beyond 64 bits": (["--seed", str(2**64)], ["--seed"]),
+    "rate beyond float32": (["--learning-rate", "1e39"], ["--learning-rate", "1e+30"]),
+    "eps beyond float32": (["--eps", "1e300"], ["--eps", "1e+30"]),
+    "one beta": (["--betas", "0.9"], ["--betas", "FLOAT FLOAT"]),
+    "thinned to nothing": (["--log-every", "1001"], ["--log-every", "1000 steps", "1001"]),
+    "line break in a name": (["--task", "text", "--data.path", "a\nb"], ["a\\nb"]),
+    "name in no encoding": (["--data.path", os.fsdecode(b"caf\xe9")], ["UTF-8", "caf"]),
+    "folder below a file": (["--out", "empty.txt/run"], ["--out", "file"]),
+    "folder with a long name": (["--out", "a" * 300], ["--out", "too long"]),
+    "folder that is a dangling link": (["--out", "dangling"], ["--out", "dangling"]),
+    "two configurations": (["--resume", "x", "--config", "empty.txt"], ["--resume", "--config"]),
+    "no gpu": (["--device", "gpu"], ["--device gpu", "cpu"]),
+    "no run to resume": (["--resume", "nowhere"], ["nowhere"]),
+    "no configuration": (["--config", "empty.txt"], ["empty.txt"]),
+    "folder with other files": (["--out", "."], ["--out", "other files"]),
+    "file as folder": (["--out", "empty.txt"], ["--out", "file"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
+    case: str, tmp_path: Path, call
+) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1") * 2000)
+    (tmp_path / "short.txt").write_text("too short")
+    before = sorted(tmp_path.rglob("*"))
+    arguments, expected = BAD[case]
+    backend = [] if case in ("no backend", "unknown backend") else ["--backend", "torch"]
+    if case == "no gpu" and _has_gpu():
+        pytest.skip("this machine has a GPU")
+    check_refused(call("run.py", *backend, *arguments), *expected)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def test_jax_refuses_a_device_it_does_not_have(tmp_path: Path) -> None:
+    finished = script("run.py", "--backend", "jax", "--device", "tpu", cwd=tmp_path)
+    check_refused(finished, "--device tpu", "cpu")
+    assert not list(tmp_path.iterdir())
+
+
+def test_compare_refuses_bad_contenders(tmp_path: Path) -> None:
+    for contenders in (["jax/handcrafted"], ["jax/handcrafted", "jax/magic"]):
+        check_refused(
+            script("compare.py", "--contenders", *contenders, cwd=tmp_path), "--contenders"
+        )
+    check_refused(script("compare.py", "--backend", "torch", cwd=tmp_path), "--contenders")
+    check_refused(script("compare.py", "nowhere", "elsewhere", cwd=tmp_path), "nowhere")
+    assert not list(tmp_path.iterdir())
