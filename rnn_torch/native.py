@@ -1,4 +1,4 @@
-"""PyTorch's own layers behind the call of `rnn_torch.layers`: torch.nn.RNN, LSTM and GRU.
+"""PyTorch's own layers, whose call `rnn_torch.layers` has too: torch.nn.RNN, LSTM and GRU.
 
 Their parameters are the canonical weights as they are. Only dropout differs: torch draws its own
 masks, so a run with dropout is not comparable step by step. `gaps` says so; every run records it.
@@ -7,34 +7,14 @@ masks, so a run with dropout is not comparable step by step. `gaps` says so; eve
 import torch
 from torch import nn
 
-from rnn_torch.cells import State
 from shared.config import NetworkConfig
+from shared.layer import LayerConfig
 
 
-def make(
-    network: NetworkConfig, input_size: int, device: torch.device, dtype: torch.dtype
-) -> nn.RNNBase:
-    """The layer of torch.nn with the canonical names, shapes and gate order."""
-    options = {
-        "num_layers": network.num_layers,
-        "bidirectional": network.bidirectional,
-        "dropout": network.dropout,
-        "batch_first": True,
-        "device": device,
-        "dtype": dtype,
-    }
-    if network.cell == "rnn":
-        options["nonlinearity"] = network.nonlinearity
-    kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[network.cell]
-    return kind(input_size, network.hidden_size, **options)
-
-
-def call(layer: nn.RNNBase, x: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
-    """As `rnn_torch.layers.Recurrent.forward` with batch_first: the state is always a tuple."""
-    if isinstance(layer, nn.LSTM):
-        return layer(x, state)
-    outputs, h = layer(x, state[0])
-    return outputs, (h,)
+def make(config: LayerConfig, *, device: torch.device, dtype: torch.dtype) -> nn.RNNBase:
+    """The layer of torch.nn, which holds the canonical weights as they are."""
+    kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[config.cell]
+    return kind(**config.arguments(), device=device, dtype=dtype)
 
 
 def gaps(network: NetworkConfig) -> list[str]:

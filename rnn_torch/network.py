@@ -1,5 +1,7 @@
 """The network of every task: embedding or one-hot → recurrent layers → linear head."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -8,7 +10,7 @@ from rnn_torch import layers, native
 from rnn_torch.cells import State
 from shared.config import NetworkConfig
 from shared.tasks.task import Signature
-from shared.weights import state_shapes
+from shared.weights import layer_config, state_shapes
 
 
 class Network(nn.Module):
@@ -26,27 +28,15 @@ class Network(nn.Module):
         super().__init__()
         self.network = network
         self.signature = signature
-        features = signature.input_size
+        layer = layer_config(network, signature.input_size)
         if network.embedding_size is not None:
-            features = network.embedding_size
             self.embedding = nn.Embedding(
-                signature.input_size, features, device=device, dtype=dtype
+                signature.input_size, network.embedding_size, device=device, dtype=dtype
             )
         if implementation == "native":
-            self.rnn = native.make(network, features, device, dtype)
-        else:
-            kind = {"rnn": layers.RNN, "lstm": layers.LSTM, "gru": layers.GRU}[network.cell]
-            nonlinearity = {"nonlinearity": network.nonlinearity} if network.cell == "rnn" else {}
-            self.rnn = kind(
-                features,
-                network.hidden_size,
-                network.num_layers,
-                bidirectional=network.bidirectional,
-                batch_first=True,
-                device=device,
-                dtype=dtype,
-                **nonlinearity,
-            )
+            self.rnn = native.make(layer, device=device, dtype=dtype)
+        else:  # dropout comes with each call, as masks
+            self.rnn = layers.make(replace(layer, dropout=0.0), device=device, dtype=dtype)
         width = network.hidden_size * (2 if network.bidirectional else 1)
         self.head = nn.Linear(width, signature.output_size, device=device, dtype=dtype)
 
@@ -71,8 +61,7 @@ class Network(nn.Module):
             x = F.one_hot(inputs, self.signature.input_size).to(self.head.weight.dtype)
         else:
             x = inputs
-        if isinstance(self.rnn, nn.RNNBase):
-            x, state = native.call(self.rnn, x, state)
-        else:
-            x, state = self.rnn(x, state, masks=masks)
-        return self.head(x if self.signature.per_step else x[:, -1]), state
+        lstm = self.network.cell == "lstm"
+        options = {} if isinstance(self.rnn, nn.RNNBase) else {"masks": masks}
+        x, hx = self.rnn(x, state if lstm else state[0], **options)
+        return self.head(x if self.signature.per_step else x[:, -1]), hx if lstm else (hx,)

@@ -1,40 +1,63 @@
-"""A cell over time: the one place where a recurrent layer walks through its sequence."""
+"""A cell over time: the one place where a recurrent layer walks through its sequences."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional as F
 
-from rnn_torch.cells import State
+from rnn_torch.cells import State, Weights
 
 
 def recur(
-    cell: Callable[..., State],
-    x: torch.Tensor,
+    cell: Callable[[Tensor, State, Weights], State],
+    x: Float[Tensor, "N I"],
+    batch_sizes: Sequence[int],
     state: State,
-    weight_ih: torch.Tensor,
-    weight_hh: torch.Tensor,
-    bias_ih: torch.Tensor,
-    bias_hh: torch.Tensor,
+    weights: Weights,
     reverse: bool = False,
-) -> tuple[torch.Tensor, State]:
-    """Runs a cell through a sequence, time first.
+) -> tuple[Float[Tensor, "N P"], State]:
+    """Runs a cell through sequences that are packed as in torch.nn.utils.rnn.PackedSequence.
+
+    Step t has a row for each sequence that is longer than t, the longest sequence first, and the
+    rows of all steps follow one another. Sequences of one length are a special case: B rows at
+    every step, a (T, B, I) tensor with its first two axes made one.
 
     Args:
         cell: one of `rnn_torch.cells.CELLS`.
-        x: (T, B, I) inputs.
-        state: (h,) or (h, c) before the first step, each (B, H).
-        weight_ih, weight_hh, bias_ih, bias_hh: (G·H, I), (G·H, H), (G·H,), (G·H,).
-        reverse: walk from the last step to the first.
+        x: inputs of all N = Σ batch_sizes rows.
+        batch_sizes: rows of each step, never growing.
+        state: (h,) or (h, c) before each sequence's first step, each (B, H).
+        reverse: walk from the last step to the first; every sequence begins at its own end.
 
     Returns:
-        Outputs (T, B, H), each at the step it belongs to, and the state after the last step walked.
+        Outputs, each at the step it belongs to, and the state (B, H) after each sequence's last
+        step walked.
     """
     # The inputs' share needs no state: one large product instead of T small ones.
-    projected = F.linear(x, weight_ih, bias_ih).unbind(0)
+    projected = F.linear(x, weights.weight_ih, weights.bias_ih).split(list(batch_sizes))
 
     outputs = []
-    for projected_t in reversed(projected) if reverse else projected:
-        state = cell(projected_t, state, weight_hh, bias_hh)
+    if reverse:
+        initial, state = state, tuple(part[: batch_sizes[-1]] for part in state)
+        for projected_t in reversed(projected):
+            rows, before = len(projected_t), len(state[0])
+            if rows > before:  # sequences that end here begin
+                pairs = zip(state, initial, strict=True)
+                state = tuple(torch.cat([part, start[before:rows]]) for part, start in pairs)
+            state = cell(projected_t, state, weights)
+            outputs.append(state[0])
+        return torch.cat(outputs[::-1]), state
+
+    ended = []
+    for projected_t in projected:
+        rows = len(projected_t)
+        if rows < len(state[0]):  # sequences that ended before this step keep their state
+            ended.append(tuple(part[rows:] for part in state))
+            state = tuple(part[:rows] for part in state)
+        state = cell(projected_t, state, weights)
         outputs.append(state[0])
-    return torch.stack(outputs[::-1] if reverse else outputs), state
+    if ended:
+        state = tuple(torch.cat(parts) for parts in zip(state, *ended[::-1], strict=True))
+    return torch.cat(outputs), state

@@ -15,9 +15,8 @@ import tyro
 
 from shared.errors import InvalidInput
 from shared.files import parse
+from shared.layer import Cell, Nonlinearity
 
-Cell = Literal["rnn", "lstm", "gru"]
-Nonlinearity = Literal["tanh", "relu"]
 Precision = Literal["float32", "float64"]
 Part = TypeVar("Part")
 Unprefixed = Annotated[Part, tyro.conf.arg(name="")]
