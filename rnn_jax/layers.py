@@ -1,120 +1,236 @@
 """RNN, LSTM and GRU: cells over time, stacked in layers and directions, as Flax nnx modules.
 
     layer = LSTM(10, 64, num_layers=2, bidirectional=True, batch_first=True, rngs=nnx.Rngs(0))
-    output, (h, c) = layer(x)
+    output, (h, c) = layer(x, lengths=lengths)
 
-Parameters have the names, shapes and gate order of torch.nn.LSTM (`shared/weights.py`), and the
-call returns what it returns.
+They are the twins of torch.nn.RNN, LSTM and GRU: the same arguments, results and numbers, the same
+parameters under the same names. In place of a packed sequence they take lengths. What a layer
+computes is in `cells.py`, `recurrence.py` and `stack.py`, to be read and changed.
 """
 
-import math
-
-import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 
-from rnn_jax.cells import CELLS, State
-from rnn_jax.recurrence import recur
-from shared.weights import STATES, recurrent_shapes, suffixes
-
-
-class Recurrent(nnx.Module):
-    """What the three layers have in common."""
-
-    def __init__(
-        self,
-        kind: str,
-        cell: str,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        bidirectional: bool = False,
-        batch_first: bool = False,
-        param_dtype: jax.typing.DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
-    ):
-        self.kind = kind
-        self.cell = cell
-        self.hidden_size = hidden_size
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.batch_first = batch_first
-        shapes = recurrent_shapes(kind, input_size, hidden_size, num_layers, bidirectional)
-        bound = 1 / math.sqrt(hidden_size)
-        for name, shape in shapes.items():
-            values = jax.random.uniform(rngs.params(), shape, param_dtype, -bound, bound)
-            setattr(self, name, nnx.Param(values))
-
-    def __call__(
-        self, x: jax.Array, state: State | None = None, *, masks: jax.Array | None = None
-    ) -> tuple[jax.Array, State]:
-        """Runs all layers over a batch of sequences.
-
-        Args:
-            x: (T, B, I) inputs; (B, T, I) with batch_first.
-            state: (h,) or (h, c) before the first step, each (L·D, B, H); None for zeros.
-            masks: (L-1, B, T, D·H) factors for the outputs between layers: dropout as data, so that
-                two frameworks can drop the same units. None keeps everything.
-
-        Returns:
-            Outputs of the last layer (T, B, D·H), or (B, T, D·H) with batch_first, and the final
-            state in the form of `state`.
-        """
-        if self.batch_first:
-            x = jnp.swapaxes(x, 0, 1)
-        if state is None:
-            shape = (
-                self.num_layers * (2 if self.bidirectional else 1),
-                x.shape[1],
-                self.hidden_size,
-            )
-            state = (jnp.zeros(shape, x.dtype),) * len(STATES[self.kind])
-        finals = []
-        for layer, endings in enumerate(suffixes(self.num_layers, self.bidirectional)):
-            if layer > 0 and masks is not None:
-                x = x * jnp.swapaxes(masks[layer - 1], 0, 1)
-            directions = []
-            for ending in endings:
-                before = tuple(part[len(finals)] for part in state)
-                outputs, final = self._direction(x, before, ending)
-                directions.append(outputs)
-                finals.append(final)
-            x = jnp.concatenate(directions, axis=-1)
-        state = tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
-        return (jnp.swapaxes(x, 0, 1) if self.batch_first else x), state
-
-    def _direction(self, x: jax.Array, state: State, ending: str) -> tuple[jax.Array, State]:
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        weights = (getattr(self, name + ending)[...] for name in names)
-        return recur(CELLS[self.cell], x, state, *weights, reverse=ending.endswith("_reverse"))
+from rnn_jax.stack import Device, Hidden, Inputs, Keys, Lengths, Masks, Memory, Outputs, Recurrent
+from shared.layer import LayerConfig, Nonlinearity
 
 
 class RNN(Recurrent):
-    """Elman network, h' = f(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh), f = tanh or relu; see torch.nn.RNN"""
+    """Elman network h' = f(x W_ihᵀ + b_ih + h W_hhᵀ + b_hh), the twin of torch.nn.RNN.
+
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.RNN.html
+
+    Args:
+        input_size: I, features of a step's input.
+        hidden_size: H, features of the state.
+        num_layers: L, layers, each reading the outputs of the one below.
+        nonlinearity: f, "tanh" or "relu".
+        bias: whether there are b_ih and b_hh.
+        batch_first: input and output are (B, T, …) instead of (T, B, …); never the state.
+        dropout: probability of dropping an output between two layers, if not deterministic.
+        bidirectional: D is 2: each layer also walks from the last step to the first.
+        device: jax.Device or Sharding of the parameters; None leaves it to JAX.
+        dtype: of the computation; by default that to which input, state and weights promote.
+        param_dtype: of the parameters.
+        rngs: keys "params" for the initial values, uniform on ±1/√H, and "dropout" for dropout.
+
+    Raises:
+        TypeError, ValueError: an argument that torch.nn.RNN refuses.
+    """
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         num_layers: int = 1,
-        nonlinearity: str = "tanh",
-        **options,
+        nonlinearity: Nonlinearity = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        device: Device = None,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
     ):
-        super().__init__(
-            "rnn", f"rnn_{nonlinearity}", input_size, hidden_size, num_layers, **options
+        config = LayerConfig(
+            "rnn",
+            input_size,
+            hidden_size,
+            num_layers,
+            nonlinearity,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
         )
+        super().__init__(config, device, dtype, param_dtype, rngs)
+        self.nonlinearity = nonlinearity
+
+    def __call__(
+        self,
+        x: Inputs,
+        state: Hidden | None = None,
+        *,
+        lengths: Lengths | None = None,
+        masks: Masks | None = None,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
+    ) -> tuple[Outputs, Hidden]:
+        """Runs all layers over a batch of sequences, or over one.
+
+        Args:
+            x: (T, B, I); (B, T, I) with batch_first; (T, I) for one sequence without a batch.
+            state: h before the first step, (L·D, B, H), or (L·D, H) for one sequence; zeros if
+                None.
+            lengths: (B,) integers in [1, T], or () for one sequence: the steps of each sequence,
+                the rest being padding. None: all have T.
+            masks: (L-1, *output) factors for the outputs between layers, in place of the layer's
+                own dropout: dropout as data, so that two frameworks can drop the same units.
+            deterministic: True switches the layer's dropout off, False on; None leaves it to
+                `layer.eval()` and `layer.train()`. Default on, as in flax.nnx.Dropout.
+            rngs: keys for dropout, instead of those that the layer was made with.
+
+        Returns:
+            The last layer's outputs in the layout of the input, with D·H features, the forward
+            direction's before the reverse one's, and zeros beyond a sequence's length; and h after
+            each sequence's last step, in the form of `state`.
+
+        Raises:
+            ValueError: an input of neither 2 nor 3 axes or not of real numbers, lengths outside
+                [1, T] (which are not seen where jit or vmap trace them) or of another shape, or
+                masks of another shape.
+            RuntimeError: any other wrong shape.
+            TypeError: lengths that are not integers, or a state that is not a single array.
+        """
+        output, (h,) = self._run(x, state, lengths, masks, deterministic, rngs)
+        return output, h
 
 
 class LSTM(Recurrent):
-    """Long short-term memory; state (h, c); see `rnn_jax.cells.lstm` and torch.nn.LSTM."""
+    """Long short-term memory (`rnn_jax.cells.lstm`), the twin of torch.nn.LSTM.
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options):
-        super().__init__("lstm", "lstm", input_size, hidden_size, num_layers, **options)
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
+            dtype, param_dtype, rngs: as for `RNN`.
+        proj_size: P, features to which h is projected (Sak et al. 2014); 0 for no projection.
+
+    Raises:
+        TypeError, ValueError: an argument that torch.nn.LSTM refuses.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        device: Device = None,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        config = LayerConfig(
+            "lstm",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+            proj_size=proj_size,
+        )
+        super().__init__(config, device, dtype, param_dtype, rngs)
+
+    def __call__(
+        self,
+        x: Inputs,
+        state: tuple[Hidden, Memory] | None = None,
+        *,
+        lengths: Lengths | None = None,
+        masks: Masks | None = None,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
+    ) -> tuple[Outputs, tuple[Hidden, Memory]]:
+        """As `RNN.__call__`, with the state (h, c): h of P features, c of H."""
+        output, (h, c) = self._run(x, state, lengths, masks, deterministic, rngs)
+        return output, (h, c)
 
 
 class GRU(Recurrent):
-    """Gated recurrent unit; see `rnn_jax.cells.gru` and torch.nn.GRU."""
+    """Gated recurrent unit (`rnn_jax.cells.gru`), the twin of torch.nn.GRU.
 
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options):
-        super().__init__("gru", "gru", input_size, hidden_size, num_layers, **options)
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html
+
+    Args:
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
+            dtype, param_dtype, rngs: as for `RNN`.
+
+    Raises:
+        TypeError, ValueError: an argument that torch.nn.GRU refuses.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        device: Device = None,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        config = LayerConfig(
+            "gru",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
+        )
+        super().__init__(config, device, dtype, param_dtype, rngs)
+
+    def __call__(
+        self,
+        x: Inputs,
+        state: Hidden | None = None,
+        *,
+        lengths: Lengths | None = None,
+        masks: Masks | None = None,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
+    ) -> tuple[Outputs, Hidden]:
+        """As `RNN.__call__`."""
+        output, (h,) = self._run(x, state, lengths, masks, deterministic, rngs)
+        return output, h
+
+
+def make(
+    config: LayerConfig,
+    *,
+    device: Device = None,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs,
+) -> RNN | LSTM | GRU:
+    """The layer with these arguments."""
+    kind = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[config.cell]
+    options = {"device": device, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+    return kind(**config.arguments(), **options)

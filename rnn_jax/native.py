@@ -7,16 +7,16 @@ trains differently: two biases move twice as fast as one. `gaps` says so, and ev
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rnn_jax.cells import State
 from shared.config import NetworkConfig
-from shared.weights import GATES, Weights, suffixes
+from shared.layer import Cell, LayerConfig
+from shared.weights import Weights, layer_config
 
 
 class Layout(NamedTuple):
@@ -38,50 +38,28 @@ def layout(network: NetworkConfig) -> Layout:
 
 
 class Native(nnx.Module):
-    """Stacked `flax.nnx.RNN`, one for each layer and direction."""
+    """Stacked `flax.nnx.RNN`, one for each layer and direction, batch first."""
 
-    def __init__(
-        self,
-        network: NetworkConfig,
-        input_size: int,
-        *,
-        param_dtype: jax.typing.DTypeLike,
-        rngs: nnx.Rngs,
-    ):
-        self.lstm = network.cell == "lstm"
-        self.hidden_size = network.hidden_size
-        activation = {"tanh": nnx.tanh, "relu": nnx.relu}[network.nonlinearity]
-        kind = {
-            "rnn": partial(nnx.SimpleCell, activation_fn=activation),
-            "lstm": nnx.OptimizedLSTMCell,
-            "gru": nnx.GRUCell,
-        }[network.cell]
+    def __init__(self, config: LayerConfig, *, param_dtype: jax.typing.DTypeLike, rngs: nnx.Rngs):
+        self.lstm = config.cell == "lstm"
+        features = config.input_size
         layers = []
-        for endings in suffixes(network.num_layers, network.bidirectional):
-            # SimpleCell computes in float32 by default, whatever its parameters are.
-            cells = [
-                kind(
-                    input_size,
-                    network.hidden_size,
-                    dtype=param_dtype,
-                    param_dtype=param_dtype,
-                    rngs=rngs,
-                )
-                for _ in endings
-            ]
+        for endings in config.suffixes():
+            cells = [make_cell(config, features, param_dtype, rngs) for _ in endings]
             layers.append(
                 nnx.List(
                     nnx.RNN(cell, return_carry=True, reverse=i == 1, keep_order=True, rngs=False)
                     for i, cell in enumerate(cells)
                 )
             )
-            input_size = len(endings) * network.hidden_size
+            features = config.directions * config.hidden_size
         self.layers = nnx.List(layers)
 
     def __call__(
-        self, x: jax.Array, state: State, *, masks: jax.Array | None = None
-    ) -> tuple[jax.Array, State]:
-        """As `rnn_jax.layers.Recurrent.__call__` with batch_first."""
+        self, x: jax.Array, state: Any, *, masks: jax.Array | None = None
+    ) -> tuple[jax.Array, Any]:
+        """As the call of `rnn_jax.layers` with batch_first."""
+        state = state if self.lstm else (state,)
         finals = []
         for number, layer in enumerate(self.layers):
             if number > 0 and masks is not None:
@@ -96,7 +74,52 @@ class Native(nnx.Module):
                 directions.append(outputs)
                 finals.append(carry[::-1] if self.lstm else (carry,))
             x = jnp.concatenate(directions, axis=-1)
-        return x, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
+        state = tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
+        return x, state if self.lstm else state[0]
+
+
+def make_cell(
+    config: LayerConfig, input_size: int, param_dtype: jax.typing.DTypeLike, rngs: nnx.Rngs
+) -> nnx.RNNCellBase:
+    """Flax's cell for one layer and direction."""
+    options: dict[str, Any] = {"param_dtype": param_dtype, "rngs": rngs}
+    if config.cell == "lstm":
+        return nnx.OptimizedLSTMCell(input_size, config.hidden_size, **options)
+    if config.cell == "gru":
+        return nnx.GRUCell(input_size, config.hidden_size, **options)
+    # SimpleCell computes in float32 by default, whatever its parameters are.
+    activation = {"tanh": nnx.tanh, "relu": nnx.relu}[config.nonlinearity]
+    options |= {"dtype": param_dtype, "activation_fn": activation}
+    return nnx.SimpleCell(input_size, config.hidden_size, **options)
+
+
+def cell_params(cell: Cell, tensors: Weights) -> Weights:
+    """The tensors of one layer and direction under the names of Flax's cell: the biases become
+    their sum, without the GRU's b_hn."""
+    bias_hh = tensors["bias_hh"].copy()
+    if cell == "gru":
+        bias_hh[len(bias_hh) // 3 * 2 :] = 0
+    return {
+        "dense_i.kernel": tensors["weight_ih"].T,
+        "dense_h.kernel": tensors["weight_hh"].T,
+        bias_name(cell): tensors["bias_ih"] + bias_hh,
+    }
+
+
+def cell_tensors(cell: Cell, params: Weights) -> Weights:
+    """The canonical tensors that compute the same function: the single bias is bias_ih."""
+    bias = params[bias_name(cell)]
+    return {
+        "weight_ih": params["dense_i.kernel"].T,
+        "weight_hh": params["dense_h.kernel"].T,
+        "bias_ih": bias,
+        "bias_hh": np.zeros_like(bias),
+    }
+
+
+def bias_name(cell: Cell) -> str:
+    """Where Flax's cell has its only bias."""
+    return "dense_h.bias" if cell == "lstm" else "dense_i.bias"
 
 
 def gaps(network: NetworkConfig) -> list[str]:
@@ -110,28 +133,25 @@ def gaps(network: NetworkConfig) -> list[str]:
 def from_weights(network: NetworkConfig, weights: Weights) -> Weights:
     """Canonical tensors under the names of Flax's layers, as far as they are representable."""
     params = {name: array for name, array in weights.items() if not name.startswith("rnn.")}
-    for layer, direction, ending in _places(network):
-        bias_hh = weights[f"rnn.bias_hh{ending}"].copy()
-        if network.cell == "gru":
-            bias_hh[2 * network.hidden_size :] = 0
-        cell = f"rnn.layers.{layer}.{direction}.cell"
-        params[f"{cell}.dense_i.kernel"] = weights[f"rnn.weight_ih{ending}"].T
-        params[f"{cell}.dense_h.kernel"] = weights[f"rnn.weight_hh{ending}"].T
-        params[f"{cell}.{_bias(network)}.bias"] = weights[f"rnn.bias_ih{ending}"] + bias_hh
+    for place, ending in _places(network):
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        tensors = {name: weights[f"rnn.{name}{ending}"] for name in names}
+        found = cell_params(network.cell, tensors)
+        params |= {f"{place}.{name}": array for name, array in found.items()}
     return params
 
 
 def to_weights(network: NetworkConfig, params: Weights) -> Weights:
-    """The canonical tensors that compute the same function: the single bias is bias_ih."""
+    """The canonical tensors that compute the same function."""
     weights: Weights = {}
-    for layer, direction, ending in _places(network):
-        cell = f"rnn.layers.{layer}.{direction}.cell"
-        weights[f"rnn.weight_ih{ending}"] = params[f"{cell}.dense_i.kernel"].T
-        weights[f"rnn.weight_hh{ending}"] = params[f"{cell}.dense_h.kernel"].T
-        bias = params[f"{cell}.{_bias(network)}.bias"]
-        assert len(bias) == GATES[network.cell] * network.hidden_size
-        weights[f"rnn.bias_ih{ending}"] = bias
-        weights[f"rnn.bias_hh{ending}"] = np.zeros_like(bias)
+    for place, ending in _places(network):
+        cell = {
+            name.removeprefix(f"{place}."): array
+            for name, array in params.items()
+            if name.startswith(f"{place}.")
+        }
+        found = cell_tensors(network.cell, cell)
+        weights |= {f"rnn.{name}{ending}": array for name, array in found.items()}
     others = {name: array for name, array in params.items() if not name.startswith("rnn.")}
     return weights | others
 
@@ -147,20 +167,17 @@ def from_moments(network: NetworkConfig, moments: Weights) -> Weights:
 def to_moments(network: NetworkConfig, moments: Weights) -> Weights:
     """Both biases get the moments of the single one; the GRU's b_hn, which has no twin, zeros."""
     found = to_weights(network, moments)
-    for _, _, ending in _places(network):
+    for _, ending in _places(network):
         found[f"rnn.bias_hh{ending}"] = found[f"rnn.bias_ih{ending}"].copy()
         if network.cell == "gru":
             found[f"rnn.bias_hh{ending}"][2 * network.hidden_size :] = 0
     return found
 
 
-def _bias(network: NetworkConfig) -> str:
-    return "dense_h" if network.cell == "lstm" else "dense_i"
-
-
-def _places(network: NetworkConfig) -> list[tuple[int, int, str]]:
+def _places(network: NetworkConfig) -> list[tuple[str, str]]:
+    """Where each layer's and direction's cell is, and the ending of its canonical names."""
     return [
-        (layer, direction, ending)
-        for layer, endings in enumerate(suffixes(network.num_layers, network.bidirectional))
+        (f"rnn.layers.{layer}.{direction}.cell", ending)
+        for layer, endings in enumerate(layer_config(network, 1).suffixes())
         for direction, ending in enumerate(endings)
     ]

@@ -1,6 +1,8 @@
 """The network of every task: embedding or one-hot → recurrent layers → linear head."""
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from rnn_jax.cells import State
 from rnn_jax.native import Native
 from shared.config import NetworkConfig
 from shared.tasks.task import Signature
-from shared.weights import state_shapes
+from shared.weights import layer_config, state_shapes
 
 
 class Network(nnx.Module):
@@ -29,25 +31,14 @@ class Network(nnx.Module):
         self.network = network
         self.signature = signature
         self.param_dtype = param_dtype
-        features = signature.input_size
+        layer = layer_config(network, signature.input_size)
         if network.embedding_size is not None:
-            features = network.embedding_size
-            self.embedding = Table((signature.input_size, features), param_dtype, rngs)
+            shape = (signature.input_size, network.embedding_size)
+            self.embedding = Table(shape, param_dtype, rngs)
         if implementation == "native":
-            self.rnn = Native(network, features, param_dtype=param_dtype, rngs=rngs)
-        else:
-            kind = {"rnn": layers.RNN, "lstm": layers.LSTM, "gru": layers.GRU}[network.cell]
-            nonlinearity = {"nonlinearity": network.nonlinearity} if network.cell == "rnn" else {}
-            self.rnn = kind(
-                features,
-                network.hidden_size,
-                network.num_layers,
-                bidirectional=network.bidirectional,
-                batch_first=True,
-                param_dtype=param_dtype,
-                rngs=rngs,
-                **nonlinearity,
-            )
+            self.rnn = Native(layer, param_dtype=param_dtype, rngs=rngs)
+        else:  # dropout comes with each call, as masks
+            self.rnn = layers.make(replace(layer, dropout=0.0), param_dtype=param_dtype, rngs=rngs)
         width = network.hidden_size * (2 if network.bidirectional else 1)
         self.head = Linear(width, signature.output_size, param_dtype, rngs)
 
@@ -72,8 +63,10 @@ class Network(nnx.Module):
             x = jax.nn.one_hot(inputs, self.signature.input_size, dtype=self.param_dtype)
         else:
             x = inputs
-        x, state = self.rnn(x, state, masks=masks)
-        return self.head(x if self.signature.per_step else x[:, -1]), state
+        lstm = self.network.cell == "lstm"
+        hx: Any = state if lstm else state[0]
+        x, hx = self.rnn(x, hx, masks=masks)
+        return self.head(x if self.signature.per_step else x[:, -1]), hx if lstm else (hx,)
 
 
 class Linear(nnx.Module):

@@ -1,40 +1,56 @@
-"""A cell over time: the one place where a recurrent layer walks through its sequence."""
+"""A cell over time: the one place where a recurrent layer walks through its sequences."""
 
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Int
 
-from rnn_jax.cells import State
+from rnn_jax.cells import State, Weights, linear
 
 
 def recur(
-    cell: Callable[..., State],
-    x: jax.Array,
+    cell: Callable[[Array, State, Weights], State],
+    x: Float[Array, "T B I"],
+    lengths: Int[Array, " B"] | None,
     state: State,
-    weight_ih: jax.Array,
-    weight_hh: jax.Array,
-    bias_ih: jax.Array,
-    bias_hh: jax.Array,
+    weights: Weights,
     reverse: bool = False,
-) -> tuple[jax.Array, State]:
-    """Runs a cell through a sequence, time first.
+) -> tuple[Float[Array, "T B P"], State]:
+    """Runs a cell through sequences, time first, padded to one length.
+
+    Beyond its length a sequence stands still: its state stays as it is and its outputs are zero.
+    So a reverse walk begins at each sequence's own end, and the final state is that at it.
 
     Args:
         cell: one of `rnn_jax.cells.CELLS`.
-        x: (T, B, I) inputs.
-        state: (h,) or (h, c) before the first step, each (B, H).
-        weight_ih, weight_hh, bias_ih, bias_hh: (G·H, I), (G·H, H), (G·H,), (G·H,).
+        x: inputs.
+        lengths: steps of each sequence; None if all have T.
+        state: (h,) or (h, c) before each sequence's first step, each (B, H).
         reverse: walk from the last step to the first.
 
     Returns:
-        Outputs (T, B, H), each at the step it belongs to, and the state after the last step walked.
+        Outputs, each at the step it belongs to, and the state (B, H) after each sequence's last
+        step walked.
     """
     # The inputs' share needs no state: one large product instead of T small ones.
-    projected = x @ weight_ih.T + bias_ih
+    projected = linear(x, weights.weight_ih, weights.bias_ih)
+    if lengths is None:
 
-    def step(state: State, projected_t: jax.Array) -> tuple[State, jax.Array]:
-        state = cell(projected_t, state, weight_hh, bias_hh)
-        return state, state[0]
+        def step(state: State, projected_t: Array) -> tuple[State, Array]:
+            state = cell(projected_t, state, weights)
+            return state, state[0]
 
-    state, outputs = jax.lax.scan(step, state, projected, reverse=reverse)
+        state, outputs = jax.lax.scan(step, state, projected, reverse=reverse)
+        return outputs, state
+
+    def step_within(state: State, now: tuple[Array, Array]) -> tuple[State, Array]:
+        projected_t, within = now
+        moved = cell(projected_t, state, weights)
+        state = tuple(jnp.where(within, m, s) for m, s in zip(moved, state, strict=True))
+        return state, jnp.where(within, moved[0], 0)
+
+    within = (jnp.arange(len(x))[:, None] < lengths)[:, :, None]
+    state, outputs = jax.lax.scan(step_within, state, (projected, within), reverse=reverse)
     return outputs, state

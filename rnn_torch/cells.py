@@ -17,11 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-State = tuple[Float[Tensor, "B _"], ...]
+State = tuple[Float[Tensor, "*B _"], ...]
 
 
 class Weights(NamedTuple):
-    """The tensors of one layer and direction; `shared/layer.py` says how the gates stand in them."""
+    """The tensors of one layer and direction, as `shared/layer.py` describes them."""
 
     weight_ih: Float[Tensor, "GH I"]
     weight_hh: Float[Tensor, "GH P"]
@@ -42,7 +42,7 @@ def rnn_relu(projected: Float[Tensor, "B H"], state: State, weights: Weights) ->
     return (torch.relu(projected + F.linear(h, weights.weight_hh, weights.bias_hh)),)
 
 
-def lstm(projected: Float[Tensor, "B 4H"], state: State, weights: Weights) -> State:
+def lstm(projected: Float[Tensor, "B GH"], state: State, weights: Weights) -> State:
     """Long short-term memory (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
 
     i, f, g, o = the four row blocks of x W_ihᵀ + b_ih + h W_hhᵀ + b_hh
@@ -59,7 +59,7 @@ def lstm(projected: Float[Tensor, "B 4H"], state: State, weights: Weights) -> St
     return h, c
 
 
-def gru(projected: Float[Tensor, "B 3H"], state: State, weights: Weights) -> State:
+def gru(projected: Float[Tensor, "B GH"], state: State, weights: Weights) -> State:
     """Gated recurrent unit (Cho et al. 2014), the reset gate after the product as in torch.nn.GRU.
 
     r = σ(x_r + h_r)    z = σ(x_z + h_z)    with x_· = x W_i·ᵀ + b_i·  and  h_· = h W_h·ᵀ + b_h·

@@ -1,4 +1,4 @@
-"""What a recurrent layer is in both frameworks: its arguments, its tensors and the shapes of a call.
+"""What a recurrent layer is in both frameworks: its arguments, tensors and shapes of a call.
 
     weight_ih_l{k}{_reverse}      (G·H, I_k)      I_0 = I, later D·P
     weight_hh_l{k}{_reverse}      (G·H, P)
@@ -7,8 +7,8 @@
     weight_hr_l{k}{_reverse}      (P, H)          LSTM with proj_size
 
 I input size, H hidden size, P proj_size or else H, D directions. The G gates of a row block stand
-in torch's order: LSTM i, f, g, o; GRU r, z, n. A state dict of `torch.nn.LSTM` is canonical as it is
-(https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html).
+in the order of torch: LSTM i, f, g, o; GRU r, z, n. A state dict of `torch.nn.LSTM` is canonical as
+it is (https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html).
 
 What is refused here is refused by torch.nn too, with an exception of the same type; messages name
 what was expected and what came.
@@ -171,6 +171,39 @@ def check_state(config: LayerConfig, state: Any, batch: int | None) -> tuple[Any
     return parts
 
 
+def check_lengths(
+    config: LayerConfig,
+    shape: Shape,
+    integers: bool,
+    values: Sequence[int] | None,
+    expected: Shape,
+    steps: int,
+) -> None:
+    """Raises unless lengths are integers in [1, T], one for each sequence.
+
+    Args:
+        shape: of the lengths.
+        integers: whether their dtype is one of integers.
+        values: None if they are not known yet.
+        expected: (B,), or () for one sequence without a batch.
+        steps: T.
+
+    Raises:
+        TypeError: not integers.
+        ValueError: another shape, or a value outside [1, T].
+    """
+    if not integers:
+        raise TypeError(f"{config.name}: expected lengths to be integers, got another dtype")
+    if shape != expected:
+        raise ValueError(f"{config.name}: expected lengths of shape {expected}, got {shape}")
+    for i, value in enumerate(values or ()):
+        if not 1 <= value <= steps:
+            raise ValueError(
+                f"{config.name}: expected lengths from 1 to {steps}, the steps of the input, "
+                f"got {value} for sequence {i}"
+            )
+
+
 def check_masks(config: LayerConfig, shape: Sequence[int], output: Sequence[int]) -> None:
     """Raises ValueError unless there is one mask of the output's shape between any two layers."""
     expected = (config.num_layers - 1, *output)
@@ -190,6 +223,13 @@ def check_tensors(expected: Mapping[str, Shape], found: Mapping[str, Any]) -> No
             wrong.append(f"{name}: expected shape {shape}, got {tuple(found[name].shape)}")
     if wrong:
         raise InvalidInput("; ".join(wrong))
+
+
+def check_one_dtype(tensors: Mapping[str, Any]) -> None:
+    """Raises InvalidInput if tensors have several dtypes, of which a layer has one."""
+    dtypes = sorted({str(tensor.dtype) for tensor in tensors.values()})
+    if len(dtypes) > 1:
+        raise InvalidInput(f"expected parameters of one dtype, got {', '.join(dtypes)}")
 
 
 def _check_arguments(config: LayerConfig) -> None:

@@ -1,9 +1,20 @@
 """Both frameworks in one process: torch first, because importing jax before it has crashed."""
 
 import torch  # noqa: I001
+import pkgutil
+
 import jax
+from jaxtyping import install_import_hook
 
 # Without it JAX silently computes float64 in float32; float32 runs must stay float32 beside it.
 jax.config.update("jax_enable_x64", True)
 # Tiny tensors: a second thread only waits for the first.
 torch.set_num_threads(1)
+
+# Every annotation, shapes included, is checked at each call. Not those of the backends: beartype
+# does not know generic named tuples such as Batch.
+for package in ("rnn_jax", "rnn_torch"):
+    modules = [
+        module.name for module in pkgutil.iter_modules([package]) if module.name != "backend"
+    ]
+    install_import_hook([f"{package}.{name}" for name in modules], "beartype.beartype")

@@ -9,12 +9,13 @@ import pytest
 import torch
 from flax import nnx
 
-import rnn_jax
-import rnn_torch
+import rnn_jax.layers
+import rnn_torch.layers
 import rnn_torch.native
 from rnn_jax.native import Native, from_weights, to_weights
-from shared.config import Cell, NetworkConfig, Nonlinearity
-from shared.weights import STATES, recurrent_shapes
+from shared.config import NetworkConfig
+from shared.layer import STATES, Cell, Nonlinearity
+from shared.weights import layer_config
 from tests import reference
 from tests.compare_arrays import check_all_close
 
@@ -40,7 +41,10 @@ def make(
 ) -> Case:
     rng = np.random.default_rng([HIDDEN, num_layers])
     directions = 1 + bidirectional
-    shapes = recurrent_shapes(cell, INPUTS, HIDDEN, num_layers, bidirectional)
+    network = NetworkConfig(
+        cell, nonlinearity, HIDDEN, num_layers=num_layers, bidirectional=bidirectional
+    )
+    shapes = dict(layer_config(network, INPUTS).shapes())
     state = (num_layers * directions, BATCH, HIDDEN)
     shapes |= {"x": (BATCH, TIME, INPUTS)} | {f"{name}0": state for name in STATES[cell]}
     tensors = {name: rng.uniform(-0.7, 0.7, shape) for name, shape in shapes.items()}
@@ -49,9 +53,6 @@ def make(
     masks = None
     if num_layers > 1:
         masks = rng.integers(0, 2, (num_layers - 1, BATCH, TIME, directions * HIDDEN)) / 0.5
-    network = NetworkConfig(
-        cell, nonlinearity, HIDDEN, num_layers=num_layers, bidirectional=bidirectional
-    )
     return Case(network, tensors, cotangents, masks)
 
 
@@ -62,7 +63,8 @@ def split(case: Case, tensors: dict[str, Any]) -> tuple[dict[str, Any], Any, tup
     return weights, tensors["x"], state
 
 
-def named(case: Case, output: Any, state: tuple) -> dict[str, Any]:
+def named(case: Case, output: Any, state: Any) -> dict[str, Any]:
+    state = state if isinstance(state, tuple) else (state,)
     return {"output": output} | dict(zip(STATES[case.network.cell], state, strict=True))
 
 
@@ -89,18 +91,8 @@ def run_reference(case: Case) -> tuple[Tensors, Tensors]:
 
 def run_jax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
     network = case.network
-    kind = {"rnn": rnn_jax.RNN, "lstm": rnn_jax.LSTM, "gru": rnn_jax.GRU}[network.cell]
-    options = {"nonlinearity": network.nonlinearity} if network.cell == "rnn" else {}
-    layer = kind(
-        INPUTS,
-        HIDDEN,
-        network.num_layers,
-        bidirectional=network.bidirectional,
-        batch_first=True,
-        param_dtype=dtype,
-        rngs=nnx.Rngs(0),
-        **options,
-    )
+    config = layer_config(network, INPUTS)
+    layer = rnn_jax.layers.make(config, param_dtype=dtype, rngs=nnx.Rngs(0))
     graph, _ = nnx.split(layer)
     masks = None if case.masks is None else jnp.asarray(case.masks, dtype)
     cotangents = {name: jnp.asarray(array, dtype) for name, array in case.cotangents.items()}
@@ -108,7 +100,8 @@ def run_jax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
     def scalar(tensors: dict[str, jax.Array]) -> tuple[jax.Array, dict[str, jax.Array]]:
         weights, x, state = split(case, tensors)
         params = nnx.State({name: nnx.Param(array) for name, array in weights.items()})
-        outputs = named(case, *nnx.merge(graph, params)(x, state, masks=masks))
+        hx: Any = state if network.cell == "lstm" else state[0]
+        outputs = named(case, *nnx.merge(graph, params)(x, hx, masks=masks))
         terms = [jnp.sum(outputs[name] * cotangents[name]) for name in outputs]
         return sum(terms, start=jnp.zeros((), dtype)), outputs
 
@@ -120,32 +113,17 @@ def run_jax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
 def run_torch(case: Case, dtype: str, native: bool = False) -> tuple[Tensors, Tensors]:
     network = case.network
     floats = getattr(torch, dtype)
-    if native:
-        layer = rnn_torch.native.make(network, INPUTS, torch.device("cpu"), floats)
-    else:
-        kind = {"rnn": rnn_torch.RNN, "lstm": rnn_torch.LSTM, "gru": rnn_torch.GRU}[network.cell]
-        options = {"nonlinearity": network.nonlinearity} if network.cell == "rnn" else {}
-        layer = kind(
-            INPUTS,
-            HIDDEN,
-            network.num_layers,
-            bidirectional=network.bidirectional,
-            batch_first=True,
-            dtype=floats,
-            **options,
-        )
+    make = rnn_torch.native.make if native else rnn_torch.layers.make
+    layer = make(layer_config(network, INPUTS), device=torch.device("cpu"), dtype=floats)
     tensors = {
         name: torch.tensor(array, dtype=floats, requires_grad=True)
         for name, array in case.tensors.items()
     }
     weights, x, state = split(case, tensors)
-    if native:
-        state = state if network.cell == "lstm" else state[0]
-        output, final = torch.func.functional_call(layer, weights, (x, state))
-        final = final if network.cell == "lstm" else (final,)
-    else:
-        masks = None if case.masks is None else torch.tensor(case.masks, dtype=floats)
-        output, final = torch.func.functional_call(layer, weights, (x, state), {"masks": masks})
+    hx = state if network.cell == "lstm" else state[0]
+    masks = None if case.masks is None else torch.tensor(case.masks, dtype=floats)
+    options = {} if native else {"masks": masks}
+    output, final = torch.func.functional_call(layer, weights, (x, hx), options)
     outputs = named(case, output, final)
     terms = [
         (outputs[name] * torch.tensor(case.cotangents[name], dtype=floats)).sum()
@@ -159,7 +137,7 @@ def run_torch(case: Case, dtype: str, native: bool = False) -> tuple[Tensors, Te
 def run_flax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
     """Gradients without those of bias_hh: Flax's single bias is bias_ih."""
     network = case.network
-    layer = Native(network, INPUTS, param_dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0))
+    layer = Native(layer_config(network, INPUTS), param_dtype=jnp.dtype(dtype), rngs=nnx.Rngs(0))
     graph, state = nnx.split(layer)
     paths = [path for path, _ in nnx.to_flat_state(state)]
     weights, _, _ = split(case, case.tensors)
@@ -171,7 +149,8 @@ def run_flax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
         flat = [(path, nnx.Param(tensors["rnn." + ".".join(map(str, path))])) for path in paths]
         _, x, before = split(case, tensors)
         merged = nnx.merge(graph, nnx.from_flat_state(flat))
-        outputs = named(case, *merged(x, before, masks=masks))
+        hx = before if network.cell == "lstm" else before[0]
+        outputs = named(case, *merged(x, hx, masks=masks))
         terms = [
             jnp.sum(outputs[name] * jnp.asarray(case.cotangents[name], dtype)) for name in outputs
         ]
@@ -273,26 +252,3 @@ def test_the_cases_notice_every_gate_and_bias() -> None:
 def check_differs(case: Case, expected: Tensors) -> None:
     with pytest.raises(AssertionError, match="output"):
         check_all_close(run_torch(case, "float64")[0], expected, relative=1e-3)
-
-
-@pytest.mark.parametrize("bidirectional", [False, True])
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_time_first_and_a_state_left_out(cell: Cell, bidirectional: bool) -> None:
-    """Layouts and defaults of torch.nn: (T, B, I), and zeros for a missing state."""
-    case = make(cell, "tanh", 2, bidirectional)
-    weights, x, _ = split(case, case.tensors)
-    kind = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[cell]
-    options = {"num_layers": 2, "bidirectional": bidirectional}
-    theirs = getattr(torch.nn, kind)(INPUTS, HIDDEN, dtype=torch.float64, **options)
-    theirs.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-    mine = getattr(rnn_torch, kind)(INPUTS, HIDDEN, dtype=torch.float64, **options)
-    mine.load_state_dict(theirs.state_dict(), strict=True)
-    flax = getattr(rnn_jax, kind)(
-        INPUTS, HIDDEN, param_dtype="float64", rngs=nnx.Rngs(0), **options
-    )
-    nnx.update(flax, nnx.State({name: nnx.Param(jnp.array(a)) for name, a in weights.items()}))
-    time_first = np.ascontiguousarray(x.swapaxes(0, 1))
-    output, final = theirs(torch.tensor(time_first))
-    expected = _numpy(named(case, output, final if cell == "lstm" else (final,)))
-    check_all_close(_numpy(named(case, *mine(torch.tensor(time_first)))), expected, relative=1e-10)
-    check_all_close(_numpy(named(case, *flax(jnp.array(time_first)))), expected, relative=1e-10)

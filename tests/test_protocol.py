@@ -11,13 +11,12 @@ import torch
 from rnn_jax import optimizers as jax_optimizers
 from rnn_torch import optimizers as torch_optimizers
 from shared.config import (
-    Cell,
     GeneratedData,
     NetworkConfig,
-    Nonlinearity,
     OptimizationConfig,
     constants,
 )
+from shared.layer import Cell, Nonlinearity
 from shared.schedule import learning_rates
 from shared.tasks import TASKS, load_task
 from shared.validation import resolve

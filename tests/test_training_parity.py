@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 
 from shared.config import (
-    Cell,
     Config,
     GeneratedData,
     NetworkConfig,
-    Nonlinearity,
     OptimizationConfig,
     TextData,
 )
+from shared.layer import Cell, Nonlinearity
 from shared.tasks import TASKS
 from tests.compare_arrays import check_all_close, check_close
 from tests.lockstep import Taken, in_backend, take_steps

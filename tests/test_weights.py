@@ -6,20 +6,25 @@ import numpy as np
 import pytest
 import torch
 
-from shared.config import Cell, NetworkConfig
-from shared.weights import initialize, network_shapes, recurrent_shapes
+from shared.config import NetworkConfig
+from shared.layer import Cell, LayerConfig
+from shared.weights import initialize, network_shapes
 
 
+@pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("num_layers", [1, 3])
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize(("cell", "proj_size"), [("rnn", 0), ("lstm", 0), ("lstm", 4), ("gru", 0)])
 def test_names_shapes_and_order_are_those_of_torch(
-    cell: Cell, num_layers: int, bidirectional: bool
+    cell: Cell, proj_size: int, num_layers: int, bidirectional: bool, bias: bool
 ) -> None:
+    config = LayerConfig(
+        cell, 5, 7, num_layers, bias=bias, bidirectional=bidirectional, proj_size=proj_size
+    )
     kind = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
-    theirs = kind(5, 7, num_layers, bidirectional=bidirectional).state_dict()
+    theirs = kind(**config.arguments()).state_dict()
     expected = [(name, tuple(tensor.shape)) for name, tensor in theirs.items()]
-    assert list(recurrent_shapes(cell, 5, 7, num_layers, bidirectional).items()) == expected
+    assert list(config.shapes().items()) == expected
 
 
 def test_the_network_has_an_embedding_only_where_it_is_asked_for() -> None:

@@ -1,0 +1,143 @@
+"""The cells as modules for Flax's own machinery: flax.nnx.RNN, flax.nnx.Bidirectional.
+
+    rnn = nnx.RNN(LSTMCell(10, 64, rngs=nnx.Rngs(0)), return_carry=True)
+    (h, c), outputs = rnn(x)
+
+The carry is h, or (h, c) in PyTorch's order; Flax only passes it on. Parameters have the names and
+shapes of torch.nn.RNNCell, LSTMCell and GRUCell, and both biases.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from flax.nnx.nn.dtypes import canonicalize_dtype
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float
+
+from rnn_jax.cells import CELLS, Weights, linear
+from shared.layer import LayerConfig, Nonlinearity
+
+Hidden = Float[Array, "*B P"]
+Memory = Float[Array, "*B H"]
+
+
+class Recurrence(nnx.RNNCellBase):
+    """What the three cells have in common."""
+
+    def __init__(
+        self,
+        config: LayerConfig,
+        dtype: DTypeLike | None,
+        param_dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        self.config = config
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        bound = 1 / math.sqrt(config.hidden_size)
+        for name, shape in config.shapes().items():
+            values = jax.random.uniform(rngs.params(), shape, param_dtype, -bound, bound)
+            setattr(self, name.removesuffix("_l0"), nnx.Param(values))
+
+    def __call__(self, carry: Any, inputs: Float[Array, "*B I"]) -> tuple[Any, Hidden]:
+        """One step.
+
+        Args:
+            carry: h (…, H); for `LSTMCell` (h, c), h with P features.
+            inputs: (…, I).
+
+        Returns:
+            The carry after the step, and its h.
+        """
+        state = carry if isinstance(carry, tuple) else (carry,)
+        params: list[Any] = [getattr(self, name, None) for name in Weights._fields]
+        arrays = [None if param is None else param[...] for param in params]
+        dtype = canonicalize_dtype(inputs, *state, *arrays, dtype=self.dtype)
+        cast: list[Any] = [None if array is None else array.astype(dtype) for array in arrays]
+        weights = Weights(*cast)
+        projected = linear(inputs.astype(dtype), weights.weight_ih, weights.bias_ih)
+        before = tuple(part.astype(dtype) for part in state)
+        state = CELLS[self.config.mode](projected, before, weights)
+        return (state if isinstance(carry, tuple) else state[0]), state[0]
+
+    def initialize_carry(
+        self,
+        input_shape: tuple[int, ...],
+        rngs: nnx.Rngs | nnx.RngStream | None = None,
+        carry_init: nnx.Initializer | None = None,
+    ) -> Any:
+        """The carry before the first step, for inputs of shape (…, I): zeros, or what
+        `carry_init(key, shape, dtype)` gives with keys from `rngs`."""
+        dtype = self.dtype or self.param_dtype
+        stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
+        parts = []
+        for _, features in self.config.state_shapes(None):
+            shape = (*input_shape[:-1], features)
+            if carry_init is None:
+                parts.append(jnp.zeros(shape, dtype))
+            elif stream is None:
+                raise ValueError("carry_init: expected rngs beside it, got None")
+            else:
+                parts.append(carry_init(stream(), shape, dtype))
+        return tuple(parts) if len(parts) > 1 else parts[0]
+
+    @property
+    def num_feature_axes(self) -> int:
+        return 1
+
+
+class RNNCell(Recurrence):
+    """Elman cell (`rnn_jax.cells.rnn_tanh`), the arguments being those of `rnn_jax.RNN`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: Nonlinearity = "tanh",
+        *,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        config = LayerConfig("rnn", input_size, hidden_size, nonlinearity=nonlinearity, bias=bias)
+        super().__init__(config, dtype, param_dtype, rngs)
+
+
+class LSTMCell(Recurrence):
+    """LSTM cell (`rnn_jax.cells.lstm`), the arguments being those of `rnn_jax.LSTM`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        proj_size: int = 0,
+        *,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        config = LayerConfig("lstm", input_size, hidden_size, bias=bias, proj_size=proj_size)
+        super().__init__(config, dtype, param_dtype, rngs)
+
+
+class GRUCell(Recurrence):
+    """GRU cell (`rnn_jax.cells.gru`), the arguments being those of `rnn_jax.GRU`."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        *,
+        dtype: DTypeLike | None = None,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ):
+        config = LayerConfig("gru", input_size, hidden_size, bias=bias)
+        super().__init__(config, dtype, param_dtype, rngs)

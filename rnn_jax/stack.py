@@ -1,0 +1,214 @@
+"""What RNN, LSTM and GRU have in common: layers and directions around one recurrence.
+
+A call checks its input, brings it into one form, time first, batched, in one dtype, with the state
+as a tuple, walks through the layers, and gives the result back in the form of the input.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from flax.nnx.nn.dtypes import canonicalize_dtype
+from jax import Array
+from jax.typing import DTypeLike
+from jaxtyping import Float, Integer
+
+from rnn_jax.cells import CELLS, State, Weights
+from rnn_jax.recurrence import recur
+from shared.errors import InvalidInput
+from shared.layer import (
+    LayerConfig,
+    check_input,
+    check_lengths,
+    check_masks,
+    check_state,
+    check_tensors,
+    warn_of_idle_dropout,
+)
+
+Inputs = Float[Array | np.ndarray, "*TB I"]
+Outputs = Float[Array, "*TB DP"]
+Hidden = Float[Array | np.ndarray, "LD *B P"]
+Memory = Float[Array | np.ndarray, "LD *B H"]
+Lengths = Integer[Array | np.ndarray, "*B"]
+Masks = Float[Array | np.ndarray, "L1 *TB DP"]
+Device = Any  # jax.Device or jax.sharding.Sharding, of which checkers know no type
+Keys = nnx.Rngs | nnx.RngStream | Array
+
+
+class Recurrent(nnx.Module):
+    """What the three layers have in common."""
+
+    def __init__(
+        self,
+        config: LayerConfig,
+        device: Device,
+        dtype: DTypeLike | None,
+        param_dtype: DTypeLike,
+        rngs: nnx.Rngs,
+    ):
+        warn_of_idle_dropout(config, stacklevel=3)
+        self.mode = config.mode
+        self.input_size = config.input_size
+        self.hidden_size = config.hidden_size
+        self.num_layers = config.num_layers
+        self.bias = config.bias
+        self.batch_first = config.batch_first
+        self.dropout = float(config.dropout)
+        self.bidirectional = config.bidirectional
+        self.proj_size = config.proj_size
+        self.dtype = dtype
+        self.param_dtype = param_dtype
+        bound = 1 / math.sqrt(config.hidden_size)
+        for name, shape in config.shapes().items():
+            values = jax.random.uniform(rngs.params(), shape, param_dtype, -bound, bound)
+            setattr(
+                self, name, nnx.Param(values if device is None else jax.device_put(values, device))
+            )
+        if config.dropout > 0:
+            self.drop = nnx.Dropout(self.dropout, rngs=rngs)
+
+    @property
+    def config(self) -> LayerConfig:
+        """The layer's arguments."""
+        cell, _, nonlinearity = self.mode.lower().partition("_")
+        return LayerConfig(
+            cell,  # pyright: ignore[reportArgumentType]
+            self.input_size,
+            self.hidden_size,
+            self.num_layers,
+            nonlinearity or "tanh",  # pyright: ignore[reportArgumentType]
+            self.bias,
+            self.batch_first,
+            self.dropout,
+            self.bidirectional,
+            self.proj_size,
+        )
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """All parameters by name, with the names and shapes of torch.nn's layer."""
+        return {name: np.asarray(getattr(self, name)[...]) for name in self.config.shapes()}
+
+    def load_state_dict(self, tensors: Mapping[str, Any]) -> None:
+        """Takes over all parameters: of `state_dict`, of a torch layer's, of a safetensors file.
+
+        Values are cast to the dtype that the parameters have.
+
+        Args:
+            tensors: name → array of any framework.
+
+        Raises:
+            InvalidInput: a tensor is missing, unexpected, of another shape or not of real numbers;
+                the layer then stays as it was.
+        """
+        check_tensors(self.config.shapes(), tensors)
+        arrays = {name: _array(name, tensor) for name, tensor in tensors.items()}
+        for name, array in arrays.items():
+            param = getattr(self, name)
+            param[...] = jnp.asarray(array, param.dtype, device=param[...].sharding)
+
+    def _run(
+        self,
+        x: Inputs,
+        state: Any,
+        lengths: Lengths | None,
+        masks: Masks | None,
+        deterministic: bool | None,
+        rngs: Keys | None,
+    ) -> tuple[Outputs, State]:
+        """A call; the final state is a tuple as in `cells.py`."""
+        config = self.config
+        check_input(config, x.shape)
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            raise ValueError(f"{config.name}: expected input of real numbers, got {x.dtype}")
+        batched = x.ndim == 3
+        swapped = batched and config.batch_first
+        steps, batch = (x.shape[1], x.shape[0]) if swapped else x.shape[:2]
+        shapes = config.state_shapes(batch if batched else None)
+        initial = () if state is None else check_state(config, state, batch if batched else None)
+        if masks is not None:
+            check_masks(config, masks.shape, (*x.shape[:-1], self._width))
+        if lengths is not None:
+            lengths = _lengths(config, lengths, (batch,) if batched else (), steps)
+
+        params = {name: getattr(self, name)[...] for name in config.shapes()}
+        dtype = canonicalize_dtype(x, *initial, *params.values(), dtype=self.dtype)
+        params = {name: param.astype(dtype) for name, param in params.items()}
+        x = jnp.asarray(x, dtype)
+        initial = tuple(jnp.asarray(part, dtype) for part in initial)
+        initial = initial or tuple(jnp.zeros(shape, dtype) for shape in shapes)
+        masks = None if masks is None else jnp.asarray(masks, dtype)
+
+        if not batched:
+            x, initial = x[:, None], tuple(part[:, None] for part in initial)
+            masks = None if masks is None else masks[:, :, None]
+        elif swapped:
+            x = jnp.swapaxes(x, 0, 1)
+            masks = None if masks is None else jnp.swapaxes(masks, 1, 2)
+        if lengths is not None:  # not even a NaN in the padding reaches a weight's gradient
+            x = jnp.where((jnp.arange(steps)[:, None] < lengths)[..., None], x, 0)
+        x, final = self._stack(config, params, x, lengths, initial, masks, deterministic, rngs)
+        if not batched:
+            return x[:, 0], tuple(part[:, 0] for part in final)
+        return (jnp.swapaxes(x, 0, 1) if swapped else x), final
+
+    def _stack(
+        self,
+        config: LayerConfig,
+        params: dict[str, Array],
+        x: Array,
+        lengths: Array | None,
+        state: State,
+        masks: Array | None,
+        deterministic: bool | None,
+        rngs: Keys | None,
+    ) -> tuple[Array, State]:
+        """All layers and directions over (T, B, I), the state (L·D, B, …)."""
+        finals: list[State] = []
+        for layer, endings in enumerate(config.suffixes()):
+            if layer > 0 and masks is not None:
+                x = x * masks[layer - 1]
+            elif layer > 0 and self.dropout > 0:
+                x = self.drop(x, deterministic=deterministic, rngs=rngs)
+            directions = []
+            for ending in endings:
+                before = tuple(part[len(finals)] for part in state)
+                found: list[Any] = [params.get(name + ending) for name in Weights._fields]
+                weights = Weights(*found)
+                reverse = ending.endswith("_reverse")
+                output, final = recur(CELLS[self.mode], x, lengths, before, weights, reverse)
+                directions.append(output)
+                finals.append(final)
+            x = jnp.concatenate(directions, axis=-1)
+        return x, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
+
+    @property
+    def _width(self) -> int:
+        """Features of the output."""
+        return self.config.directions * self.config.output_size
+
+
+def _lengths(config: LayerConfig, lengths: Any, shape: tuple[int, ...], steps: int) -> Array:
+    """Lengths of `shape`, (B,) or () for one sequence, each in [1, T] as far as can be seen: those
+    that jit or vmap trace have no values yet."""
+    lengths = jnp.asarray(lengths)
+    values = None if isinstance(lengths, jax.core.Tracer) else np.ravel(lengths).tolist()
+    integers = jnp.issubdtype(lengths.dtype, jnp.integer)
+    check_lengths(config, lengths.shape, integers, values, shape, steps)
+    return lengths.reshape(-1)
+
+
+def _array(name: str, tensor: Any) -> np.ndarray:
+    """A tensor of any framework in NumPy."""
+    if hasattr(tensor, "detach"):  # torch; NumPy has no bfloat16, which float32 contains
+        tensor = tensor.detach().cpu()
+        tensor = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
+    array = np.asarray(tensor)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise InvalidInput(f"{name}: expected real numbers, got {array.dtype}")
+    return array
