@@ -37,7 +37,7 @@ def from_flax(module: Any, *, one_bias: bool = False) -> RNN | LSTM | GRU:
 
     config, weights, training = exchange.canonical(module, one_bias=one_bias)
     check_one_dtype(weights)
-    tensors = {name: _tensor(array) for name, array in weights.items()}
+    tensors = {name: to_tensor(array) for name, array in weights.items()}
     layer = make(config, dtype=tensors["weight_ih_l0"].dtype)
     layer.load_state_dict(tensors)
     return layer.train(training)
@@ -63,11 +63,11 @@ def canonical(module: Any) -> tuple[LayerConfig, Weights, bool]:
     else:
         expected = "a torch.nn.RNN, LSTM or GRU, or one of rnn_torch"
         raise TypeError(f"expected {expected}, got {type(module).__name__}")
-    weights = {name: _array(getattr(module, name)) for name in config.shapes()}
+    weights = {name: to_numpy(getattr(module, name)) for name in config.shapes()}
     return config, weights, module.training
 
 
-def _array(tensor: torch.Tensor) -> np.ndarray:
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """A copy in NumPy, which knows bfloat16 only through ml_dtypes."""
     tensor = tensor.detach().cpu()
     if tensor.dtype == torch.bfloat16:
@@ -75,7 +75,7 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.numpy().copy()
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
+def to_tensor(array: np.ndarray) -> torch.Tensor:
     array = np.array(array)  # JAX's arrays are read-only
     if array.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)

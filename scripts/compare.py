@@ -43,7 +43,7 @@ class Arguments:
 def main(argv: Sequence[str]) -> None:
     base = cli.base_config(argv)
     assert __doc__ is not None
-    arguments = cli.parse(Arguments, argv, Arguments(base), __doc__)
+    arguments = cli.parse(Arguments, argv, Arguments(base), cli.with_tasks(__doc__))
     settings = arguments.settings
     if (settings.backend, settings.implementation) != (base.backend, base.implementation):
         raise InvalidInput(

@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
     named = cli.option(argv, "--config") is not None
     default = Arguments(base if named else cli.require_backend(base))
     assert __doc__ is not None
-    arguments = cli.parse(Arguments, argv, default, __doc__)
+    arguments = cli.parse(Arguments, argv, default, cli.with_tasks(__doc__))
     config = resolve(arguments.settings)
     folder = _folder(arguments, config)
 

@@ -40,7 +40,7 @@ def parse(
                 tyro.conf.AvoidSubcommands[arguments],
                 args=argv,
                 default=default,
-                description=_with_tasks(description),
+                description=description.strip(),
             )
     except SystemExit as stop:
         if stop.code in (0, None):
@@ -53,8 +53,8 @@ def _surrogates(word: str) -> bool:
     return any("\ud800" <= character <= "\udfff" for character in word)
 
 
-def _with_tasks(description: str) -> str:
-    """A script's docstring with the list of tasks; tyro keeps the line breaks of indented lines."""
+def with_tasks(description: str) -> str:
+    """A description with the list of tasks; tyro keeps the line breaks of indented lines."""
     tasks = [f"    {name:<14} {row.about}" for name, row in TASKS.items()]
     return "\n".join([description.strip(), "", "Tasks, each with its own defaults:", *tasks])
 

@@ -1,0 +1,93 @@
+"""Converts a recurrent layer between a torch state dict and canonical safetensors.
+
+For example:
+    python scripts/convert.py model.pt lstm.safetensors
+    python scripts/convert.py model.pt lstm.safetensors --source-prefix encoder.lstm.
+    python scripts/convert.py lstm.safetensors lstm.pt --target-prefix encoder.lstm.
+    python scripts/convert.py RUN/checkpoint-best.safetensors lstm.pt --source-prefix weights/rnn.
+
+Each file is a .safetensors or one of torch.save (.pt, .pth, .bin). Every tensor keeps its values
+and its dtype. Canonical names are those of torch.nn.LSTM without a prefix: weight_ih_l0, …
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from shared import cli
+from shared.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from shared.state_dict import FoundLayer
+
+TORCH = (".pt", ".pth", ".bin")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")]
+    """File to read."""
+    target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TARGET")]
+    """File to write."""
+    source_prefix: str | None = None
+    """What stands before weight_ih_l0 in the source; by default that of the only layer in it."""
+    target_prefix: str = ""
+    """What to put before weight_ih_l0 in the target."""
+    overwrite: bool = False
+    """Replace the target."""
+
+
+def main(argv: Sequence[str]) -> None:
+    assert __doc__ is not None
+    arguments = cli.parse(Arguments, argv, Arguments(tyro.MISSING, tyro.MISSING), __doc__)
+    source, target = Path(arguments.source), Path(arguments.target)
+    from_torch, to_torch = _is_torch(source), _is_torch(target)
+    if target.exists() and not arguments.overwrite:
+        raise InvalidInput(f"{target} exists: expected another name, or --overwrite")
+    if not target.parent.is_dir():
+        raise InvalidInput(f"{target}: expected an existing folder, got {target.parent}")
+
+    from shared.state_dict import find_layer, read_safetensors, write_safetensors
+
+    if from_torch or to_torch:
+        from rnn_torch.state_dict import read_torch, write_torch
+    read = read_torch if from_torch else read_safetensors
+    write = write_torch if to_torch else write_safetensors
+
+    tensors, others = read(source)
+    try:
+        layer = find_layer(tensors, arguments.source_prefix)
+    except InvalidInput as error:
+        raise InvalidInput(f"{source}: {error}") from error
+    write(target, {arguments.target_prefix + name: a for name, a in layer.tensors.items()})
+
+    print(f"{source}: {_described(layer)}")
+    converted = {layer.prefix + name for name in layer.tensors}
+    left = [name for name in [*tensors, *others] if name not in converted]
+    if left:
+        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+        print(f"left out: {', '.join(left[:3])}{more}")
+    print(f"wrote {target}: {len(layer.tensors)} tensors")
+
+
+def _described(layer: "FoundLayer") -> str:
+    arguments = layer.config.arguments()
+    # What no tensor tells is not shown.
+    shown = ("input_size", "hidden_size", "num_layers", "bias", "bidirectional", "proj_size")
+    values = ", ".join(f"{name}={arguments[name]}" for name in shown if name in arguments)
+    dtype = layer.tensors["weight_ih_l0"].dtype
+    under = f" under '{layer.prefix}'" if layer.prefix else ""
+    return f"{layer.config.name}({values}), {dtype}{under}"
+
+
+def _is_torch(path: Path) -> bool:
+    if path.suffix not in (".safetensors", *TORCH):
+        raise InvalidInput(f"{path}: expected a name in .safetensors, {', '.join(TORCH)}")
+    return path.suffix in TORCH
+
+
+if __name__ == "__main__":
+    cli.run(main)

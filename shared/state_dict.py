@@ -1,0 +1,131 @@
+"""A recurrent layer in a state dict: found under any prefix, recognised by its shapes, checked.
+
+    found = find_layer(tensors)          # "encoder.lstm.weight_ih_l0" and its like
+    found.config                         # LayerConfig(cell="lstm", input_size=10, …)
+    found.tensors                        # canonical: "weight_ih_l0", …
+
+A state dict is name → array, of torch.nn or of a whole model around it. What it cannot tell is what
+has no tensor: nonlinearity, dropout and batch_first keep their defaults.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from shared.errors import InvalidInput
+from shared.files import write_atomically
+from shared.layer import GATES, Cell, LayerConfig, check_one_dtype, check_tensors
+from shared.weights import Weights
+
+_TENSOR = re.compile(r"(?P<prefix>.*?)(?P<name>(?:weight|bias)_[a-z]{2}_l\d+(?:_reverse)?)", re.S)
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+
+class FoundLayer(NamedTuple):
+    config: LayerConfig
+    prefix: str
+    tensors: Weights
+    """Canonical name → array."""
+
+
+def is_recurrent(name: str) -> bool:
+    """Whether a tensor is one of a recurrent layer, by its name."""
+    return _TENSOR.fullmatch(name) is not None
+
+
+def find_layer(tensors: Mapping[str, np.ndarray], prefix: str | None = None) -> FoundLayer:
+    """The recurrent layer in a state dict.
+
+    Args:
+        prefix: what stands before its canonical names, with the dot. None if there is only one
+            layer in the state dict.
+
+    Raises:
+        InvalidInput: no layer, several, or one with tensors missing, unexpected, of other shapes,
+            of several dtypes or not of real numbers; the message names them.
+    """
+    layers: dict[str, Weights] = {}
+    for name, array in tensors.items():
+        if match := _TENSOR.fullmatch(name):
+            layers.setdefault(match["prefix"], {})[match["name"]] = array
+    if prefix is None:
+        if len(layers) > 1:
+            raise InvalidInput(f"expected a prefix, one of {_listed(layers)}: there are several")
+        prefix = next(iter(layers), "")
+    if prefix not in layers:
+        others = f"only {_listed(layers)}" if layers else "none"
+        raise InvalidInput(f"expected a recurrent layer, '{prefix}weight_ih_l0' …; found {others}")
+    found = layers[prefix]
+    config = _recognise(found, prefix)
+    expected = {prefix + name: shape for name, shape in config.shapes().items()}
+    check_tensors(expected, {prefix + name: array for name, array in found.items()})
+    check_one_dtype(found)
+    if (dtype := next(iter(found.values())).dtype.name) not in _FLOATS:
+        raise InvalidInput(
+            f"{prefix}weight_ih_l0: expected one of {', '.join(_FLOATS)}, got {dtype}"
+        )
+    return FoundLayer(config, prefix, {name: found[name] for name in config.shapes()})
+
+
+def read_safetensors(path: Path) -> tuple[Weights, list[str]]:
+    """The recurrent tensors in a file, and the names of the others.
+
+    Raises:
+        InvalidInput: it is missing or no safetensors file.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names if is_recurrent(name)}
+    except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidInput(f"{path}: expected a safetensors file, got: {error}") from error
+    return tensors, [name for name in names if name not in tensors]
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Writes a file as a whole; until it is complete, what stood there stays."""
+    content = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    write_atomically(path, save(content))
+
+
+def _recognise(tensors: Weights, prefix: str) -> LayerConfig:
+    """The arguments of the layer whose first tensors have these shapes."""
+    for name in ("weight_ih_l0", "weight_hh_l0"):
+        if name not in tensors:
+            raise InvalidInput(f"missing {prefix}{name}")
+        if tensors[name].ndim != 2:
+            raise InvalidInput(f"{prefix}{name}: expected 2 axes, got {tensors[name].shape}")
+    (rows, inputs), (_, outputs) = tensors["weight_ih_l0"].shape, tensors["weight_hh_l0"].shape
+    projection = tensors.get("weight_hr_l0")
+    if projection is not None and projection.ndim != 2:
+        raise InvalidInput(f"{prefix}weight_hr_l0: expected 2 axes, got {projection.shape}")
+    hidden = outputs if projection is None else projection.shape[1]
+    cells: list[Cell] = [cell for cell, gates in GATES.items() if rows == gates * hidden]
+    if not cells or not rows:
+        raise InvalidInput(
+            f"{prefix}weight_ih_l0: expected 1, 3 or 4 (RNN, GRU, LSTM) times the hidden size "
+            f"{hidden} in rows, got {rows}"
+        )
+    try:
+        return LayerConfig(
+            cells[0],
+            inputs,
+            hidden,
+            num_layers=sum(re.fullmatch(r"weight_ih_l\d+", name) is not None for name in tensors),
+            bias="bias_ih_l0" in tensors or "bias_hh_l0" in tensors,
+            bidirectional=any(name.endswith("_reverse") for name in tensors),
+            proj_size=0 if projection is None else outputs,
+        )
+    except ValueError as error:
+        raise InvalidInput(
+            f"{prefix}weight_ih_l0: no torch.nn layer has such shapes: {error}"
+        ) from error
+
+
+def _listed(prefixes: Iterable[str]) -> str:
+    return ", ".join(f"'{prefix}'" for prefix in prefixes)
