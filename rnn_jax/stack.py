@@ -35,6 +35,7 @@ Inputs = Float[Array | np.ndarray, "*TB I"]
 Outputs = Float[Array, "*TB DP"]
 Hidden = Float[Array | np.ndarray, "LD *B P"]
 Memory = Float[Array | np.ndarray, "LD *B H"]
+Stacked = tuple[Float[Array, "LD *B _"], ...]
 Lengths = Integer[Array | np.ndarray, "*B"]
 Masks = Float[Array | np.ndarray, "L1 *TB DP"]
 Device = Any  # jax.Device or jax.sharding.Sharding, of which checkers know no type
@@ -120,7 +121,7 @@ class Recurrent(nnx.Module):
         masks: Masks | None,
         deterministic: bool | None,
         rngs: Keys | None,
-    ) -> tuple[Outputs, State]:
+    ) -> tuple[Outputs, Stacked]:
         """A call; the final state is a tuple as in `cells.py`."""
         config = self.config
         check_input(config, x.shape)
@@ -163,11 +164,11 @@ class Recurrent(nnx.Module):
         params: dict[str, Array],
         x: Array,
         lengths: Array | None,
-        state: State,
+        state: Stacked,
         masks: Array | None,
         deterministic: bool | None,
         rngs: Keys | None,
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array, Stacked]:
         """All layers and directions over (T, B, I), the state (L·D, B, …)."""
         finals: list[State] = []
         for layer, endings in enumerate(config.suffixes()):

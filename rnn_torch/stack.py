@@ -27,6 +27,7 @@ Inputs = Float[Tensor, "*TB I"] | PackedSequence
 Outputs = Float[Tensor, "*TB DP"] | PackedSequence
 Hidden = Float[Tensor, "LD *B P"]
 Memory = Float[Tensor, "LD *B H"]
+Stacked = tuple[Float[Tensor, "LD *B _"], ...]
 Masks = Float[Tensor, "L1 *TB DP"]
 
 
@@ -100,7 +101,7 @@ class Recurrent(nn.Module):
         input: Inputs,
         hx: Tensor | tuple[Tensor, Tensor] | None,
         masks: Tensor | None,
-    ) -> tuple[Outputs, State]:
+    ) -> tuple[Outputs, Stacked]:
         """A call; the final state is a tuple as in `cells.py`."""
         config = self.config
         if isinstance(input, PackedSequence):
@@ -141,9 +142,9 @@ class Recurrent(nn.Module):
         config: LayerConfig,
         x: Tensor,
         batch_sizes: list[int],
-        state: State,
+        state: Stacked,
         masks: Tensor | None,
-    ) -> tuple[Tensor, State]:
+    ) -> tuple[Tensor, Stacked]:
         """All layers and directions over packed rows (N, I), the state (L·D, B, …)."""
         finals: list[State] = []
         for layer, endings in enumerate(config.suffixes()):
@@ -169,7 +170,7 @@ class Recurrent(nn.Module):
         x: Tensor,
         hx: Tensor | tuple[Tensor, Tensor] | None,
         batch: int | None,
-    ) -> State:
+    ) -> Stacked:
         """The initial state as a tuple: zeros, or `hx` if it fits the layer and its input."""
         dtype = self.weight_ih_l0.dtype
         autocast = torch.is_autocast_enabled(x.device.type)
@@ -219,5 +220,5 @@ class Recurrent(nn.Module):
                 self._parameters[name] = parameter
 
 
-def _permute(state: State, indices: Tensor | None) -> State:
+def _permute(state: Stacked, indices: Tensor | None) -> Stacked:
     return state if indices is None else tuple(part.index_select(1, indices) for part in state)

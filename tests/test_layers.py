@@ -1,0 +1,60 @@
+"""Every layer of both packages against torch.nn in float64: outputs, final states, all gradients."""
+
+import pytest
+
+from shared.layer import Cell, LayerConfig, Nonlinearity
+from tests.compare_arrays import check_all_close
+from tests.layer_cases import (
+    HIDDEN,
+    INPUTS,
+    LENGTHS,
+    PROJECTED,
+    Tensors,
+    jax_layer,
+    make_case,
+    run_jax,
+    run_torch,
+    torch_handcrafted,
+    torch_native,
+)
+
+KINDS: dict[str, tuple[Cell, Nonlinearity, int]] = {
+    "rnn tanh": ("rnn", "tanh", 0),
+    "rnn relu": ("rnn", "relu", 0),
+    "lstm": ("lstm", "tanh", 0),
+    "lstm projected": ("lstm", "tanh", PROJECTED),
+    "gru": ("gru", "tanh", 0),
+}
+
+
+def check_equal(actual: tuple[Tensors, Tensors], expected: tuple[Tensors, Tensors]) -> None:
+    """Outputs and gradients in float64: 1e-10."""
+    for mine, theirs in zip(actual, expected, strict=True):
+        check_all_close(mine, theirs, relative=1e-10)
+
+
+@pytest.mark.parametrize("lengths", LENGTHS)
+@pytest.mark.parametrize("batch_first", [False, True], ids=["time first", "batch first"])
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both directions"])
+@pytest.mark.parametrize("num_layers", [1, 2, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_are_those_of_torch(
+    kind: str, num_layers: int, bidirectional: bool, bias: bool, batch_first: bool, lengths: str
+) -> None:
+    cell, nonlinearity, proj_size = KINDS[kind]
+    config = LayerConfig(
+        cell,
+        INPUTS,
+        HIDDEN,
+        num_layers,
+        nonlinearity,
+        bias,
+        batch_first,
+        bidirectional=bidirectional,
+        proj_size=proj_size,
+    )
+    case = make_case(config, LENGTHS[lengths])
+    expected = run_torch(case, torch_native(config))
+    check_equal(run_torch(case, torch_handcrafted(config)), expected)
+    check_equal(run_jax(case, jax_layer(case)), expected)
