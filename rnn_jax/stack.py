@@ -53,7 +53,7 @@ class Recurrent(nnx.Module):
         param_dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        warn_of_idle_dropout(config, stacklevel=3)
+        warn_of_idle_dropout(config, stacklevel=6)  # three frames are Flax's
         self.mode = config.mode
         self.input_size = config.input_size
         self.hidden_size = config.hidden_size

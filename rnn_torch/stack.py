@@ -5,6 +5,7 @@ through the layers, and gives the result back in the form of the input.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -86,9 +87,23 @@ class Recurrent(nn.Module):
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer and direction, as torch.nn.LSTM lists them."""
+        names = list(self.config.shapes())
         endings = [ending for layer in self.config.suffixes() for ending in layer]
-        weights = [self._weights(ending) for ending in endings]
-        return [[cast(nn.Parameter, w) for w in group if w is not None] for group in weights]
+        groups = [[name for name in names if name.endswith(ending)] for ending in endings]
+        return [[getattr(self, name) for name in group] for group in groups]
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As in torch, but all or nothing: torch loads what fits before it raises."""
+        kept = {name: (p, p.detach().clone()) for name, p in self.named_parameters()}
+        try:
+            return super().load_state_dict(state_dict, strict, assign)
+        except Exception:
+            for name, (parameter, values) in kept.items():
+                parameter.data.copy_(values)
+                self._parameters[name] = parameter
+            raise
 
     def extra_repr(self) -> str:
         arguments, defaults = self.config.arguments(), LayerConfig("rnn", 1, 2)
@@ -105,8 +120,9 @@ class Recurrent(nn.Module):
         """A call; the final state is a tuple as in `cells.py`."""
         config = self.config
         if isinstance(input, PackedSequence):
-            x, batch_sizes, sorted_indices, unsorted_indices = input
-            check_input(config, x.shape, packed=True)
+            data, batch_sizes, sorted_indices, unsorted_indices = input
+            check_input(config, data.shape, packed=True)
+            x = _autocast(data)
             sizes = batch_sizes.tolist()
             if sum(sizes) != len(x):
                 raise RuntimeError(
@@ -122,7 +138,8 @@ class Recurrent(nn.Module):
         check_input(config, input.shape)
         batched = input.dim() == 3
         swapped = batched and config.batch_first
-        x = input.transpose(0, 1) if swapped else input if batched else input.unsqueeze(1)
+        x = _autocast(input)
+        x = x.transpose(0, 1) if swapped else x if batched else x.unsqueeze(1)
         steps, batch = x.shape[:2]
         state = self._initial(config, x, hx, batch if batched else None)
         if not batched:
@@ -172,52 +189,38 @@ class Recurrent(nn.Module):
         batch: int | None,
     ) -> Stacked:
         """The initial state as a tuple: zeros, or `hx` if it fits the layer and its input."""
-        dtype = self.weight_ih_l0.dtype
-        autocast = torch.is_autocast_enabled(x.device.type)
-        if x.dtype != dtype and not autocast:
+        dtype = _autocast(cast(Tensor, self.weight_ih_l0)).dtype
+        if x.dtype != dtype:
             raise ValueError(
                 f"{config.name}: expected input of {dtype}, as its weights, got {x.dtype}"
             )
         if hx is None:
             return tuple(x.new_zeros(shape) for shape in config.state_shapes(batch))
-        state = check_state(config, hx, batch)
+        state = tuple(map(_autocast, check_state(config, hx, batch)))
         for part in state:
-            if part.dtype != x.dtype and not autocast:
+            if part.dtype != dtype:
                 raise RuntimeError(
-                    f"{config.name}: expected an initial state of {x.dtype}, got {part.dtype}"
+                    f"{config.name}: expected an initial state of {dtype}, got {part.dtype}"
                 )
         return state
 
     def _weights(self, ending: str) -> Weights:
         found: list[Any] = [getattr(self, name + ending, None) for name in Weights._fields]
-        return Weights(*found)
+        cast: list[Any] = [None if tensor is None else _autocast(tensor) for tensor in found]
+        return Weights(*cast)
 
     @property
     def _width(self) -> int:
         """Features of the output."""
         return self.config.directions * self.config.output_size
 
-    def _load_from_state_dict(
-        self,
-        state_dict,
-        prefix,
-        local_metadata,
-        strict,
-        missing_keys,
-        unexpected_keys,
-        error_msgs,
-    ):
-        """Loads all tensors or none. torch loads those that fit before it reports the others."""
-        reports = (missing_keys, unexpected_keys, error_msgs)
-        kept = {
-            name: (p, p.detach().clone()) for name, p in self._parameters.items() if p is not None
-        }
-        reported = sum(map(len, reports))
-        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, *reports)
-        if sum(map(len, reports)) > reported:
-            for name, (parameter, values) in kept.items():
-                parameter.data.copy_(values)
-                self._parameters[name] = parameter
+
+def _autocast(tensor: Tensor) -> Tensor:
+    """What torch.autocast does to the arguments of torch.nn's layers: all get its dtype."""
+    kind = tensor.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return tensor
+    return tensor if tensor.dtype == torch.float64 else tensor.to(torch.get_autocast_dtype(kind))
 
 
 def _permute(state: Stacked, indices: Tensor | None) -> Stacked:

@@ -2,9 +2,11 @@
 
 import torch  # noqa: I001
 import pkgutil
+from collections.abc import Iterator
 
 import jax
-from jaxtyping import install_import_hook
+import jaxtyping
+import pytest
 
 # Without it JAX silently computes float64 in float32; float32 runs must stay float32 beside it.
 jax.config.update("jax_enable_x64", True)
@@ -17,4 +19,12 @@ for package in ("rnn_jax", "rnn_torch"):
     modules = [
         module.name for module in pkgutil.iter_modules([package]) if module.name != "backend"
     ]
-    install_import_hook([f"{package}.{name}" for name in modules], "beartype.beartype")
+    jaxtyping.install_import_hook([f"{package}.{name}" for name in modules], "beartype.beartype")
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Annotations are not checked, as for a user: wrong input reaches the checks of the layers."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -26,7 +26,7 @@ Tensors = dict[str, np.ndarray]
 class Case(NamedTuple):
     config: LayerConfig
     tensors: Tensors
-    """Weights by torch's names, "x", "h_0", "c_0" in float64, none of them zero, in padding neither."""
+    """Weights by torch's names, "x", "h_0", "c_0" in float64, nowhere zero, not even in padding."""
     cotangents: Tensors
     """Factors of "output", "h_n" and "c_n" in the scalar that is differentiated."""
     lengths: list[int] | None
@@ -41,7 +41,7 @@ def make_case(
     seed: int = 0,
 ) -> Case:
     rng = np.random.default_rng([seed, config.num_layers, config.hidden_size, time, batch])
-    shapes = config.shapes()
+    shapes: dict[str, tuple[int, ...]] = config.shapes()
     leading = (batch, time) if config.batch_first else (time, batch)
     states = dict(zip(STATES[config.cell], config.state_shapes(batch), strict=True))
     shapes |= {"x": (*leading, config.input_size)}
@@ -59,7 +59,7 @@ def weights_of(case: Case) -> Tensors:
 
 def state_of(case: Case, tensors: dict[str, Any]) -> Any:
     """h_0, or (h_0, c_0)."""
-    parts = tuple(tensors[f"{name}_0"] for name in STATES[case.config.cell])
+    parts: tuple[Any, ...] = tuple(tensors[f"{name}_0"] for name in STATES[case.config.cell])
     return parts if len(parts) > 1 else parts[0]
 
 

@@ -1,4 +1,4 @@
-"""Every layer of both packages against torch.nn in float64: outputs, final states, all gradients."""
+"""Every layer of both packages against torch.nn: outputs, final states, all gradients."""
 
 import pytest
 
