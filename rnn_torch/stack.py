@@ -206,8 +206,8 @@ class Recurrent(nn.Module):
 
     def _weights(self, ending: str) -> Weights:
         found: list[Any] = [getattr(self, name + ending, None) for name in Weights._fields]
-        cast: list[Any] = [None if tensor is None else _autocast(tensor) for tensor in found]
-        return Weights(*cast)
+        tensors: list[Any] = [None if tensor is None else _autocast(tensor) for tensor in found]
+        return Weights(*tensors)
 
     @property
     def _width(self) -> int:

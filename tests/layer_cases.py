@@ -59,8 +59,8 @@ def weights_of(case: Case) -> Tensors:
 
 def state_of(case: Case, tensors: dict[str, Any]) -> Any:
     """h_0, or (h_0, c_0)."""
-    parts: tuple[Any, ...] = tuple(tensors[f"{name}_0"] for name in STATES[case.config.cell])
-    return parts if len(parts) > 1 else parts[0]
+    parts = [tensors[f"{name}_0"] for name in STATES[case.config.cell]]
+    return tuple(parts) if len(parts) > 1 else parts[0]
 
 
 def named(case: Case, output: Any, state: Any) -> dict[str, Any]:
