@@ -29,7 +29,7 @@ run: $(STAMP)
 	$(BIN)/python scripts/compare.py --task hello $(ARGS)
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check

@@ -1,13 +1,19 @@
 """Loss and metric of a batch, as sums over its targets, so that any batches add up to a mean."""
 
-import jax
+from typing import Literal
+
 import jax.numpy as jnp
 import optax
+from jax import Array
+from jaxtyping import Float, Integer
 
 
 def sums(
-    loss: str, outputs: jax.Array, targets: jax.Array, weights: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    loss: Literal["cross_entropy", "mse"],
+    outputs: Float[Array, "*N O"],
+    targets: Integer[Array, "*N"] | Float[Array, "*N O"],
+    weights: Float[Array, "*N"],
+) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
     """Weighted sums of loss and metric, and the sum of the weights.
 
     Args:

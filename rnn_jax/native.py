@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax import Array
+from jaxtyping import Float
 
 from shared.config import NetworkConfig
 from shared.layer import Cell, LayerConfig
@@ -56,8 +58,12 @@ class Native(nnx.Module):
         self.layers = nnx.List(layers)
 
     def __call__(
-        self, x: jax.Array, state: Any, *, masks: jax.Array | None = None
-    ) -> tuple[jax.Array, Any]:
+        self,
+        x: Float[Array, "B T I"],
+        state: Any,
+        *,
+        masks: Float[Array, "L1 B T DH"] | None = None,
+    ) -> tuple[Float[Array, "B T DH"], Any]:
         """As the call of `rnn_jax.layers` with batch_first."""
         state = state if self.lstm else (state,)
         finals = []

@@ -7,10 +7,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import Array
+from jaxtyping import Float, Integer
 
 from rnn_jax import layers
-from rnn_jax.cells import State
 from rnn_jax.native import Native
+from rnn_jax.stack import Stacked
 from shared.config import NetworkConfig
 from shared.tasks.task import Signature
 from shared.weights import layer_config, state_shapes
@@ -42,14 +44,17 @@ class Network(nnx.Module):
         width = network.hidden_size * (2 if network.bidirectional else 1)
         self.head = Linear(width, signature.output_size, param_dtype, rngs)
 
-    def zero_state(self, batch_size: int) -> State:
+    def zero_state(self, batch_size: int) -> Stacked:
         """(h,) or (h, c), each (L·D, B, H)."""
         shapes = state_shapes(self.network, batch_size)
         return tuple(jnp.zeros(shape, self.param_dtype) for shape in shapes)
 
     def __call__(
-        self, inputs: jax.Array, state: State, masks: jax.Array | None = None
-    ) -> tuple[jax.Array, State]:
+        self,
+        inputs: Float[Array, "B T I"] | Integer[Array, "B T"],
+        state: Stacked,
+        masks: Float[Array, "L1 B T DH"] | None = None,
+    ) -> tuple[Float[Array, "B *T O"], Stacked]:
         """Outputs (B, T, O), or (B, O) of the last step, and the final state.
 
         Args:
@@ -80,7 +85,7 @@ class Linear(nnx.Module):
         self.weight = nnx.Param(draw(rngs.params(), (outputs, inputs), param_dtype) - bound)
         self.bias = nnx.Param(draw(rngs.params(), (outputs,), param_dtype) - bound)
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
         return x @ self.weight[...].T + self.bias[...]
 
 

@@ -1,6 +1,7 @@
 """A cell over time: the one place where a recurrent layer walks through its sequences."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,9 @@ from jaxtyping import Float, Int
 from rnn_jax.cells import State, Weights, linear
 
 
+# Compiled once for its shapes: outside of jit, a scan over a new function would be compiled anew at
+# each call. Inside, this is no boundary to the compiler.
+@partial(jax.jit, static_argnames=("cell", "reverse"))
 def recur(
     cell: Callable[[Array, State, Weights], State],
     x: Float[Array, "T B I"],

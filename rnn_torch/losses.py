@@ -1,12 +1,18 @@
 """Loss and metric of a batch, as sums over its targets, so that any batches add up to a mean."""
 
-import torch
+from typing import Literal
+
+from jaxtyping import Float, Integer
+from torch import Tensor
 from torch.nn import functional as F
 
 
 def sums(
-    loss: str, outputs: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    loss: Literal["cross_entropy", "mse"],
+    outputs: Float[Tensor, "*N O"],
+    targets: Integer[Tensor, "*N"] | Float[Tensor, "*N O"],
+    weights: Float[Tensor, "*N"],
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
     """Weighted sums of loss and metric, and the sum of the weights.
 
     Args:

@@ -3,11 +3,12 @@
 from dataclasses import replace
 
 import torch
-from torch import nn
+from jaxtyping import Float, Integer
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rnn_torch import layers, native
-from rnn_torch.cells import State
+from rnn_torch.stack import Stacked
 from shared.config import NetworkConfig
 from shared.tasks.task import Signature
 from shared.weights import layer_config, state_shapes
@@ -40,14 +41,17 @@ class Network(nn.Module):
         width = network.hidden_size * (2 if network.bidirectional else 1)
         self.head = nn.Linear(width, signature.output_size, device=device, dtype=dtype)
 
-    def zero_state(self, batch_size: int) -> State:
+    def zero_state(self, batch_size: int) -> Stacked:
         """(h,) or (h, c), each (L·D, B, H)."""
         shapes = state_shapes(self.network, batch_size)
         return tuple(self.head.weight.new_zeros(shape) for shape in shapes)
 
     def forward(
-        self, inputs: torch.Tensor, state: State, masks: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, State]:
+        self,
+        inputs: Float[Tensor, "B T I"] | Integer[Tensor, "B T"],
+        state: Stacked,
+        masks: Float[Tensor, "L1 B T DH"] | None = None,
+    ) -> tuple[Float[Tensor, "B *T O"], Stacked]:
         """Outputs (B, T, O), or (B, O) of the last step, and the final state.
 
         Args:

@@ -106,8 +106,10 @@ class Recurrent(nn.Module):
             raise
 
     def extra_repr(self) -> str:
+        """As torch's, with the nonlinearity, which torch does not show."""
         arguments, defaults = self.config.arguments(), LayerConfig("rnn", 1, 2)
         sizes = [str(arguments.pop("input_size")), str(arguments.pop("hidden_size"))]
+        arguments = {"proj_size": arguments.pop("proj_size", 0)} | arguments
         others = [f"{k}={v!r}" for k, v in arguments.items() if v != getattr(defaults, k)]
         return ", ".join(sizes + others)
 

@@ -48,6 +48,20 @@ def test_verdicts_separate_proof_from_what_cannot_be_compared(compared: Path) ->
     assert "b_hn" in (compared / "report.md").read_text()
 
 
+def test_layers_directions_dropout_and_embedding_of_the_command_line_agree(tmp_path: Path) -> None:
+    ran = script(
+        "compare.py", "--task", "hello", "--epochs", "30", "--cell", "lstm", "--num-layers", "2",
+        "--bidirectional", "--dropout", "0.3", "--embedding-size", "4", "--precision", "float64",
+        "--contenders", "jax/handcrafted", "torch/handcrafted", "--out", "report", cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    runs = [read_run(folder) for folder in (tmp_path / "report" / "runs").iterdir()]
+    (pair,) = pairs(runs)
+    assert pair.verdict.startswith("equal in float64")
+    assert pair.largest <= 1e-9
+    assert all(run.config.network.dropout == 0.3 for run in runs)
+
+
 def test_a_difference_in_float64_is_called_a_defect(compared: Path, tmp_path: Path) -> None:
     shutil.copytree(compared / "runs" / "jax-handcrafted", tmp_path / "changed")
     file = tmp_path / "changed" / "metrics.jsonl"

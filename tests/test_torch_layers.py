@@ -397,6 +397,12 @@ def test_what_callers_of_torchs_layers_use(name: str) -> None:
     assert repr(ours) == repr(theirs)
 
 
+def test_the_representation_names_what_is_not_default() -> None:
+    theirs, ours = pair("LSTM", 3, 4, proj_size=2, dropout=0.5, **STACKED)
+    assert repr(ours) == repr(theirs)
+    assert repr(rnn_torch.RNN(3, 4, nonlinearity="relu")) == "RNN(3, 4, nonlinearity='relu')"
+
+
 def test_dropout_can_be_changed_and_stops_in_evaluation() -> None:
     theirs, ours = pair("LSTM", 3, 4, num_layers=2, dropout=0.5)
     x = randn(5, 2, 3)

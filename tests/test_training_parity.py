@@ -80,17 +80,68 @@ def test_hello_agrees_over_the_whole_run(cell: Cell, nonlinearity: Nonlinearity)
 
 
 @pytest.mark.parametrize(
-    "network",
+    ("num_layers", "bidirectional", "embedding_size"),
     [
-        NetworkConfig(cell="lstm", hidden_size=5, num_layers=2, bidirectional=True),
-        NetworkConfig(cell="gru", hidden_size=5, num_layers=3, dropout=0.3),
-        NetworkConfig(cell="rnn", hidden_size=5, num_layers=2, bidirectional=True, dropout=0.5),
+        (1, False, 3),
+        (1, True, None),
+        (2, False, None),
+        (2, True, 3),
+        (3, False, 3),
+        (3, True, None),
     ],
-    ids=["bidirectional", "dropout", "both"],
 )
-def test_layers_directions_and_dropout_agree(network: NetworkConfig) -> None:
+@pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
+def test_layers_directions_dropout_and_embedding_agree(
+    cell: Cell,
+    nonlinearity: Nonlinearity,
+    num_layers: int,
+    bidirectional: bool,
+    embedding_size: int | None,
+) -> None:
     """Outputs at every step: at the last one alone, the reverse direction has only started."""
-    check_parity(replace(hello("rnn", "tanh"), network=network), steps=60)
+    config = deep(cell, nonlinearity, num_layers, bidirectional, embedding_size)
+    check_parity(config, steps=40)
+
+
+def deep(
+    cell: Cell,
+    nonlinearity: Nonlinearity,
+    num_layers: int = 2,
+    bidirectional: bool = True,
+    embedding_size: int | None = 3,
+    dropout: float = 0.3,
+) -> Config:
+    network = NetworkConfig(
+        cell=cell,
+        nonlinearity=nonlinearity,
+        hidden_size=5,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        dropout=dropout if num_layers > 1 else 0.0,
+        embedding_size=embedding_size,
+    )
+    return replace(hello(cell, nonlinearity), network=network)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_dropout_drops(backend: str) -> None:
+    """Agreement alone would also be that of two frameworks that ignore their masks."""
+    with_it, without = (
+        take_steps(in_backend(deep("gru", "tanh", dropout=dropout), backend), 3)
+        for dropout in (0.3, 0.0)
+    )
+    assert (np.abs(with_it.losses - without.losses) > 1e-4).all()
+
+
+@pytest.mark.parametrize(("first", "second"), [("jax", "torch"), ("torch", "jax")])
+def test_a_deep_run_with_dropout_continues_in_the_other_framework(first: str, second: str) -> None:
+    """Moments of every layer and direction, and the masks of the steps that are left."""
+    config = deep("lstm", "tanh", num_layers=3)
+    whole = take_steps(in_backend(config, first), 40)
+    half = take_steps(in_backend(config, first), 20)
+    rest = take_steps(in_backend(config, second), 20, start=half.snapshot)
+    check_close(rest.losses, whole.losses[20:], relative=RUN, what="loss", elementwise=True)
+    check_all_close(rest.snapshot.moments, whole.snapshot.moments, relative=RUN)
 
 
 def text(tmp_path, cell: Cell = "lstm") -> Config:
