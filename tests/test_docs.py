@@ -1,0 +1,64 @@
+"""What the documentation shows runs, and its tables are true."""
+
+import doctest
+import inspect
+import re
+from pathlib import Path
+from typing import get_overloads
+
+import jax
+import pytest
+import torch
+
+import rnn_jax
+import rnn_torch
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("page", ["docs/layers.md"])
+def test_the_examples_of_a_page_print_what_it_shows(page: str) -> None:
+    """All examples of a page run one after the other, as a reader would type them."""
+    text = (ROOT / page).read_text()
+    text = re.sub(r"^```.*$", "", text, flags=re.MULTILINE)
+    test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
+    assert test.examples
+    report: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.REPORT_NDIFF)
+    with jax.enable_x64(False):  # as it is for a reader
+        runner.run(test, out=report.append)
+    assert runner.failures == 0, "".join(report)
+    assert runner.tries == len(test.examples)
+
+
+def test_the_port_has_ten_lines() -> None:
+    page = (ROOT / "docs" / "layers.md").read_text()
+    block = page.partition("## From PyTorch to Flax in ten lines")[2].split("```")[1]
+    assert len(re.findall(r"^(>>>|\.\.\.) ", block, flags=re.MULTILINE)) == 10
+
+
+def test_the_table_has_every_argument_and_every_class_takes_it() -> None:
+    page = (ROOT / "docs" / "layers.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    header = next(line for line in page.splitlines() if line.startswith("| argument of"))
+    columns = re.findall(r"`(rnn_(?:jax|torch)\.\w+)`", header)
+    assert len(columns) == 6
+    overload = inspect.signature(get_overloads(torch.nn.LSTM.__init__)[0])
+    arguments = [name for name in overload.parameters if name != "self"]
+    assert [row[0].strip("`") for row in rows] == arguments
+    packages = {"rnn_jax": rnn_jax, "rnn_torch": rnn_torch}
+    for name, *answers in rows:
+        for column, answer in zip(columns, answers, strict=True):
+            package, kind = column.split(".")
+            taken = inspect.signature(getattr(packages[package], kind).__init__).parameters
+            assert answer.startswith("yes"), (name, column)
+            assert (name.strip("`") in taken) == (answer.strip() != "yes ¹"), (name, column)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_code_in_the_readme_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) >= 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
