@@ -12,8 +12,8 @@ from rnn_jax.cells import State, Weights, linear
 
 
 # Compiled once for its shapes: outside of jit, a scan over a new function would be compiled anew at
-# each call. Inside, this is no boundary to the compiler.
-@partial(jax.jit, static_argnames=("cell", "reverse"))
+# each call. Within another jit it leaves no trace (inline).
+@partial(jax.jit, static_argnames=("cell", "reverse"), inline=True)
 def recur(
     cell: Callable[[Array, State, Weights], State],
     x: Float[Array, "T B I"],
