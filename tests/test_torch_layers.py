@@ -277,15 +277,16 @@ def test_masks_of_another_shape(masks: tuple[int, ...]) -> None:
 
 
 def test_masks_have_the_layout_of_the_output() -> None:
-    """One sequence, a batch of it in both layouts, packed: each the same."""
+    """One sequence, a batch of two in both layouts, packed: each the same."""
     ours = rnn_torch.LSTM(3, 4, num_layers=2, dtype=torch.float64)
-    x, mask = randn(5, 3), torch.tensor([0.0, 2.0, 2.0, 0.0]) * (randn(1, 5, 4) > 0)
-    expected, _ = ours(x, masks=mask)
-    assert not torch.allclose(expected, ours(x)[0])
-    assert torch.allclose(ours(x[:, None], masks=mask[:, :, None])[0][:, 0], expected)
-    assert torch.allclose(ours(pack_sequence([x]), masks=mask)[0].data, expected)
+    xs, masks = randn(2, 5, 3), 2.0 * (randn(2, 1, 5, 4) > 0)
+    alone = [ours(x, masks=mask)[0] for x, mask in zip(xs, masks, strict=True)]
+    expected = torch.stack(alone, dim=1)
+    assert not torch.allclose(alone[0], ours(xs[0])[0])
+    assert torch.allclose(ours(xs.transpose(0, 1), masks=torch.stack([*masks], 2))[0], expected)
+    assert torch.allclose(ours(pack_sequence([xs[0]]), masks=masks[0])[0].data, alone[0])
     ours.batch_first = True
-    assert torch.allclose(ours(x[None], masks=mask[:, None])[0][0], expected)
+    assert torch.allclose(ours(xs, masks=torch.stack([*masks], 1))[0].transpose(0, 1), expected)
 
 
 # Modules --------------------------------------------------------------------------------------
