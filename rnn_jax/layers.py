@@ -103,7 +103,8 @@ class RNN(Recurrent):
                 [1, T] (which are not seen where jit or vmap trace them) or of another shape, or
                 masks of another shape.
             RuntimeError: any other wrong shape.
-            TypeError: lengths that are not integers, or a state that is not a single array.
+            TypeError: an input that is no array, lengths that are not integers, or a state that is
+                not a single array.
         """
         output, (h,) = self._run(x, state, lengths, masks, deterministic, rngs)
         return output, h

@@ -18,7 +18,7 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from rnn_jax.cells import CELLS, Weights, linear
+from rnn_jax.cells import CELLS, State, Weights, linear
 from shared.layer import LayerConfig, Nonlinearity
 
 Hidden = Float[Array, "*B P"]
@@ -52,8 +52,12 @@ class Recurrence(nnx.RNNCellBase):
 
         Returns:
             The carry after the step, and its h.
+
+        Raises:
+            TypeError: a carry that is not a single array, or for `LSTMCell` not a pair.
+            RuntimeError: inputs or a carry of another number of features.
         """
-        state = carry if isinstance(carry, tuple) else (carry,)
+        state = self._checked(carry, inputs)
         params: list[Any] = [getattr(self, name, None) for name in Weights._fields]
         arrays = [None if param is None else param[...] for param in params]
         dtype = canonicalize_dtype(inputs, *state, *arrays, dtype=self.dtype)
@@ -63,6 +67,23 @@ class Recurrence(nnx.RNNCellBase):
         before = tuple(part.astype(dtype) for part in state)
         state = CELLS[self.config.mode](projected, before, weights)
         return (state if isinstance(carry, tuple) else state[0]), state[0]
+
+    def _checked(self, carry: Any, inputs: Array) -> State:
+        """The carry as a tuple."""
+        name, sizes = f"{self.config.name}Cell", [s for _, s in self.config.state_shapes(None)]
+        state = carry if isinstance(carry, tuple) else (carry,)
+        if isinstance(carry, tuple) != (len(sizes) > 1) or len(state) != len(sizes):
+            wanted = "a pair (h, c)" if len(sizes) > 1 else "one array h"
+            got = f"{len(state)} in a tuple" if isinstance(carry, tuple) else "one array"
+            raise TypeError(f"{name}: expected {wanted} as carry, got {got}")
+        carries = zip(("a carry h", "a carry c"), state, sizes, strict=False)
+        found: list[Any] = [("inputs", inputs, self.config.input_size), *carries]
+        for what, array, size in found:
+            if array.shape[-1:] != (size,):
+                raise RuntimeError(
+                    f"{name}: expected {what} of shape (…, {size}), got {array.shape}"
+                )
+        return state
 
     def initialize_carry(
         self,

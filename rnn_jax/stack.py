@@ -24,6 +24,7 @@ from shared.errors import InvalidInput
 from shared.layer import (
     LayerConfig,
     check_input,
+    check_kind,
     check_lengths,
     check_masks,
     check_state,
@@ -124,6 +125,8 @@ class Recurrent(nnx.Module):
     ) -> tuple[Outputs, Stacked]:
         """A call; the final state is a tuple as in `cells.py`."""
         config = self.config
+        is_array = isinstance(x, Array | np.ndarray)
+        check_kind(config, "input", x, is_array, "an array of JAX or NumPy")
         check_input(config, x.shape)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(f"{config.name}: expected input of real numbers, got {x.dtype}")
@@ -199,8 +202,7 @@ def _lengths(config: LayerConfig, lengths: Any, shape: tuple[int, ...], steps: i
     that jit or vmap trace have no values yet."""
     lengths = jnp.asarray(lengths)
     values = None if isinstance(lengths, jax.core.Tracer) else np.ravel(lengths).tolist()
-    integers = jnp.issubdtype(lengths.dtype, jnp.integer)
-    check_lengths(config, lengths.shape, integers, values, shape, steps)
+    check_lengths(config, lengths.shape, lengths.dtype.name, values, shape, steps)
     return lengths.reshape(-1)
 
 

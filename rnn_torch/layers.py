@@ -82,6 +82,7 @@ class RNN(Recurrent):
             ValueError: an input of neither 2 nor 3 axes or not of the weights' dtype, or masks of
                 another shape.
             RuntimeError: any other wrong shape, or a state of another dtype.
+            TypeError: an input that is no tensor, or a state that is not a single tensor.
         """
         output, (h,) = self._run(input, hx, masks)
         return output, h

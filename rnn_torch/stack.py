@@ -19,6 +19,7 @@ from rnn_torch.recurrence import recur
 from shared.layer import (
     LayerConfig,
     check_input,
+    check_kind,
     check_masks,
     check_state,
     warn_of_idle_dropout,
@@ -137,6 +138,7 @@ class Recurrent(nn.Module):
             output = PackedSequence(x, batch_sizes, sorted_indices, unsorted_indices)
             return output, _permute(state, unsorted_indices)
 
+        check_kind(config, "input", input, torch.is_tensor(input), "a tensor or a PackedSequence")
         check_input(config, input.shape)
         batched = input.dim() == 3
         swapped = batched and config.batch_first

@@ -142,6 +142,13 @@ def check_input(config: LayerConfig, shape: Sequence[int], *, packed: bool = Fal
         raise RuntimeError(f"{config.name}: expected input of at least one time step, got {got}")
 
 
+def check_kind(config: LayerConfig, what: str, value: Any, right: bool, expected: str) -> None:
+    """Raises TypeError unless a value is of the right kind, such as an array of the framework."""
+    if not right:
+        kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
+        raise TypeError(f"{config.name}: expected {what} to be {expected}, got {kind}")
+
+
 def check_state(config: LayerConfig, state: Any, batch: int | None) -> tuple[Any, ...]:
     """An initial state, h or (h, c), as a tuple.
 
@@ -150,7 +157,7 @@ def check_state(config: LayerConfig, state: Any, batch: int | None) -> tuple[Any
         batch: its size, None for unbatched input.
 
     Raises:
-        TypeError: not one tensor, or for an LSTM not a pair.
+        TypeError: not one tensor, or for an LSTM not a pair of them.
         RuntimeError: another shape than (L·D, B, P) for h or (L·D, B, H) for c.
     """
     names = STATES[config.cell]
@@ -160,6 +167,7 @@ def check_state(config: LayerConfig, state: Any, batch: int | None) -> tuple[Any
         wanted = "a pair (h_0, c_0)" if config.cell == "lstm" else "one tensor h_0"
         raise TypeError(f"{config.name}: expected {wanted} as initial state, got {got}")
     for name, part, expected in zip(names, parts, config.state_shapes(batch), strict=True):
+        check_kind(config, f"{name}_0", part, hasattr(part, "shape"), "an array")
         if tuple(part.shape) != expected:
             layout = "(num_layers · directions, batch, features)"
             if batch is None:
@@ -174,7 +182,7 @@ def check_state(config: LayerConfig, state: Any, batch: int | None) -> tuple[Any
 def check_lengths(
     config: LayerConfig,
     shape: Shape,
-    integers: bool,
+    dtype: str,
     values: Sequence[int] | None,
     expected: Shape,
     steps: int,
@@ -183,7 +191,7 @@ def check_lengths(
 
     Args:
         shape: of the lengths.
-        integers: whether their dtype is one of integers.
+        dtype: of the lengths, by its name.
         values: None if they are not known yet.
         expected: (B,), or () for one sequence without a batch.
         steps: T.
@@ -192,8 +200,8 @@ def check_lengths(
         TypeError: not integers.
         ValueError: another shape, or a value outside [1, T].
     """
-    if not integers:
-        raise TypeError(f"{config.name}: expected lengths to be integers, got another dtype")
+    if not dtype.startswith(("int", "uint")):
+        raise TypeError(f"{config.name}: expected lengths to be integers, got {dtype}")
     if shape != expected:
         raise ValueError(f"{config.name}: expected lengths of shape {expected}, got {shape}")
     for i, value in enumerate(values or ()):
@@ -219,7 +227,9 @@ def check_tensors(expected: Mapping[str, Shape], found: Mapping[str, Any]) -> No
     wrong = [f"missing {name} {shape}" for name, shape in expected.items() if name not in found]
     wrong += [f"unexpected {name}" for name in found if name not in expected]
     for name, shape in expected.items():
-        if name in found and tuple(found[name].shape) != shape:
+        if name in found and not hasattr(found[name], "shape"):
+            wrong.append(f"{name}: expected an array, got {type(found[name]).__name__}")
+        elif name in found and tuple(found[name].shape) != shape:
             wrong.append(f"{name}: expected shape {shape}, got {tuple(found[name].shape)}")
     if wrong:
         raise InvalidInput("; ".join(wrong))

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from flax import nnx
 
 import rnn_jax
@@ -556,13 +557,19 @@ BAD_CALLS: dict[str, tuple[Callable[[Any, Any], Any], type, str]] = {
     "lengths that are no integers": (
         lambda layer, hx: layer(randn(5, 2, 3), lengths=jnp.asarray([3.0, 2.0])),
         TypeError,
-        "lengths to be integers",
+        "lengths to be integers, got float64",
     ),
     "lengths that are booleans": (
         lambda layer, hx: layer(randn(5, 2, 3), lengths=jnp.asarray([True, True])),
         TypeError,
-        "lengths to be integers",
+        "lengths to be integers, got bool",
     ),
+    "input of torch": (
+        lambda layer, hx: layer(torch.ones(5, 2, 3)),
+        TypeError,
+        "an array of JAX or NumPy, got torch.Tensor",
+    ),
+    "input in a list": (lambda layer, hx: layer([[1.0, 2, 3]]), TypeError, "got list"),
     "too few lengths": (
         lambda layer, hx: layer(randn(5, 2, 3), lengths=jnp.asarray([3])),
         ValueError,
@@ -593,13 +600,34 @@ def test_bad_calls(name: str, bad: str) -> None:
 
 @pytest.mark.usefixtures("unchecked")
 def test_a_state_of_the_wrong_kind() -> None:
+    with pytest.raises(TypeError, match=r"LSTM: expected h_0 to be an array, got list"):
+        make("LSTM", 3, 4)(randn(5, 2, 3), ([0.0] * 4, [0.0] * 4))
     with pytest.raises(TypeError, match=r"LSTM: expected a pair \(h_0, c_0\).* got one tensor"):
         make("LSTM", 3, 4)(randn(5, 2, 3), randn(1, 2, 4))
     with pytest.raises(TypeError, match=r"GRU: expected one tensor h_0 .* got 2 in a tuple"):
         make("GRU", 3, 4)(randn(5, 2, 3), (randn(1, 2, 4),) * 2)
 
 
-@pytest.mark.parametrize("how", ["missing", "unexpected", "shape", "integers"])
+@pytest.mark.usefixtures("unchecked")
+def test_bad_steps_of_a_cell() -> None:
+    lstm = rnn_jax.LSTMCell(3, 4, proj_size=2, rngs=nnx.Rngs(0))
+    gru = rnn_jax.GRUCell(3, 4, rngs=nnx.Rngs(0))
+    h, c = lstm.initialize_carry((5, 3))
+    with pytest.raises(RuntimeError, match=r"LSTMCell: expected inputs of shape \(…, 3\), got"):
+        lstm((h, c), jnp.ones((5, 2)))
+    with pytest.raises(RuntimeError, match=r"LSTMCell: expected a carry h of shape \(…, 2\), got"):
+        lstm((c, h), jnp.ones((5, 3)))  # the order of Flax's own cells
+    with pytest.raises(RuntimeError, match=r"GRUCell: expected a carry h of shape \(…, 4\), got"):
+        gru(h, jnp.ones((5, 3)))
+    with pytest.raises(TypeError, match=r"LSTMCell: expected a pair \(h, c\) as carry, got one"):
+        lstm(h, jnp.ones((5, 3)))
+    with pytest.raises(
+        TypeError, match=r"GRUCell: expected one array h as carry, got 2 in a tuple"
+    ):
+        gru((h, c), jnp.ones((5, 3)))
+
+
+@pytest.mark.parametrize("how", ["missing", "unexpected", "shape", "integers", "list"])
 def test_a_state_dict_is_loaded_as_a_whole_or_not_at_all(how: str) -> None:
     layer: Recurrent = make("LSTM", 3, 4, num_layers=2)
     before = layer.state_dict()
@@ -610,13 +638,16 @@ def test_a_state_dict_is_loaded_as_a_whole_or_not_at_all(how: str) -> None:
         tensors["weight_ih_l2"] = np.ones((16, 4))
     elif how == "shape":
         tensors["weight_hh_l1"] = np.ones((16, 5))
-    else:
+    elif how == "integers":
         tensors["bias_hh_l1"] = np.ones(16, int)
+    else:
+        tensors["bias_hh_l1"] = [1.0] * 16  # pyright: ignore[reportArgumentType]
     message = {
         "missing": r"missing bias_hh_l1 \(16,\)",
         "unexpected": "unexpected weight_ih_l2",
         "shape": r"weight_hh_l1: expected shape \(16, 4\), got \(16, 5\)",
         "integers": "bias_hh_l1: expected real numbers, got int64",
+        "list": "bias_hh_l1: expected an array, got list",
     }[how]
     with pytest.raises(InvalidInput, match=message):
         layer.load_state_dict(tensors)

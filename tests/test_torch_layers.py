@@ -253,6 +253,13 @@ def test_packed_input_of_another_dtype(name: str) -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_an_input_of_the_wrong_kind() -> None:
+    for bad in (np.ones((5, 2, 3)), [[1.0, 2, 3]], None):
+        with pytest.raises(TypeError, match=r"GRU: expected input to be a tensor or .* got "):
+            rnn_torch.GRU(3, 4)(bad)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.usefixtures("unchecked")
 def test_a_state_of_the_wrong_kind() -> None:
     with pytest.raises(TypeError, match=r"LSTM: expected a pair \(h_0, c_0\).* got one tensor"):
         rnn_torch.LSTM(3, 4)(torch.ones(5, 2, 3), torch.ones(1, 2, 4))  # pyright: ignore
