@@ -82,7 +82,7 @@ def to_flax(layer: Recurrent, *, one_bias: bool = False) -> list[FlaxLayer]:
         InvalidInput: what Flax cannot hold, named with the reason: two biases, without `one_bias`;
             a GRU's b_hn that is not zero; a projection.
     """
-    config, weights = layer.config, layer.state_dict()
+    config, weights = layer.layer_config, layer.state_dict()
     if config.proj_size:
         raise InvalidInput("weight_hr_l0: Flax's cells have no projection, expected proj_size 0")
     features, major = config.input_size, not config.batch_first
@@ -108,28 +108,28 @@ def canonical(module: Any, *, one_bias: bool = False) -> tuple[LayerConfig, Weig
     """Arguments and tensors of a layer of this package or of Flax, and if it is in training."""
     if isinstance(module, Recurrent):
         training = not (module.dropout and module.drop.deterministic)
-        return module.config, module.state_dict(), training
-    several = isinstance(module, (list, tuple, nnx.List))
-    layers = [_directions(layer) for layer in (module if several else [module])]
+        return module.layer_config, module.state_dict(), training
+    modules = list(module) if isinstance(module, (list, tuple, nnx.List)) else [module]
+    layers = [_directions(layer) for layer in modules]
     if not layers:
         raise InvalidInput("expected at least one layer, got none")
-    first = layers[0][0]
-    config, _ = _read_cell(first.cell, "_l0", one_bias)
+    config, _ = _read_cell(layers[0][0].cell, "_l0", one_bias)
+    major = modules[0].time_major  # Bidirectional's own, which its two RNNs follow
     config = replace(
         config,
         num_layers=len(layers),
         bidirectional=len(layers[0]) == 2,
-        batch_first=not first.time_major,
+        batch_first=not major,
     )
     weights: Weights = {}
-    for number, rnns in enumerate(layers):
+    for number, (layer, rnns) in enumerate(zip(modules, layers, strict=True)):
         for rnn, end in zip(rnns, ("", "_reverse"), strict=False):
             ending = f"_l{number}{end}"
             other, tensors = _read_cell(rnn.cell, ending, one_bias)
-            if (other.mode, rnn.time_major) != (config.mode, first.time_major):
+            if (other.mode, layer.time_major) != (config.mode, major):
                 raise InvalidInput(
-                    f"weight_ih{ending}: expected {config.mode} and time_major={first.time_major} "
-                    f"as in the first layer, got {other.mode} and time_major={rnn.time_major}"
+                    f"weight_ih{ending}: expected {config.mode} and time_major={major} "
+                    f"as in the first layer, got {other.mode} and time_major={layer.time_major}"
                 )
             weights |= {f"{name}{ending}": array for name, array in tensors.items()}
     check_tensors(config.shapes(), weights)
@@ -173,12 +173,17 @@ def _directions(layer: Any) -> list[nnx.RNN]:
 def _read_cell(cell: Any, ending: str, one_bias: bool) -> tuple[LayerConfig, Weights]:
     """Arguments and canonical tensors of a cell, the names without ending."""
     if isinstance(cell, Recurrence):
-        names = [name.removesuffix("_l0") for name in cell.config.shapes()]
-        return cell.config, {name: np.asarray(getattr(cell, name)[...]) for name in names}
+        names = [name.removesuffix("_l0") for name in cell.layer_config.shapes()]
+        return cell.layer_config, {name: np.asarray(getattr(cell, name)[...]) for name in names}
     if type(cell) not in _CELLS:
         expected = "SimpleCell, LSTMCell, OptimizedLSTMCell or GRUCell of flax.nnx, or of rnn_jax"
         raise TypeError(f"expected {expected}, got {type(cell).__name__}")
     kind = _CELLS[type(cell)]
+    if cell.carry_init not in (None, nnx.initializers.zeros, nnx.initializers.zeros_init()):
+        raise InvalidInput(
+            f"weight_hh{ending}: expected a cell whose state starts at zero, got one with "
+            "carry_init"
+        )
     activation = _ACTIVATIONS.get(cell.activation_fn)
     if activation is None or (kind != "rnn" and activation != "tanh"):
         raise InvalidInput(

@@ -88,7 +88,10 @@ def make_cell(
     config: LayerConfig, input_size: int, param_dtype: jax.typing.DTypeLike, rngs: nnx.Rngs
 ) -> nnx.RNNCellBase:
     """Flax's cell for one layer and direction."""
+    # Values are assigned later; Flax's orthogonal ones do not exist in half precision on a CPU.
+    zeros = nnx.initializers.zeros_init()
     options: dict[str, Any] = {"param_dtype": param_dtype, "rngs": rngs}
+    options |= {"recurrent_kernel_init": zeros}
     if config.cell == "lstm":
         return nnx.OptimizedLSTMCell(input_size, config.hidden_size, **options)
     if config.cell == "gru":

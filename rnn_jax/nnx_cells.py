@@ -35,7 +35,7 @@ class Recurrence(nnx.RNNCellBase):
         param_dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        self.config = config
+        self.layer_config = config
         self.dtype = dtype
         self.param_dtype = param_dtype
         bound = 1 / math.sqrt(config.hidden_size)
@@ -65,19 +65,20 @@ class Recurrence(nnx.RNNCellBase):
         weights = Weights(*cast)
         projected = linear(inputs.astype(dtype), weights.weight_ih, weights.bias_ih)
         before = tuple(part.astype(dtype) for part in state)
-        state = CELLS[self.config.mode](projected, before, weights)
+        state = CELLS[self.layer_config.mode](projected, before, weights)
         return (state if isinstance(carry, tuple) else state[0]), state[0]
 
     def _checked(self, carry: Any, inputs: Array) -> State:
         """The carry as a tuple."""
-        name, sizes = f"{self.config.name}Cell", [s for _, s in self.config.state_shapes(None)]
+        config = self.layer_config
+        name, sizes = f"{config.name}Cell", [size for _, size in config.state_shapes(None)]
         state = carry if isinstance(carry, tuple) else (carry,)
         if isinstance(carry, tuple) != (len(sizes) > 1) or len(state) != len(sizes):
             wanted = "a pair (h, c)" if len(sizes) > 1 else "one array h"
             got = f"{len(state)} in a tuple" if isinstance(carry, tuple) else "one array"
             raise TypeError(f"{name}: expected {wanted} as carry, got {got}")
         carries = zip(("a carry h", "a carry c"), state, sizes, strict=False)
-        found: list[Any] = [("inputs", inputs, self.config.input_size), *carries]
+        found: list[Any] = [("inputs", inputs, config.input_size), *carries]
         for what, array, size in found:
             if array.shape[-1:] != (size,):
                 raise RuntimeError(
@@ -96,7 +97,7 @@ class Recurrence(nnx.RNNCellBase):
         dtype = self.dtype or self.param_dtype
         stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
         parts = []
-        for _, features in self.config.state_shapes(None):
+        for _, features in self.layer_config.state_shapes(None):
             shape = (*input_shape[:-1], features)
             if carry_init is None:
                 parts.append(jnp.zeros(shape, dtype))

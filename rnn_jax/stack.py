@@ -76,7 +76,7 @@ class Recurrent(nnx.Module):
             self.drop = nnx.Dropout(self.dropout, rngs=rngs)
 
     @property
-    def config(self) -> LayerConfig:
+    def layer_config(self) -> LayerConfig:
         """The layer's arguments."""
         cell, _, nonlinearity = self.mode.lower().partition("_")
         return LayerConfig(
@@ -94,7 +94,7 @@ class Recurrent(nnx.Module):
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """All parameters by name, with the names and shapes of torch.nn's layer."""
-        return {name: np.asarray(getattr(self, name)[...]) for name in self.config.shapes()}
+        return {name: np.asarray(getattr(self, name)[...]) for name in self.layer_config.shapes()}
 
     def load_state_dict(self, tensors: Mapping[str, Any]) -> None:
         """Takes over all parameters: of `state_dict`, of a torch layer's, of a safetensors file.
@@ -108,7 +108,7 @@ class Recurrent(nnx.Module):
             InvalidInput: a tensor is missing, unexpected, of another shape or not of real numbers;
                 the layer then stays as it was.
         """
-        check_tensors(self.config.shapes(), tensors)
+        check_tensors(self.layer_config.shapes(), tensors)
         arrays = {name: _array(name, tensor) for name, tensor in tensors.items()}
         for name, array in arrays.items():
             param = getattr(self, name)
@@ -124,9 +124,8 @@ class Recurrent(nnx.Module):
         rngs: Keys | None,
     ) -> tuple[Outputs, Stacked]:
         """A call; the final state is a tuple as in `cells.py`."""
-        config = self.config
-        is_array = isinstance(x, Array | np.ndarray)
-        check_kind(config, "input", x, is_array, "an array of JAX or NumPy")
+        config = self.layer_config
+        check_kind(config, "input", x, _is_array(x), "an array of JAX or NumPy")
         check_input(config, x.shape)
         if not jnp.issubdtype(x.dtype, jnp.floating):
             raise ValueError(f"{config.name}: expected input of real numbers, got {x.dtype}")
@@ -134,8 +133,11 @@ class Recurrent(nnx.Module):
         swapped = batched and config.batch_first
         steps, batch = (x.shape[1], x.shape[0]) if swapped else x.shape[:2]
         shapes = config.state_shapes(batch if batched else None)
-        initial = () if state is None else check_state(config, state, batch if batched else None)
+        initial: tuple[Any, ...] = ()
+        if state is not None:
+            initial = check_state(config, state, batch if batched else None, _is_array)
         if masks is not None:
+            check_kind(config, "masks", masks, _is_array(masks), "an array of JAX or NumPy")
             check_masks(config, masks.shape, (*x.shape[:-1], self._width))
         if lengths is not None:
             lengths = _lengths(config, lengths, (batch,) if batched else (), steps)
@@ -194,7 +196,11 @@ class Recurrent(nnx.Module):
     @property
     def _width(self) -> int:
         """Features of the output."""
-        return self.config.directions * self.config.output_size
+        return self.layer_config.directions * self.layer_config.output_size
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, Array | np.ndarray)
 
 
 def _lengths(config: LayerConfig, lengths: Any, shape: tuple[int, ...], steps: int) -> Array:

@@ -46,7 +46,7 @@ def from_flax(module: Any, *, one_bias: bool = False) -> RNN | LSTM | GRU:
 def canonical(module: Any) -> tuple[LayerConfig, Weights, bool]:
     """Arguments and tensors of a layer of this package or of torch.nn, and if it is in training."""
     if isinstance(module, Recurrent):
-        config = module.config
+        config = module.layer_config
     elif isinstance(module, (nn.RNN, nn.LSTM, nn.GRU)):
         config = LayerConfig(
             _MODES[module.mode],
@@ -69,7 +69,7 @@ def canonical(module: Any) -> tuple[LayerConfig, Weights, bool]:
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
     """A copy in NumPy, which knows bfloat16 only through ml_dtypes."""
-    tensor = tensor.detach().cpu()
+    tensor = tensor.detach().cpu().resolve_neg()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16).copy()
     return tensor.numpy().copy()

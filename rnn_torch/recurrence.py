@@ -35,6 +35,7 @@ def recur(
         Outputs, each at the step it belongs to, and the state (B, H) after each sequence's last
         step walked.
     """
+    # Sizes are read as x.shape[0], not len(x), which torch.export would take for constants.
     # The inputs' share needs no state: one large product instead of T small ones.
     projected = F.linear(x, weights.weight_ih, weights.bias_ih).split(list(batch_sizes))
 
@@ -42,7 +43,7 @@ def recur(
     if reverse:
         initial, state = state, tuple(part[: batch_sizes[-1]] for part in state)
         for projected_t in reversed(projected):
-            rows, before = len(projected_t), len(state[0])
+            rows, before = projected_t.shape[0], state[0].shape[0]
             if rows > before:  # sequences that end here begin
                 pairs = zip(state, initial, strict=True)
                 state = tuple(torch.cat([part, start[before:rows]]) for part, start in pairs)
@@ -52,8 +53,8 @@ def recur(
 
     ended = []
     for projected_t in projected:
-        rows = len(projected_t)
-        if rows < len(state[0]):  # sequences that ended before this step keep their state
+        rows = projected_t.shape[0]
+        if rows < state[0].shape[0]:  # sequences that ended before this step keep their state
             ended.append(tuple(part[rows:] for part in state))
             state = tuple(part[:rows] for part in state)
         state = cell(projected_t, state, weights)

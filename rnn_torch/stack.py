@@ -60,7 +60,7 @@ class Recurrent(nn.Module):
         self.reset_parameters()
 
     @property
-    def config(self) -> LayerConfig:
+    def layer_config(self) -> LayerConfig:
         """The layer's arguments as they are now: as in torch, `layer.dropout = 0.0` is allowed."""
         cell, _, nonlinearity = self.mode.lower().partition("_")
         return LayerConfig(
@@ -88,8 +88,8 @@ class Recurrent(nn.Module):
     @property
     def all_weights(self) -> list[list[nn.Parameter]]:
         """The parameters of each layer and direction, as torch.nn.LSTM lists them."""
-        names = list(self.config.shapes())
-        endings = [ending for layer in self.config.suffixes() for ending in layer]
+        names = list(self.layer_config.shapes())
+        endings = [ending for layer in self.layer_config.suffixes() for ending in layer]
         groups = [[name for name in names if name.endswith(ending)] for ending in endings]
         return [[getattr(self, name) for name in group] for group in groups]
 
@@ -97,18 +97,24 @@ class Recurrent(nn.Module):
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
         """As in torch, but all or nothing: torch loads what fits before it raises."""
-        kept = {name: (p, p.detach().clone()) for name, p in self.named_parameters()}
+        # Of parametrizations and subclasses too. With `assign`, torch puts other tensors in place.
+        stores: list[dict[str, Any]] = [
+            store for module in self.modules() for store in (module._parameters, module._buffers)
+        ]
+        tensors = [dict(store) for store in stores]
+        values = [tensor.detach().clone() for tensor in self._tensors()]
         try:
             return super().load_state_dict(state_dict, strict, assign)
         except Exception:
-            for name, (parameter, values) in kept.items():
-                parameter.data.copy_(values)
-                self._parameters[name] = parameter
+            for store, before in zip(stores, tensors, strict=True):
+                store.update(before)
+            for tensor, before in zip(self._tensors(), values, strict=True):
+                tensor.data.copy_(before)
             raise
 
     def extra_repr(self) -> str:
         """As torch's, with the nonlinearity, which torch does not show."""
-        arguments, defaults = self.config.arguments(), LayerConfig("rnn", 1, 2)
+        arguments, defaults = self.layer_config.arguments(), LayerConfig("rnn", 1, 2)
         sizes = [str(arguments.pop("input_size")), str(arguments.pop("hidden_size"))]
         arguments = {"proj_size": arguments.pop("proj_size", 0)} | arguments
         others = [f"{k}={v!r}" for k, v in arguments.items() if v != getattr(defaults, k)]
@@ -121,37 +127,33 @@ class Recurrent(nn.Module):
         masks: Tensor | None,
     ) -> tuple[Outputs, Stacked]:
         """A call; the final state is a tuple as in `cells.py`."""
-        config = self.config
+        config = self.layer_config
         if isinstance(input, PackedSequence):
             data, batch_sizes, sorted_indices, unsorted_indices = input
-            check_input(config, data.shape, packed=True)
-            x = _autocast(data)
-            sizes = batch_sizes.tolist()
-            if sum(sizes) != len(x):
-                raise RuntimeError(
-                    f"{config.name}: expected {sum(sizes)} packed rows, the sum of batch_sizes, "
-                    f"got {len(x)}: was a length beyond the input's last step?"
-                )
+            x = self._input(config, data)
+            check_input(config, x.shape, packed=True)
+            sizes = _sizes(config, x, batch_sizes)
             state = self._initial(config, x, hx, sizes[0])
             state = _permute(state, sorted_indices)
+            masks = self._masks(config, x, masks)
             x, state = self._stack(config, x, sizes, state, masks)
             output = PackedSequence(x, batch_sizes, sorted_indices, unsorted_indices)
             return output, _permute(state, unsorted_indices)
 
         check_kind(config, "input", input, torch.is_tensor(input), "a tensor or a PackedSequence")
-        check_input(config, input.shape)
-        batched = input.dim() == 3
+        x = self._input(config, input)
+        check_input(config, x.shape)
+        batched = x.dim() == 3
         swapped = batched and config.batch_first
-        x = _autocast(input)
+        masks = self._masks(config, x, masks)
         x = x.transpose(0, 1) if swapped else x if batched else x.unsqueeze(1)
         steps, batch = x.shape[:2]
         state = self._initial(config, x, hx, batch if batched else None)
         if not batched:
             state = tuple(part.unsqueeze(1) for part in state)
         if masks is not None:
-            check_masks(config, masks.shape, (*input.shape[:-1], self._width))
             masks = masks.transpose(1, 2) if swapped else masks
-            masks = masks.reshape(-1, steps * batch, self._width)
+            masks = masks.reshape(config.num_layers - 1, steps * batch, self._width)
         x, state = self._stack(config, x.flatten(0, 1), [batch] * steps, state, masks)
         x = x.unflatten(0, (steps, batch))
         if not batched:
@@ -185,6 +187,15 @@ class Recurrent(nn.Module):
             x = torch.cat(directions, dim=-1)
         return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
+    def _input(self, config: LayerConfig, input: Tensor) -> Tensor:
+        """The input in the dtype of the computation, which is that of the weights."""
+        x, dtype = _autocast(input), _autocast(cast(Tensor, self.weight_ih_l0)).dtype
+        if x.dtype != dtype:
+            raise ValueError(
+                f"{config.name}: expected input of {dtype}, as its weights, got {x.dtype}"
+            )
+        return x
+
     def _initial(
         self,
         config: LayerConfig,
@@ -193,38 +204,66 @@ class Recurrent(nn.Module):
         batch: int | None,
     ) -> Stacked:
         """The initial state as a tuple: zeros, or `hx` if it fits the layer and its input."""
-        dtype = _autocast(cast(Tensor, self.weight_ih_l0)).dtype
-        if x.dtype != dtype:
-            raise ValueError(
-                f"{config.name}: expected input of {dtype}, as its weights, got {x.dtype}"
-            )
         if hx is None:
             return tuple(x.new_zeros(shape) for shape in config.state_shapes(batch))
-        state = tuple(map(_autocast, check_state(config, hx, batch)))
+        parts = check_state(config, hx, batch, torch.is_tensor)
+        state = tuple(map(_autocast, parts))
         for part in state:
-            if part.dtype != dtype:
+            if part.dtype != x.dtype:
                 raise RuntimeError(
-                    f"{config.name}: expected an initial state of {dtype}, got {part.dtype}"
+                    f"{config.name}: expected an initial state of {x.dtype}, got {part.dtype}"
                 )
         return state
+
+    def _masks(self, config: LayerConfig, x: Tensor, masks: Any) -> Tensor | None:
+        """Masks for an input (…, I), in its dtype."""
+        if masks is None:
+            return None
+        check_kind(config, "masks", masks, torch.is_tensor(masks), "a tensor")
+        check_masks(config, masks.shape, (*x.shape[:-1], self._width))
+        return masks.to(x.dtype)
 
     def _weights(self, ending: str) -> Weights:
         found: list[Any] = [getattr(self, name + ending, None) for name in Weights._fields]
         tensors: list[Any] = [None if tensor is None else _autocast(tensor) for tensor in found]
         return Weights(*tensors)
 
+    def _tensors(self) -> list[Tensor]:
+        """Parameters and buffers, of modules within this one too."""
+        return [*self.parameters(), *self.buffers()]
+
     @property
     def _width(self) -> int:
         """Features of the output."""
-        return self.config.directions * self.config.output_size
+        return self.layer_config.directions * self.layer_config.output_size
+
+
+def _sizes(config: LayerConfig, x: Tensor, batch_sizes: Tensor) -> list[int]:
+    """The rows of each step of packed input."""
+    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+        raise RuntimeError(
+            f"{config.name}: expected padded input under torch.jit.trace, got a PackedSequence, "
+            "whose lengths a trace would keep"
+        )
+    sizes = batch_sizes.tolist()
+    if sizes != sorted(sizes, reverse=True):
+        raise RuntimeError(f"{config.name}: expected batch_sizes that never grow, got {sizes}")
+    if sum(sizes) != x.shape[0]:
+        raise RuntimeError(
+            f"{config.name}: expected {sum(sizes)} packed rows, the sum of batch_sizes, "
+            f"got {x.shape[0]}: was a length beyond the input's last step?"
+        )
+    return sizes
 
 
 def _autocast(tensor: Tensor) -> Tensor:
-    """What torch.autocast does to the arguments of torch.nn's layers: all get its dtype."""
+    """What torch.autocast does to the arguments of torch.nn's layers: all floats get its dtype."""
     kind = tensor.device.type
     if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return tensor
-    return tensor if tensor.dtype == torch.float64 else tensor.to(torch.get_autocast_dtype(kind))
+    if not tensor.is_floating_point() or tensor.dtype == torch.float64:
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(kind))
 
 
 def _permute(state: Stacked, indices: Tensor | None) -> Stacked:

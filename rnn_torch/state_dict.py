@@ -28,8 +28,6 @@ def read_torch(path: Path) -> tuple[Weights, list[str]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle's protocols; what matters is refused
             content = torch.load(path, map_location="cpu", weights_only=True)
-        tensors = dict(_flat(content, ""))
-        recurrent = {name: to_numpy(tensors[name]) for name in tensors if is_recurrent(name)}
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL (\S+)", str(error))
         got = f"one that would run {named[1]}" if named else "another file"
@@ -37,8 +35,21 @@ def read_torch(path: Path) -> tuple[Weights, list[str]]:
     except OSError as error:
         raise InvalidInput(f"{path}: expected a state dict, got: {error.strerror}") from error
     except Exception as error:  # damaged bytes make torch.load fail in any way
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else "an early end"
-        raise InvalidInput(f"{path}: expected a file of torch.save, got: {reason}") from error
+        got = "a damaged one or another file"
+        raise InvalidInput(f"{path}: expected a file of torch.save, got {got}") from error
+    tensors: dict[str, torch.Tensor] = {}
+    for name, tensor in _flat(content, ""):
+        if name in tensors:
+            raise InvalidInput(f"{path}: expected names of tensors to differ, got {name} twice")
+        tensors[name] = tensor
+    recurrent = {}
+    for name, tensor in tensors.items():
+        if is_recurrent(name):
+            try:
+                recurrent[name] = to_numpy(tensor)
+            except (TypeError, RuntimeError, NotImplementedError) as error:  # sparse, quantised, …
+                kind = f"{tensor.layout}, {tensor.dtype}, on {tensor.device}"
+                raise InvalidInput(f"{path}: {name}: expected plain values, got {kind}") from error
     return recurrent, [name for name in tensors if name not in recurrent]
 
 

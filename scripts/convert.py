@@ -10,6 +10,7 @@ Each file is a .safetensors or one of torch.save (.pt, .pth, .bin). Every tensor
 and its dtype. Canonical names are those of torch.nn.LSTM without a prefix: weight_ih_l0, …
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,12 +46,14 @@ def main(argv: Sequence[str]) -> None:
     arguments = cli.parse(Arguments, argv, Arguments(tyro.MISSING, tyro.MISSING), __doc__)
     source, target = Path(arguments.source), Path(arguments.target)
     from_torch, to_torch = _is_torch(source), _is_torch(target)
-    if target.exists() and not arguments.overwrite:
+    if target.is_dir():
+        raise InvalidInput(f"{target}: expected a file's name, got a folder")
+    if os.path.lexists(target) and not arguments.overwrite:  # a link to nothing, too
         raise InvalidInput(f"{target} exists: expected another name, or --overwrite")
     if not target.parent.is_dir():
         raise InvalidInput(f"{target}: expected an existing folder, got {target.parent}")
 
-    from shared.state_dict import find_layer, read_safetensors, write_safetensors
+    from shared.state_dict import find_layer, listed, read_safetensors, write_safetensors
 
     if from_torch or to_torch:
         from rnn_torch.state_dict import read_torch, write_torch
@@ -64,12 +67,11 @@ def main(argv: Sequence[str]) -> None:
         raise InvalidInput(f"{source}: {error}") from error
     write(target, {arguments.target_prefix + name: a for name, a in layer.tensors.items()})
 
-    print(f"{source}: {_described(layer)}")
+    print(f"{source}: {cli.printable(_described(layer))}")
     converted = {layer.prefix + name for name in layer.tensors}
     left = [name for name in [*tensors, *others] if name not in converted]
     if left:
-        more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-        print(f"left out: {', '.join(left[:3])}{more}")
+        print(f"left out: {cli.printable(listed(left))}")
     print(f"wrote {target}: {len(layer.tensors)} tensors")
 
 

@@ -127,10 +127,14 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    # What a user typed may hold line breaks or control characters; the message stays one line.
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
-    print(f"{Path(sys.argv[0]).name}: {line}", file=sys.stderr)
+    print(f"{Path(sys.argv[0]).name}: {printable(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def printable(text: str) -> str:
+    """One line of a text that a user or a file gave, whatever line breaks or control characters it
+    holds."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _one_line(box: str) -> str:

@@ -16,7 +16,7 @@ what was expected and what came.
 
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -149,25 +149,30 @@ def check_kind(config: LayerConfig, what: str, value: Any, right: bool, expected
         raise TypeError(f"{config.name}: expected {what} to be {expected}, got {kind}")
 
 
-def check_state(config: LayerConfig, state: Any, batch: int | None) -> tuple[Any, ...]:
+def check_state(
+    config: LayerConfig, state: Any, batch: int | None, is_array: Callable[[Any], bool]
+) -> tuple[Any, ...]:
     """An initial state, h or (h, c), as a tuple.
 
     Args:
-        state: arrays of any framework.
+        state: arrays of the framework.
         batch: its size, None for unbatched input.
+        is_array: whether a value is an array of the framework.
 
     Raises:
         TypeError: not one tensor, or for an LSTM not a pair of them.
         RuntimeError: another shape than (L·D, B, P) for h or (L·D, B, H) for c.
     """
     names = STATES[config.cell]
-    parts = tuple(state) if isinstance(state, (tuple, list)) else (state,)
-    if isinstance(state, (tuple, list)) != (config.cell == "lstm") or len(parts) != len(names):
-        got = f"{len(parts)} in a {type(state).__name__}" if parts[0] is not state else "one tensor"
+    several = isinstance(state, (tuple, list))
+    parts = tuple(state) if several else (state,)
+    if several != (config.cell == "lstm") or len(parts) != len(names):
+        kind = type(state).__name__
+        got = f"{len(parts)} in a {kind}" if several else "one tensor" if is_array(state) else kind
         wanted = "a pair (h_0, c_0)" if config.cell == "lstm" else "one tensor h_0"
         raise TypeError(f"{config.name}: expected {wanted} as initial state, got {got}")
     for name, part, expected in zip(names, parts, config.state_shapes(batch), strict=True):
-        check_kind(config, f"{name}_0", part, hasattr(part, "shape"), "an array")
+        check_kind(config, f"{name}_0", part, is_array(part), "an array of the layer's framework")
         if tuple(part.shape) != expected:
             layout = "(num_layers · directions, batch, features)"
             if batch is None:
@@ -245,15 +250,19 @@ def check_one_dtype(tensors: Mapping[str, Any]) -> None:
 def _check_arguments(config: LayerConfig) -> None:
     """The checks of torch.nn.RNNBase, in its order."""
     dropout = config.dropout
-    if not isinstance(dropout, numbers.Real) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
+    if not isinstance(dropout, numbers.Real):
+        raise TypeError(f"dropout: expected a probability in [0, 1], got {dropout!r}")
+    if isinstance(dropout, bool) or not 0 <= dropout <= 1:
         raise ValueError(f"dropout: expected a probability in [0, 1], got {dropout!r}")
-    for name, kind in (("bias", bool), ("batch_first", bool)):
+    for name in ("bias", "batch_first", "bidirectional"):
         value = getattr(config, name)
-        if not isinstance(value, kind):
+        if not isinstance(value, bool):
             raise TypeError(f"{name}: expected a bool, got {value!r}")
     for name, least in (("input_size", 1), ("hidden_size", 1), ("num_layers", 1), ("proj_size", 0)):
         value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool):
+        # torch takes NumPy's integers for these two alone.
+        kind = int if name in ("input_size", "hidden_size") else numbers.Integral
+        if not isinstance(value, kind) or isinstance(value, bool):
             raise TypeError(f"{name}: expected an int, got {value!r}")
         if value < least:
             raise ValueError(f"{name}: expected at least {least}, got {value}")

@@ -9,7 +9,7 @@ has no tensor: nonlinearity, dropout and batch_first keep their defaults.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,10 +55,10 @@ def find_layer(tensors: Mapping[str, np.ndarray], prefix: str | None = None) -> 
             layers.setdefault(match["prefix"], {})[match["name"]] = array
     if prefix is None:
         if len(layers) > 1:
-            raise InvalidInput(f"expected a prefix, one of {_listed(layers)}: there are several")
+            raise InvalidInput(f"expected a prefix, one of {_quoted(layers)}: there are several")
         prefix = next(iter(layers), "")
     if prefix not in layers:
-        others = f"only {_listed(layers)}" if layers else "none"
+        others = f"only {_quoted(layers)}" if layers else "none"
         raise InvalidInput(f"expected a recurrent layer, '{prefix}weight_ih_l0' …; found {others}")
     found = layers[prefix]
     config = _recognise(found, prefix)
@@ -127,5 +127,11 @@ def _recognise(tensors: Weights, prefix: str) -> LayerConfig:
         ) from error
 
 
-def _listed(prefixes: Iterable[str]) -> str:
-    return ", ".join(f"'{prefix}'" for prefix in prefixes)
+def _quoted(prefixes: Iterable[str]) -> str:
+    return listed([f"'{prefix}'" for prefix in prefixes], most=10)
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

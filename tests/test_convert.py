@@ -261,6 +261,69 @@ def test_a_target_that_exists_is_kept(tmp_path: Path, convert: Convert) -> None:
     check_equal(load_file(tmp_path / "out.safetensors"), lstm())
 
 
+def test_a_target_that_is_a_folder_or_a_link_to_nothing(tmp_path: Path, convert: Convert) -> None:
+    torch.save(lstm().state_dict(), tmp_path / "in.pt")
+    (tmp_path / "folder.pt").mkdir()
+    (tmp_path / "link.pt").symlink_to("nothing")
+    check_refused(convert("in.pt", "folder.pt", "--overwrite"), "folder.pt: expected a file's name")
+    check_refused(convert("in.pt", "link.pt"), "link.pt exists")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder.pt", "in.pt", "link.pt"]
+
+
+def test_a_failed_write_leaves_nothing_and_names_the_file(
+    tmp_path: Path, convert: Convert, monkeypatch
+) -> None:
+    """A full disk; and a neighbour's file of a likely name is not touched."""
+    torch.save(lstm().state_dict(), tmp_path / "in.pt")
+    (tmp_path / "out.pt.tmp").write_text("mine")
+
+    def no_space(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shared.files.os.fsync", no_space)
+    finished = convert("in.pt", "out.pt")
+    assert finished.returncode == 1
+    assert finished.stderr.splitlines() == [
+        "convert.py: [Errno 28] No space left on device: 'out.pt'"
+    ]
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.pt", "out.pt.tmp"]
+    assert convert("in.pt", "out.pt").returncode == 0
+    assert (tmp_path / "out.pt.tmp").read_text() == "mine"
+
+
+def test_names_from_a_file_stay_on_their_line(tmp_path: Path, convert: Convert) -> None:
+    strange = {f"a\n\x1b[31m.{name}": tensor for name, tensor in lstm().state_dict().items()}
+    torch.save(strange | {"x\ny": torch.ones(1)}, tmp_path / "in.pt")
+    finished = convert("in.pt", "out.safetensors")
+    assert finished.returncode == 0, finished.stderr
+    described, left, wrote = finished.stdout.splitlines()
+    assert described.endswith(r"under 'a\n\x1b[31m.'")
+    assert left == r"left out: x\ny"
+    assert wrote == "wrote out.safetensors: 16 tensors"
+
+
+def test_many_layers_are_not_all_listed(tmp_path: Path, convert: Convert) -> None:
+    weight = torch.ones(4, 1)
+    torch.save({f"l{k:03}.weight_ih_l0": weight for k in range(300)}, tmp_path / "in.pt")
+    finished = convert("in.pt", "out.pt")
+    check_refused(finished, "one of 'l000.', 'l001.'", "'l009.' and 290 more: there are several")
+
+
+def test_tensors_that_numpy_cannot_hold_are_named(tmp_path: Path, convert: Convert) -> None:
+    whole = dict(lstm().state_dict())
+    for kind, tensor in {
+        "sparse": torch.ones(16, 3).to_sparse(),
+        "float8": torch.ones(16, 3).to(torch.float8_e4m3fn),
+    }.items():
+        torch.save(whole | {"weight_ih_l0": tensor}, tmp_path / "in.pt")
+        finished = convert("in.pt", "out.pt")
+        check_refused(finished, "in.pt: weight_ih_l0: expected plain values, got", kind)
+    torch.save({"m": whole, "m.weight_ih_l0": torch.ones(1)}, tmp_path / "in.pt")
+    check_refused(convert("in.pt", "out.pt"), "got m.weight_ih_l0 twice")
+
+
 def test_as_a_command(tmp_path: Path) -> None:
     """The exit status and the streams of a process; help that lists every option."""
     torch.save(lstm().state_dict(), tmp_path / "in.pt")

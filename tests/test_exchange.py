@@ -103,7 +103,11 @@ def test_from_torch_to_jax_and_back_bit_for_bit(kind: str, dtype: torch.dtype) -
     again.load_state_dict(back.state_dict(), strict=True)
     check_bits(again, theirs)
     check_bits(rnn_jax.from_torch(back), theirs)
-    assert twin.config == back.config == LayerConfig(**ARGUMENTS[kind], dropout=0.25, **STACKED)
+    assert (
+        twin.layer_config
+        == back.layer_config
+        == LayerConfig(**ARGUMENTS[kind], dropout=0.25, **STACKED)
+    )
     assert str(twin.param_dtype) in str(dtype)
 
 
@@ -237,6 +241,31 @@ def test_flax_layers_become_a_layer_that_computes_the_same(cell: str, bidirectio
     assert (ours.num_layers, ours.bidirectional, ours.batch_first) == (2, bidirectional, True)
 
 
+@pytest.mark.parametrize("major", [True, False])
+def test_bidirectional_decides_what_is_major(major: bool) -> None:
+    """Its own time_major counts, not that of the two layers within it."""
+    rnns = [nnx.RNN(flax_cell("GRUCell", seed=i), time_major=not major) for i in range(2)]
+    layer, x = nnx.Bidirectional(*rnns, time_major=major), randn(4, 5, 3)
+    ours = rnn_jax.from_flax(layer, one_bias=True)
+    assert ours.batch_first is not major
+    check_close(np.asarray(ours(x)[0]), run_flax([layer], x), relative=1e-10, what="rnn_jax")
+    theirs, _ = rnn_torch.from_flax(layer, one_bias=True)(torch.tensor(x))
+    check_close(theirs.detach().numpy(), run_flax([layer], x), relative=1e-10, what="rnn_torch")
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+def test_other_dtypes_go_to_flax(name: str, dtype: Any) -> None:
+    ours = getattr(rnn_jax, name)(3, 4, bias=False, param_dtype=dtype, rngs=nnx.Rngs(0))
+    made = rnn_jax.to_flax(ours)
+    assert {leaf.dtype for leaf in jax.tree.leaves(nnx.state(made[0], nnx.Param))} == {
+        jnp.dtype(dtype)
+    }
+    back = rnn_jax.from_flax(made)
+    for key, array in ours.state_dict().items():
+        assert np.array_equal(back.state_dict()[key], array), key
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_one_bias_for_two_is_refused_by_name(cell: str) -> None:
     for convert in (rnn_jax.from_flax, rnn_torch.from_flax):
@@ -258,7 +287,7 @@ def test_to_flax_and_back_bit_for_bit(cell: str, bidirectional: bool) -> None:
     back = rnn_jax.from_flax(made, one_bias=True)
     for name, array in ours.state_dict().items():
         assert np.array_equal(back.state_dict()[name], array), name
-    assert back.config == ours.config
+    assert back.layer_config == ours.layer_config
 
 
 @pytest.mark.parametrize("kind", ["RNN", "RNN relu", "LSTM"])
@@ -341,6 +370,10 @@ UNREPRESENTABLE: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: nnx.RNN(nnx.SimpleCell(3, 4, **options(residual=True))),
         "weight_hh_l0: expected a cell without residual",
     ),
+    "a state that does not start at zero": (
+        lambda: nnx.RNN(nnx.GRUCell(3, 4, **options(carry_init=nnx.initializers.ones))),
+        "weight_hh_l0: expected a cell whose state starts at zero",
+    ),
     "reverse": (
         lambda: nnx.RNN(nnx.GRUCell(3, 4, **options()), reverse=True),
         "reverse: expected False",
@@ -382,6 +415,7 @@ UNREPRESENTABLE: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:carry_init is provided")
 @pytest.mark.parametrize("case", UNREPRESENTABLE)
 def test_what_has_no_counterpart_is_refused_by_name(case: str) -> None:
     make, message = UNREPRESENTABLE[case]

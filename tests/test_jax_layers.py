@@ -381,7 +381,7 @@ def test_masks_take_the_place_of_dropout() -> None:
 
 def flax_twin(layer: Any, projected: int) -> list[Any]:
     """`flax.nnx.RNN` and `Bidirectional` over our cells, with the layer's weights."""
-    config, weights, features = layer.config, layer.state_dict(), layer.input_size
+    config, weights, features = layer.layer_config, layer.state_dict(), layer.input_size
     kind = getattr(rnn_jax, f"{config.name}Cell")
     major, layers = not config.batch_first, []
     for endings in config.suffixes():

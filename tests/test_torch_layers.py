@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.func import functional_call, vmap
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence
 
 import rnn_torch
@@ -94,6 +94,7 @@ def test_a_seed_gives_torchs_initial_values_and_dropout(name: str) -> None:
 BAD_ARGUMENTS: dict[str, dict[str, Any]] = {
     "dropout above 1": {"dropout": 1.5},
     "dropout True": {"dropout": True},
+    "dropout None": {"dropout": None},
     "bias no bool": {"bias": 1},
     "batch_first no bool": {"batch_first": "yes"},
     "input_size no int": {"input_size": 2.0},
@@ -115,6 +116,19 @@ def test_bad_arguments_raise_what_torch_raises(bad: str) -> None:
         nn.LSTM(**arguments)
     with pytest.raises(theirs.type, match=r"expected .*, got"):
         rnn_torch.LSTM(**arguments)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_direction_that_is_no_bool() -> None:
+    """A TypeError at once; torch raises it at the first call."""
+    with pytest.raises(TypeError, match="bidirectional: expected a bool, got 'no'"):
+        rnn_torch.GRU(3, 4, bidirectional="no")  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_integers_of_numpy_where_torch_takes_them() -> None:
+    theirs, ours = pair("LSTM", 3, 4, num_layers=np.int64(2), proj_size=np.int64(2))
+    check_same(ours(randn(5, 2, 3)), theirs(randn(5, 2, 3)))
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -223,7 +237,20 @@ BAD_CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "packed features": lambda layer, hx: layer(pack_sequence([randn(2, 7)])),
     "packed, other batch": lambda layer, hx: layer(pack_sequence([randn(2, 3)]), hx(4, 2, 4)),
     "state of another dtype": lambda layer, hx: layer(randn(5, 2, 3), hx(4, 2, 4, torch.float32)),
+    "dtype and features": lambda layer, hx: layer(randn(5, 2, 7).float()),
+    "integers under autocast": lambda layer, hx: autocast(layer, torch.ones(5, 2, 3).long()),
+    "packed rows that grow": lambda layer, hx: layer(growing()),
 }
+
+
+def autocast(layer: Any, x: torch.Tensor) -> Any:
+    with torch.autocast("cpu", torch.bfloat16):
+        return layer(x)
+
+
+def growing() -> PackedSequence:
+    """The second step has more sequences than the first, which none can."""
+    return PackedSequence(randn(5, 3), torch.tensor([1, 2, 2]))
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -237,9 +264,13 @@ def test_bad_calls_raise_what_torch_raises(name: str, bad: str) -> None:
         h = torch.ones([n for n in shape if isinstance(n, int)], dtype=dtype)
         return (h, h) if name == "LSTM" else h
 
+    if bad.startswith("packed rows"):  # torch looks only at one direction
+        theirs, ours = pair(name, 3, 4)
     with pytest.raises((ValueError, RuntimeError)) as expected:
         BAD_CALLS[bad](theirs, hx)
-    with pytest.raises(expected.type, match=f"{name}: expected .* got"):
+    # With integers, autocast makes torch find out late, with a RuntimeError.
+    error = ValueError if bad.startswith("integers under") else expected.type
+    with pytest.raises(error, match=f"{name}: expected .* got"):
         BAD_CALLS[bad](ours, hx)
 
 
@@ -265,6 +296,12 @@ def test_a_state_of_the_wrong_kind() -> None:
         rnn_torch.LSTM(3, 4)(torch.ones(5, 2, 3), torch.ones(1, 2, 4))  # pyright: ignore
     with pytest.raises(TypeError, match=r"GRU: expected one tensor h_0 .* got 2 in a tuple"):
         rnn_torch.GRU(3, 4)(torch.ones(5, 2, 3), (torch.ones(1, 2, 4),) * 2)  # pyright: ignore
+    for empty in ((), []):
+        with pytest.raises(TypeError, match=r"GRU: expected one tensor h_0 .* got 0 in a"):
+            rnn_torch.GRU(3, 4)(torch.ones(5, 2, 3), empty)  # pyright: ignore
+    arrays = (np.ones((1, 2, 4), np.float32),) * 2
+    with pytest.raises(TypeError, match=r"LSTM: expected h_0 to be an array .* got numpy.ndarray"):
+        rnn_torch.LSTM(3, 4)(torch.ones(5, 2, 3), arrays)  # pyright: ignore
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -281,6 +318,24 @@ def test_masks_of_another_shape(masks: tuple[int, ...]) -> None:
     layer = rnn_torch.GRU(3, 4, num_layers=2, bidirectional=True)
     with pytest.raises(ValueError, match=r"masks of shape .* = \(1, 5, 2, 8\), got"):
         layer(torch.ones(5, 2, 3), masks=torch.ones(masks))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_masks_for_packed_sequences_are_checked_too() -> None:
+    layer = rnn_torch.GRU(3, 4, num_layers=2)
+    packed = pack_sequence([torch.ones(3, 3), torch.ones(1, 3)])
+    for masks in (torch.ones(1, 1), torch.ones(1, 3, 4), torch.ones(1, 4, 1)):
+        with pytest.raises(ValueError, match=r"masks of shape .* = \(1, 4, 4\), got"):
+            layer(packed, masks=masks)
+    with pytest.raises(TypeError, match="expected masks to be a tensor, got list"):
+        layer(packed, masks=[1.0])  # pyright: ignore[reportArgumentType]
+
+
+def test_masks_for_an_empty_batch_and_of_another_dtype() -> None:
+    layer, x = rnn_torch.GRU(3, 4, num_layers=2), randn(5, 2, 3).float()
+    assert layer(x[:, :0], masks=torch.ones(1, 5, 0, 4))[0].shape == (5, 0, 4)
+    masks = 2.0 * (randn(1, 5, 2, 4) > 0)
+    assert torch.equal(layer(x, masks=masks.double())[0], layer(x, masks=masks.float())[0])
 
 
 def test_masks_have_the_layout_of_the_output() -> None:
@@ -382,6 +437,48 @@ def test_gradients_of_gradients(name: str, lengths: list[int] | None) -> None:
     assert torch.autograd.gradgradcheck(output, (x, *weights), fast_mode=True)
 
 
+@pytest.mark.usefixtures("unchecked")  # a check would fix the batch that it sees
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_an_exported_program_takes_any_batch(batch_first: bool) -> None:
+    options: Any = STACKED | {"batch_first": batch_first}
+    _, layer = pair("LSTM", 3, 4, **options)
+    shape = (2, 5) if batch_first else (5, 2)
+    dynamic = {"input": {0 if batch_first else 1: torch.export.Dim("batch", min=1, max=64)}}
+    program = torch.export.export(layer, (randn(*shape, 3),), dynamic_shapes=dynamic).module()
+    for batch in (1, 2, 7):
+        x = randn(batch, 5, 3) if batch_first else randn(5, batch, 3)
+        check_same(program(x), layer(x))
+
+
+def test_a_trace_would_keep_the_lengths_of_packed_sequences() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = rnn_torch.GRU(3, 4)
+
+        def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+            return self.rnn(pack_padded_sequence(x, lengths))[1]
+
+    with (
+        warnings.catch_warnings(action="ignore"),
+        pytest.raises(RuntimeError, match=r"padded input under torch.jit.trace, got a Packed"),
+    ):
+        torch.jit.trace(Model(), (torch.ones(5, 2, 3), torch.tensor([5, 2])))
+
+
+def test_a_subclass_may_have_a_config() -> None:
+    """As many models have; the layer's own has another name."""
+
+    class Encoder(rnn_torch.LSTM):
+        def __init__(self, config: Any):
+            super().__init__(**config)
+            self.config = config
+
+    encoder = Encoder({"input_size": 3, "hidden_size": 4})
+    assert encoder(torch.ones(5, 2, 3))[0].shape == (5, 2, 4)
+    assert encoder.layer_config == LayerConfig("lstm", 3, 4)
+
+
 def test_reparametrized_weights_are_used() -> None:
     theirs, ours = pair("GRU", 3, 4)
     for layer in (theirs, ours):
@@ -442,6 +539,29 @@ def test_a_state_dict_is_loaded_as_a_whole_or_not_at_all(how: str) -> None:
     named = {"missing": "bias_hh_l1", "unexpected": "weight_ih_l2", "shape": "weight_hh_l1"}[how]
     with pytest.raises(RuntimeError, match=named):
         layer.load_state_dict(damage(other.state_dict(), how))
+    for key, tensor in layer.state_dict().items():
+        assert torch.equal(tensor, kept[key]), key
+
+
+@pytest.mark.parametrize("assign", [False, True])
+@pytest.mark.parametrize("change", ["weight_norm", "prune"])
+def test_parametrizations_and_buffers_are_not_loaded_by_half_either(
+    change: str, assign: bool
+) -> None:
+    layer = rnn_torch.LSTM(3, 4)
+    if change == "prune":
+        prune.random_unstructured(layer, "weight_hh_l0", 0.5)
+    else:
+        parametrizations.weight_norm(layer, "weight_hh_l0")
+    kept = {key: tensor.clone() for key, tensor in layer.state_dict().items()}
+    names = dict(layer.named_parameters())
+    zeros = {key: torch.zeros_like(tensor) for key, tensor in kept.items()}
+    del zeros["bias_ih_l0"]
+    with pytest.raises(RuntimeError, match="bias_ih_l0"):
+        layer.load_state_dict(zeros, assign=assign)
+    after = dict(layer.named_parameters())
+    assert list(after) == list(names)
+    assert all(after[name] is parameter for name, parameter in names.items())
     for key, tensor in layer.state_dict().items():
         assert torch.equal(tensor, kept[key]), key
 
