@@ -35,7 +35,7 @@ def linear(
 ) -> Float[Array, "*N O"]:
     """x Wᵀ + b"""
     product = x @ weight.T
-    return product if bias is None else product + bias
+    return product if bias is None else product + jnp.broadcast_to(bias, product.shape)
 
 
 def rnn_tanh(projected: Float[Array, "*B H"], state: State, weights: Weights) -> State:

@@ -22,7 +22,15 @@ from rnn_jax.native import bias_name, cell_params, cell_tensors, make_cell
 from rnn_jax.nnx_cells import Recurrence
 from rnn_jax.stack import Recurrent
 from shared.errors import InvalidInput
-from shared.layer import Cell, LayerConfig, Nonlinearity, check_one_dtype, check_tensors
+from shared.layer import (
+    Cell,
+    LayerConfig,
+    Nonlinearity,
+    check_inherited,
+    check_one_dtype,
+    check_tensors,
+    named,
+)
 from shared.weights import Weights
 
 FlaxLayer = nnx.RNN | nnx.Bidirectional
@@ -52,13 +60,14 @@ def from_torch(module: Any, *, rngs: nnx.Rngs | None = None) -> RNN | LSTM | GRU
 
 
 def from_flax(
-    module: FlaxLayer | Sequence[FlaxLayer], *, one_bias: bool = False
+    module: Recurrent | FlaxLayer | Sequence[FlaxLayer], *, one_bias: bool = False
 ) -> RNN | LSTM | GRU:
     """The layer that computes what Flax's own do.
 
     Args:
-        module: `flax.nnx.RNN` or `Bidirectional` over Flax's cells or those of `rnn_jax`; several,
-            each reading the outputs of the one before, become one layer with num_layers.
+        module: `flax.nnx.RNN` or `Bidirectional` over Flax's cells or those of `rnn_jax`, or a
+            layer of `rnn_jax`, which is copied; several, each reading the outputs of the one
+            before, become one layer with num_layers.
         one_bias: take the single bias of Flax's cells as bias_ih beside a bias_hh of zero. The
             result computes the same, but trains differently: two biases move twice as far.
 
@@ -67,7 +76,9 @@ def from_flax(
         InvalidInput: what has no counterpart, named with the reason: a single bias that is not
             zero, without `one_bias`; other activations; layers that do not fit together.
     """
-    return _build(*canonical(module, one_bias=one_bias), None)
+    layer = _build(*canonical(module, one_bias=one_bias), None)
+    layer.dtype = computed_in(module)
+    return layer
 
 
 def to_flax(layer: Recurrent, *, one_bias: bool = False) -> list[FlaxLayer]:
@@ -90,7 +101,7 @@ def to_flax(layer: Recurrent, *, one_bias: bool = False) -> list[FlaxLayer]:
     for endings in config.suffixes():
         rnns = []
         for ending in endings:
-            cell = make_cell(config, features, layer.param_dtype, nnx.Rngs(0))
+            cell = make_cell(config, features, layer.param_dtype, nnx.Rngs(0), layer.dtype)
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             no_bias = np.zeros(len(weights[f"weight_ih{ending}"]), layer.param_dtype)
             tensors = {name: weights.get(f"{name}{ending}", no_bias) for name in names}
@@ -106,13 +117,12 @@ def to_flax(layer: Recurrent, *, one_bias: bool = False) -> list[FlaxLayer]:
 
 def canonical(module: Any, *, one_bias: bool = False) -> tuple[LayerConfig, Weights, bool]:
     """Arguments and tensors of a layer of this package or of Flax, and if it is in training."""
+    check_inherited(module, (RNN, LSTM, GRU), "__call__")
     if isinstance(module, Recurrent):
         training = not (module.dropout and module.drop.deterministic)
         return module.layer_config, module.state_dict(), training
-    modules = list(module) if isinstance(module, (list, tuple, nnx.List)) else [module]
+    modules = _several(module)
     layers = [_directions(layer) for layer in modules]
-    if not layers:
-        raise InvalidInput("expected at least one layer, got none")
     config, _ = _read_cell(layers[0][0].cell, "_l0", one_bias)
     major = modules[0].time_major  # Bidirectional's own, which its two RNNs follow
     config = replace(
@@ -136,6 +146,25 @@ def canonical(module: Any, *, one_bias: bool = False) -> tuple[LayerConfig, Weig
     return config, weights, True
 
 
+def computed_in(module: Any) -> Any:
+    """The dtype in which a layer of this package or of Flax computes; None if it promotes."""
+    if isinstance(module, Recurrent):
+        return module.dtype
+    cells: list[Any] = [rnn.cell for layer in _several(module) for rnn in _directions(layer)]
+    dtypes = {cell.dtype for cell in cells}
+    if len(dtypes) > 1:
+        raise InvalidInput(f"dtype: expected the same in all cells, got {dtypes}")
+    return dtypes.pop()
+
+
+def _several(module: Any) -> list[Any]:
+    """The layers in a list, or the one."""
+    modules = list(module) if isinstance(module, (list, tuple, nnx.List)) else [module]
+    if not modules:
+        raise InvalidInput("expected at least one layer, got none")
+    return modules
+
+
 def _build(
     config: LayerConfig, weights: Weights, training: bool, rngs: nnx.Rngs | None
 ) -> RNN | LSTM | GRU:
@@ -146,7 +175,7 @@ def _build(
             f"weight_ih_l0: expected {jax.dtypes.canonicalize_dtype(dtype)}, got {dtype}, which "
             'JAX holds after jax.config.update("jax_enable_x64", True)'
         )
-    layer = make(config, param_dtype=dtype, rngs=nnx.Rngs(0))
+    layer = make(replace(config, dropout=0.0), param_dtype=dtype, rngs=nnx.Rngs(0))
     layer.load_state_dict(weights)
     if config.dropout:
         layer.drop = nnx.Dropout(config.dropout, deterministic=not training, rngs=rngs)
@@ -161,23 +190,26 @@ def _directions(layer: Any) -> list[nnx.RNN]:
         rnns: list[Any] = [layer.forward_rnn, layer.backward_rnn]
     else:
         rnns = [layer]
+    for rnn in [layer, *rnns]:
+        check_inherited(rnn, (nnx.RNN, nnx.Bidirectional), "__call__")
     for rnn in rnns:
         if not isinstance(rnn, nnx.RNN):
             expected = "flax.nnx.RNN or Bidirectional or a layer of rnn_jax"
-            raise TypeError(f"expected {expected}, got {type(rnn).__name__}")
-        if rnn.reverse:
+            raise TypeError(f"expected {expected}, got {named(rnn)}")
+        if rnn.reverse and len(rnns) == 1:  # Bidirectional decides itself
             raise InvalidInput("reverse: expected False, only Bidirectional walks backwards")
     return rnns
 
 
 def _read_cell(cell: Any, ending: str, one_bias: bool) -> tuple[LayerConfig, Weights]:
     """Arguments and canonical tensors of a cell, the names without ending."""
+    check_inherited(cell, (Recurrence,), "__call__")
     if isinstance(cell, Recurrence):
         names = [name.removesuffix("_l0") for name in cell.layer_config.shapes()]
         return cell.layer_config, {name: np.asarray(getattr(cell, name)[...]) for name in names}
     if type(cell) not in _CELLS:
         expected = "SimpleCell, LSTMCell, OptimizedLSTMCell or GRUCell of flax.nnx, or of rnn_jax"
-        raise TypeError(f"expected {expected}, got {type(cell).__name__}")
+        raise TypeError(f"expected {expected}, got {named(cell)}")
     kind = _CELLS[type(cell)]
     if cell.carry_init not in (None, nnx.initializers.zeros, nnx.initializers.zeros_init()):
         raise InvalidInput(

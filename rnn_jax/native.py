@@ -85,20 +85,24 @@ class Native(nnx.Module):
 
 
 def make_cell(
-    config: LayerConfig, input_size: int, param_dtype: jax.typing.DTypeLike, rngs: nnx.Rngs
+    config: LayerConfig,
+    input_size: int,
+    param_dtype: jax.typing.DTypeLike,
+    rngs: nnx.Rngs,
+    dtype: jax.typing.DTypeLike | None = None,
 ) -> nnx.RNNCellBase:
-    """Flax's cell for one layer and direction."""
+    """Flax's cell for one layer and direction; `dtype` is that of the computation."""
     # Values are assigned later; Flax's orthogonal ones do not exist in half precision on a CPU.
     zeros = nnx.initializers.zeros_init()
     options: dict[str, Any] = {"param_dtype": param_dtype, "rngs": rngs}
-    options |= {"recurrent_kernel_init": zeros}
+    options |= {"dtype": dtype, "recurrent_kernel_init": zeros}
     if config.cell == "lstm":
         return nnx.OptimizedLSTMCell(input_size, config.hidden_size, **options)
     if config.cell == "gru":
         return nnx.GRUCell(input_size, config.hidden_size, **options)
     # SimpleCell computes in float32 by default, whatever its parameters are.
     activation = {"tanh": nnx.tanh, "relu": nnx.relu}[config.nonlinearity]
-    options |= {"dtype": param_dtype, "activation_fn": activation}
+    options |= {"dtype": dtype or param_dtype, "activation_fn": activation}
     return nnx.SimpleCell(input_size, config.hidden_size, **options)
 
 

@@ -19,6 +19,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from rnn_jax.cells import CELLS, State, Weights, linear
+from rnn_jax.stack import is_array
 from shared.layer import LayerConfig, Nonlinearity
 
 Hidden = Float[Array, "*B P"]
@@ -54,8 +55,9 @@ class Recurrence(nnx.RNNCellBase):
             The carry after the step, and its h.
 
         Raises:
-            TypeError: a carry that is not a single array, or for `LSTMCell` not a pair.
-            RuntimeError: inputs or a carry of another number of features.
+            TypeError: a carry that is not a single array, or for `LSTMCell` not a pair; inputs or
+                a carry of anything but real numbers.
+            RuntimeError: inputs or a carry of another shape.
         """
         state = self._checked(carry, inputs)
         params: list[Any] = [getattr(self, name, None) for name in Weights._fields]
@@ -75,14 +77,21 @@ class Recurrence(nnx.RNNCellBase):
         state = carry if isinstance(carry, tuple) else (carry,)
         if isinstance(carry, tuple) != (len(sizes) > 1) or len(state) != len(sizes):
             wanted = "a pair (h, c)" if len(sizes) > 1 else "one array h"
-            got = f"{len(state)} in a tuple" if isinstance(carry, tuple) else "one array"
+            got = "one array" if is_array(carry) else type(carry).__name__
+            got = f"{len(state)} in a tuple" if isinstance(carry, tuple) else got
             raise TypeError(f"{name}: expected {wanted} as carry, got {got}")
         carries = zip(("a carry h", "a carry c"), state, sizes, strict=False)
         found: list[Any] = [("inputs", inputs, config.input_size), *carries]
         for what, array, size in found:
-            if array.shape[-1:] != (size,):
+            if not is_array(array) or not jnp.issubdtype(array.dtype, jnp.floating):
+                got = array.dtype if is_array(array) else type(array).__name__
+                raise TypeError(
+                    f"{name}: expected {what} to be an array of real numbers, got {got}"
+                )
+            if array.shape[-1:] != (size,) or array.shape[:-1] != inputs.shape[:-1]:
+                batch = "…" if what == "inputs" else ", ".join(map(str, inputs.shape[:-1])) or "…"
                 raise RuntimeError(
-                    f"{name}: expected {what} of shape (…, {size}), got {array.shape}"
+                    f"{name}: expected {what} of shape ({batch}, {size}), got {array.shape}"
                 )
         return state
 

@@ -12,8 +12,8 @@ from rnn_jax.cells import State, Weights, linear
 
 
 # Compiled once for its shapes: outside of jit, a scan over a new function would be compiled anew at
-# each call. Within another jit it leaves no trace (inline).
-@partial(jax.jit, static_argnames=("cell", "reverse"), inline=True)
+# each call. So would its gradient with `inline`.
+@partial(jax.jit, static_argnames=("cell", "reverse"))
 def recur(
     cell: Callable[[Array, State, Weights], State],
     x: Float[Array, "T B I"],
@@ -55,6 +55,6 @@ def recur(
         state = tuple(jnp.where(within, m, s) for m, s in zip(moved, state, strict=True))
         return state, jnp.where(within, moved[0], 0)
 
-    within = (jnp.arange(len(x))[:, None] < lengths)[:, :, None]
+    within = (jnp.arange(x.shape[0], dtype=lengths.dtype)[:, None] < lengths[None])[:, :, None]
     state, outputs = jax.lax.scan(step_within, state, (projected, within), reverse=reverse)
     return outputs, state

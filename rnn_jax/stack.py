@@ -54,6 +54,10 @@ class Recurrent(nnx.Module):
         param_dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
+        check_kind(config, "rngs", rngs, isinstance(rngs, nnx.Rngs), "flax.nnx.Rngs")
+        for name, kind in (("dtype", dtype), ("param_dtype", param_dtype)):
+            if kind is not None and not jnp.issubdtype(kind, jnp.floating):
+                raise TypeError(f"{name}: expected one of real numbers, got {kind}")
         warn_of_idle_dropout(config, stacklevel=6)  # three frames are Flax's
         self.mode = config.mode
         self.input_size = config.input_size
@@ -61,7 +65,6 @@ class Recurrent(nnx.Module):
         self.num_layers = config.num_layers
         self.bias = config.bias
         self.batch_first = config.batch_first
-        self.dropout = float(config.dropout)
         self.bidirectional = config.bidirectional
         self.proj_size = config.proj_size
         self.dtype = dtype
@@ -73,7 +76,12 @@ class Recurrent(nnx.Module):
                 self, name, nnx.Param(values if device is None else jax.device_put(values, device))
             )
         if config.dropout > 0:
-            self.drop = nnx.Dropout(self.dropout, rngs=rngs)
+            self.drop = nnx.Dropout(float(config.dropout), rngs=rngs)
+
+    @property
+    def dropout(self) -> float:
+        """Probability of dropping an output between two layers; `layer.drop.rate` changes it."""
+        return self.drop.rate if hasattr(self, "drop") else 0.0
 
     @property
     def layer_config(self) -> LayerConfig:
@@ -109,10 +117,13 @@ class Recurrent(nnx.Module):
                 the layer then stays as it was.
         """
         check_tensors(self.layer_config.shapes(), tensors)
-        arrays = {name: _array(name, tensor) for name, tensor in tensors.items()}
+        arrays = {}
+        for name, tensor in tensors.items():
+            old = getattr(self, name).get_value()  # of nnx.eval_shape: a shape and a dtype alone
+            device = old.sharding if isinstance(old, Array) else None
+            arrays[name] = jnp.asarray(_array(name, tensor).astype(old.dtype), device=device)
         for name, array in arrays.items():
-            param = getattr(self, name)
-            param[...] = jnp.asarray(array, param.dtype, device=param[...].sharding)
+            getattr(self, name).set_value(array)
 
     def _run(
         self,
@@ -125,19 +136,17 @@ class Recurrent(nnx.Module):
     ) -> tuple[Outputs, Stacked]:
         """A call; the final state is a tuple as in `cells.py`."""
         config = self.layer_config
-        check_kind(config, "input", x, _is_array(x), "an array of JAX or NumPy")
+        x = _real(config, "input", x)
         check_input(config, x.shape)
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(f"{config.name}: expected input of real numbers, got {x.dtype}")
         batched = x.ndim == 3
         swapped = batched and config.batch_first
         steps, batch = (x.shape[1], x.shape[0]) if swapped else x.shape[:2]
-        shapes = config.state_shapes(batch if batched else None)
         initial: tuple[Any, ...] = ()
         if state is not None:
-            initial = check_state(config, state, batch if batched else None, _is_array)
+            initial = check_state(config, state, batch if batched else None, is_array)
+            initial = tuple(_real(config, "an initial state", part) for part in initial)
         if masks is not None:
-            check_kind(config, "masks", masks, _is_array(masks), "an array of JAX or NumPy")
+            masks = _real(config, "masks", masks)
             check_masks(config, masks.shape, (*x.shape[:-1], self._width))
         if lengths is not None:
             lengths = _lengths(config, lengths, (batch,) if batched else (), steps)
@@ -147,7 +156,6 @@ class Recurrent(nnx.Module):
         params = {name: param.astype(dtype) for name, param in params.items()}
         x = jnp.asarray(x, dtype)
         initial = tuple(jnp.asarray(part, dtype) for part in initial)
-        initial = initial or tuple(jnp.zeros(shape, dtype) for shape in shapes)
         masks = None if masks is None else jnp.asarray(masks, dtype)
 
         if not batched:
@@ -157,7 +165,15 @@ class Recurrent(nnx.Module):
             x = jnp.swapaxes(x, 0, 1)
             masks = None if masks is None else jnp.swapaxes(masks, 1, 2)
         if lengths is not None:  # not even a NaN in the padding reaches a weight's gradient
-            x = jnp.where((jnp.arange(steps)[:, None] < lengths)[..., None], x, 0)
+            within = (jnp.arange(steps, dtype=lengths.dtype)[:, None] < lengths[None])[..., None]
+            x = jnp.where(within, x, 0)
+            masks = None if masks is None else jnp.where(within[None], masks, 0)
+        if not initial:
+            # Made of the input, zeros are sharded as its batch is: shard_map and explicit meshes
+            # want a scan's state to stay as it begins.
+            zero = jnp.zeros_like(x[:1, :, :1])
+            shapes = config.state_shapes(batch if batched else 1)
+            initial = tuple(jnp.broadcast_to(zero, shape) for shape in shapes)
         x, final = self._stack(config, params, x, lengths, initial, masks, deterministic, rngs)
         if not batched:
             return x[:, 0], tuple(part[:, 0] for part in final)
@@ -180,7 +196,9 @@ class Recurrent(nnx.Module):
             if layer > 0 and masks is not None:
                 x = x * masks[layer - 1]
             elif layer > 0 and self.dropout > 0:
-                x = self.drop(x, deterministic=deterministic, rngs=rngs)
+                # A bare key would give every layer the same units to drop.
+                key = jax.random.fold_in(rngs, layer) if isinstance(rngs, Array) else rngs
+                x = self.drop(x, deterministic=deterministic, rngs=key)
             directions = []
             for ending in endings:
                 before = tuple(part[len(finals)] for part in state)
@@ -199,17 +217,27 @@ class Recurrent(nnx.Module):
         return self.layer_config.directions * self.layer_config.output_size
 
 
-def _is_array(value: Any) -> bool:
-    return isinstance(value, Array | np.ndarray)
+def is_array(value: Any) -> bool:
+    return isinstance(value, Array | np.ndarray | nnx.Variable)
+
+
+def _real(config: LayerConfig, what: str, value: Any) -> Array | np.ndarray:
+    """An array of real numbers, or that of a Variable such as a learned initial state."""
+    check_kind(config, what, value, is_array(value), "an array of JAX or NumPy")
+    array = value[...] if isinstance(value, nnx.Variable) else value
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ValueError(f"{config.name}: expected {what} of real numbers, got {array.dtype}")
+    return array
 
 
 def _lengths(config: LayerConfig, lengths: Any, shape: tuple[int, ...], steps: int) -> Array:
     """Lengths of `shape`, (B,) or () for one sequence, each in [1, T] as far as can be seen: those
     that jit or vmap trace have no values yet."""
-    lengths = jnp.asarray(lengths)
-    values = None if isinstance(lengths, jax.core.Tracer) else np.ravel(lengths).tolist()
+    traced = isinstance(lengths, jax.core.Tracer)
+    lengths = lengths if traced else np.asarray(lengths)
+    values = None if traced else lengths.ravel().tolist()
     check_lengths(config, lengths.shape, lengths.dtype.name, values, shape, steps)
-    return lengths.reshape(-1)
+    return jnp.asarray(lengths, jnp.int32).reshape(-1)
 
 
 def _array(name: str, tensor: Any) -> np.ndarray:

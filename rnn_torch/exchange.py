@@ -5,6 +5,7 @@
 From and to torch.nn nothing needs converting: both have the same state dict.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -14,7 +15,8 @@ from torch import nn
 
 from rnn_torch.layers import GRU, LSTM, RNN, make
 from rnn_torch.stack import Recurrent
-from shared.layer import Cell, LayerConfig, check_one_dtype
+from shared.errors import InvalidInput
+from shared.layer import Cell, LayerConfig, check_inherited, check_one_dtype, named
 from shared.weights import Weights
 
 _MODES: dict[str, Cell] = {"RNN_TANH": "rnn", "RNN_RELU": "rnn", "LSTM": "lstm", "GRU": "gru"}
@@ -31,20 +33,30 @@ def from_flax(module: Any, *, one_bias: bool = False) -> RNN | LSTM | GRU:
 
     Raises:
         TypeError: another module.
-        InvalidInput: what has no counterpart, named with the reason, or parameters of two dtypes.
+        InvalidInput: what has no counterpart, named with the reason, such as a dtype of the
+            computation that is not the parameters', or parameters of two dtypes.
     """
     from rnn_jax import exchange
 
     config, weights, training = exchange.canonical(module, one_bias=one_bias)
     check_one_dtype(weights)
+    held, computed = weights["weight_ih_l0"].dtype, exchange.computed_in(module)
+    if computed is not None and np.dtype(computed) != held:
+        raise InvalidInput(
+            f"dtype: expected a layer that computes in {held} as its parameters, which torch's do, "
+            f"got one that computes in {np.dtype(computed)}; with layer.dtype = None it passes"
+        )
     tensors = {name: to_tensor(array) for name, array in weights.items()}
-    layer = make(config, dtype=tensors["weight_ih_l0"].dtype)
-    layer.load_state_dict(tensors)
+    # On no device, nothing is drawn from torch's generator.
+    layer = make(replace(config, dropout=0.0), device="meta", dtype=tensors["weight_ih_l0"].dtype)
+    layer.load_state_dict(tensors, assign=True)
+    layer.dropout = float(config.dropout)
     return layer.train(training)
 
 
 def canonical(module: Any) -> tuple[LayerConfig, Weights, bool]:
     """Arguments and tensors of a layer of this package or of torch.nn, and if it is in training."""
+    check_inherited(module, (RNN, LSTM, GRU, nn.RNN, nn.LSTM, nn.GRU), "forward")
     if isinstance(module, Recurrent):
         config = module.layer_config
     elif isinstance(module, (nn.RNN, nn.LSTM, nn.GRU)):
@@ -62,7 +74,7 @@ def canonical(module: Any) -> tuple[LayerConfig, Weights, bool]:
         )
     else:
         expected = "a torch.nn.RNN, LSTM or GRU, or one of rnn_torch"
-        raise TypeError(f"expected {expected}, got {type(module).__name__}")
+        raise TypeError(f"expected {expected}, got {named(module)}")
     weights = {name: to_numpy(getattr(module, name)) for name in config.shapes()}
     return config, weights, module.training
 

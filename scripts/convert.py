@@ -65,14 +65,15 @@ def main(argv: Sequence[str]) -> None:
         layer = find_layer(tensors, arguments.source_prefix)
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from error
-    write(target, {arguments.target_prefix + name: a for name, a in layer.tensors.items()})
+    renamed = {arguments.target_prefix + name: array for name, array in layer.tensors.items()}
+    write(target, renamed)
 
     print(f"{source}: {cli.printable(_described(layer))}")
     converted = {layer.prefix + name for name in layer.tensors}
     left = [name for name in [*tensors, *others] if name not in converted]
     if left:
         print(f"left out: {cli.printable(listed(left))}")
-    print(f"wrote {target}: {len(layer.tensors)} tensors")
+    print(f"wrote {target}: {len(renamed)} tensors, {cli.printable(next(iter(renamed)))} …")
 
 
 def _described(layer: "FoundLayer") -> str:

@@ -44,6 +44,8 @@ def main(argv: Sequence[str]) -> None:
             "--resume takes its settings from the run: expected no --config beside it"
         )
     if resumed is not None:
+        if not Path(resumed, "config.json").is_file():
+            raise InvalidInput(f"--resume {resumed}: expected a run folder, with a config.json")
         argv = [f"--config={Path(resumed, 'config.json')}", *argv]
     base = cli.base_config(argv)
     named = cli.option(argv, "--config") is not None

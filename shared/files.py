@@ -54,7 +54,9 @@ def read_json(path: Path, understand: Callable[[Any], Record]) -> Record:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise InvalidInput(f"{path}: expected JSON, got: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path}: expected JSON, got: {error}") from error
     try:
         return understand(values)

@@ -145,8 +145,22 @@ def check_input(config: LayerConfig, shape: Sequence[int], *, packed: bool = Fal
 def check_kind(config: LayerConfig, what: str, value: Any, right: bool, expected: str) -> None:
     """Raises TypeError unless a value is of the right kind, such as an array of the framework."""
     if not right:
-        kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
-        raise TypeError(f"{config.name}: expected {what} to be {expected}, got {kind}")
+        raise TypeError(f"{config.name}: expected {what} to be {expected}, got {named(value)}")
+
+
+def named(value: Any) -> str:
+    """The class of a value, with its module."""
+    return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+
+
+def check_inherited(module: Any, classes: Sequence[type], method: str) -> None:
+    """Raises TypeError if a subclass of one of the classes computes in a method of its own."""
+    for kind in classes:
+        if isinstance(module, kind) and getattr(type(module), method) is not getattr(kind, method):
+            raise TypeError(
+                f"expected {kind.__name__} or a subclass that computes the same, got "
+                f"{named(module)} with a {method} of its own"
+            )
 
 
 def check_state(
@@ -242,9 +256,10 @@ def check_tensors(expected: Mapping[str, Shape], found: Mapping[str, Any]) -> No
 
 def check_one_dtype(tensors: Mapping[str, Any]) -> None:
     """Raises InvalidInput if tensors have several dtypes, of which a layer has one."""
-    dtypes = sorted({str(tensor.dtype) for tensor in tensors.values()})
-    if len(dtypes) > 1:
-        raise InvalidInput(f"expected parameters of one dtype, got {', '.join(dtypes)}")
+    examples = {str(tensor.dtype): name for name, tensor in tensors.items()}
+    if len(examples) > 1:
+        got = ", ".join(f"{dtype} ({name})" for dtype, name in sorted(examples.items()))
+        raise InvalidInput(f"expected parameters of one dtype, got {got}")
 
 
 def _check_arguments(config: LayerConfig) -> None:

@@ -74,15 +74,20 @@ def train(
         raise InvalidInput(
             f"--log-every: expected at most the {total} steps of the run, got {config.log_every}"
         )
+    if config.network.embedding_size is not None and not task.signature.tokens:
+        raise InvalidInput(
+            f"--embedding-size {config.network.embedding_size} needs tokens to embed, which task "
+            f"{task.name} has not"
+        )
     backend = load_backend(config, task.signature)
     position = (
         last_position(config, task, batches, folder) if resume else first_position(config, task)
     )
-    if position.snapshot.step >= total and (folder / history.SUMMARY).exists():
-        epochs = position.snapshot.step // batches.per_epoch
+    reached, scored = position.snapshot.step, (folder / history.SUMMARY).exists()
+    if reached > total or (reached == total and scored):
         raise InvalidInput(
-            f"--resume {folder}: already trained for {epochs} epochs; expected --epochs above, "
-            f"got {config.epochs}"
+            f"--resume {folder}: already trained for {reached // batches.per_epoch} epochs; "
+            f"expected --epochs above, got {config.epochs}"
         )
     state = backend.init(position.snapshot)
     (history.reopen if resume else history.create)(folder, config)

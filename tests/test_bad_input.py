@@ -95,7 +95,11 @@ BAD = {
     "folder that is a dangling link": (["--out", "dangling"], ["--out", "dangling"]),
     "two configurations": (["--resume", "x", "--config", "empty.txt"], ["--resume", "--config"]),
     "no gpu": (["--device", "gpu"], ["--device gpu", "cpu"]),
-    "no run to resume": (["--resume", "nowhere"], ["nowhere"]),
+    "no run to resume": (["--resume", "nowhere"], ["nowhere", "a run folder, with a config.json"]),
+    "an embedding of real numbers": (
+        ["--task", "last-value", *SMALL, "--embedding-size", "4"],
+        ["--embedding-size 4", "needs tokens", "last-value"],
+    ),
     "no configuration": (["--config", "empty.txt"], ["empty.txt"]),
     "folder with other files": (["--out", "."], ["--out", "other files"]),
     "file as folder": (["--out", "empty.txt"], ["--out", "file"]),

@@ -1,6 +1,7 @@
 """Layers pass between torch, this project's two packages and Flax: every value, or a refusal that
 names the tensor and the reason."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -176,14 +177,86 @@ def test_a_reparametrized_layer_gives_the_weights_it_computes_with() -> None:
     check_close(np.asarray(ours), output.detach().numpy(), relative=1e-10, what="output")
 
 
+def test_what_computes_in_a_method_of_its_own() -> None:
+    """A subclass with the same computation passes; one with another is not taken for it."""
+
+    class Named(nn.LSTM):
+        """Without a forward of its own."""
+
+    class Scaled(nn.LSTM):
+        def forward(self, *arguments: Any) -> Any:
+            return super().forward(*arguments)[0] * 5
+
+    class ScaledTwin(rnn_jax.GRU):
+        def __call__(self, x: Any) -> Any:  # pyright: ignore
+            return super().__call__(x)[0] * 5
+
+    class ScaledCell(rnn_jax.GRUCell):
+        def __call__(self, carry: Any, inputs: Any) -> Any:
+            h, output = super().__call__(carry, inputs)
+            return h, output * 5
+
+    class ScaledRNN(nnx.RNN):
+        def __call__(self, *arguments: Any, **options: Any) -> Any:
+            return super().__call__(*arguments, **options) * 5
+
+    twin = rnn_jax.from_torch(Named(3, 4))
+    assert twin.layer_config == LayerConfig("lstm", 3, 4)
+    with pytest.raises(TypeError, match=r"expected LSTM or a subclass .*Scaled with a forward"):
+        rnn_jax.from_torch(Scaled(3, 4))
+    rngs = nnx.Rngs(0)
+    for module in (
+        ScaledTwin(3, 4, rngs=rngs),
+        nnx.RNN(ScaledCell(3, 4, rngs=rngs)),
+        ScaledRNN(rnn_jax.GRUCell(3, 4, rngs=rngs)),
+    ):
+        for convert in (rnn_jax.from_flax, rnn_torch.from_flax):
+            with pytest.raises(TypeError, match=r"a subclass that computes the same, got .*Scaled"):
+                convert(module)
+
+
+def test_the_dtype_of_the_computation() -> None:
+    """Flax and rnn_jax keep it; torch's layers have none of their own."""
+    half = rnn_jax.LSTM(3, 4, bias=False, dtype=jnp.bfloat16, rngs=nnx.Rngs(0))
+    made = rnn_jax.to_flax(half)
+    for layer in (rnn_jax.from_flax(half), rnn_jax.from_flax(made)):
+        assert (layer.dtype, layer.param_dtype) == (jnp.bfloat16, jnp.float32)
+    message = "dtype: expected a layer that computes in float32 .* got one .* in bfloat16"
+    for module in (half, made):
+        with pytest.raises(InvalidInput, match=message):
+            rnn_torch.from_flax(module)
+    half.dtype = None
+    check_bits(rnn_torch.from_flax(half), half)
+    mixed = [
+        nnx.RNN(rnn_jax.GRUCell(i, 4, dtype=dtype, rngs=nnx.Rngs(0)))
+        for i, dtype in ((3, jnp.bfloat16), (4, None))
+    ]
+    with pytest.raises(InvalidInput, match="dtype: expected the same in all cells"):
+        rnn_jax.from_flax(mixed)
+
+
+def test_nothing_is_drawn_and_no_warning_given() -> None:
+    with warnings.catch_warnings(action="ignore"):
+        theirs = torch_layer("GRU", dropout=0.5)
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    with warnings.catch_warnings(action="error"):  # torch has said that it drops nothing
+        twin = rnn_jax.from_torch(theirs)
+        back = rnn_torch.from_flax(twin)
+    assert torch.equal(torch.rand(3), expected)
+    assert (twin.dropout, back.dropout) == (0.5, 0.5)
+    check_bits(back, theirs)
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_what_is_no_layer() -> None:
-    with pytest.raises(TypeError, match=r"expected a torch.nn.RNN, LSTM or GRU.* got Linear"):
+    with pytest.raises(TypeError, match=r"expected a torch.nn.RNN, LSTM or GRU.* got .*Linear"):
         rnn_jax.from_torch(nn.Linear(3, 4))
-    with pytest.raises(TypeError, match=r"got LSTMCell"):
+    with pytest.raises(TypeError, match=r"got torch.nn.modules.rnn.LSTMCell"):
         rnn_jax.from_torch(nn.LSTMCell(3, 4))
     for convert in (rnn_jax.from_flax, rnn_torch.from_flax):
-        with pytest.raises(TypeError, match=r"expected flax.nnx.RNN or .* got Linear"):
+        with pytest.raises(TypeError, match=r"expected flax.nnx.RNN or .* got flax.*Linear"):
             convert(nnx.Linear(3, 4, rngs=nnx.Rngs(0)))  # pyright: ignore[reportArgumentType]
         with pytest.raises(InvalidInput, match="at least one layer"):
             convert([])
@@ -192,7 +265,7 @@ def test_what_is_no_layer() -> None:
 def test_parameters_of_two_dtypes() -> None:
     theirs = torch_layer("GRU")
     theirs.bias_hh_l0 = nn.Parameter(theirs.bias_hh_l0.float())
-    with pytest.raises(InvalidInput, match="one dtype, got float32, float64"):
+    with pytest.raises(InvalidInput, match=r"one dtype, got float32 \(bias_hh_l0\), float64 \("):
         rnn_jax.from_torch(theirs)
 
 
@@ -428,5 +501,5 @@ def test_another_cell() -> None:
     class Peephole(nnx.LSTMCell):
         """A cell of a user, of which only its name is known."""
 
-    with pytest.raises(TypeError, match=r"expected SimpleCell, LSTMCell, .* got Peephole"):
+    with pytest.raises(TypeError, match=r"expected SimpleCell, LSTMCell, .* got .*Peephole"):
         rnn_jax.from_flax(nnx.RNN(Peephole(3, 4, rngs=nnx.Rngs(0))))

@@ -82,6 +82,12 @@ def test_a_run_with_nothing_left_to_do_is_refused(run: Path) -> None:
     check_refused(run, "already trained for 2 epochs")
 
 
+def test_an_interrupted_run_does_not_go_back(run: Path) -> None:
+    """Fewer epochs than its checkpoint has: to score it under another number would be wrong."""
+    (run / "summary.json").unlink()
+    check_refused(run, "already trained for 2 epochs; expected --epochs above, got 1", epochs=1)
+
+
 def test_what_the_end_of_a_run_left_goes_before_new_steps(run: Path, monkeypatch) -> None:
     (run / "curves.png").write_bytes(b"of two epochs")
 
