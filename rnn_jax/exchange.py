@@ -151,7 +151,7 @@ def computed_in(module: Any) -> Any:
     if isinstance(module, Recurrent):
         return module.dtype
     cells: list[Any] = [rnn.cell for layer in _several(module) for rnn in _directions(layer)]
-    dtypes = {cell.dtype for cell in cells}
+    dtypes = {None if cell.dtype is None else jnp.dtype(cell.dtype) for cell in cells}
     if len(dtypes) > 1:
         raise InvalidInput(f"dtype: expected the same in all cells, got {dtypes}")
     return dtypes.pop()

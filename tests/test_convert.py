@@ -1,4 +1,4 @@
-"""scripts/convert.py and the state dicts under it: files there and back, damaged, hostile."""
+"""scripts/convert.py: files there and back, damaged, hostile."""
 
 import importlib
 import os
@@ -9,18 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from rnn_torch.state_dict import read_torch, write_torch
 from shared import cli
-from shared.errors import InvalidInput
-from shared.layer import LayerConfig
-from shared.state_dict import find_layer, read_safetensors, write_safetensors
 from tests.command_line import SMALL, check_refused, script
 
 STACKED: dict[str, Any] = {"num_layers": 2, "bidirectional": True}
@@ -335,56 +330,3 @@ def test_as_a_command(tmp_path: Path) -> None:
     assert helped.returncode == 0
     for option in ("SOURCE", "TARGET", "--source-prefix", "--target-prefix", "--overwrite"):
         assert option in helped.stdout, option
-
-
-# The functions under it -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("cell", ["RNN", "LSTM", "GRU"])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("bidirectional", [True, False])
-@pytest.mark.parametrize("hidden", [1, 4])
-def test_a_layer_is_recognised_by_its_shapes(
-    cell: str, bias: bool, bidirectional: bool, hidden: int
-) -> None:
-    arguments: dict[str, Any] = {"num_layers": 3, "bias": bias, "bidirectional": bidirectional}
-    layer = getattr(nn, cell)(5, hidden, **arguments)
-    tensors = {f"a.b.{name}": tensor.numpy() for name, tensor in layer.state_dict().items()}
-    found = find_layer(tensors)
-    kind: Any = cell.lower()
-    assert found.config == LayerConfig(kind, 5, hidden, **arguments)
-    assert found.prefix == "a.b."
-    assert list(found.tensors) == list(layer.state_dict())
-
-
-def test_a_prefix_may_hold_anything(tmp_path: Path) -> None:
-    tensors = {f"a\nweight_ih_l0.{k}": t.numpy() for k, t in nn.GRU(3, 4).state_dict().items()}
-    assert find_layer(tensors).prefix == "a\nweight_ih_l0."
-    empty = {k: t.numpy() for k, t in nn.GRU(3, 4).state_dict().items()}
-    assert find_layer(tensors | empty, prefix="").prefix == ""
-
-
-def test_files_of_torch_and_safetensors_hold_the_same(tmp_path: Path) -> None:
-    tensors = {
-        "weight_ih_l0": np.arange(6, dtype=np.float32).reshape(3, 2).T,  # not contiguous
-        "weight_hh_l0": np.asarray([[1.5]], ml_dtypes.bfloat16),
-    }
-    write_torch(tmp_path / "a.pt", tensors)
-    write_safetensors(tmp_path / "a.safetensors", tensors)
-    for read, name in ((read_torch, "a.pt"), (read_safetensors, "a.safetensors")):
-        found, others = read(tmp_path / name)
-        assert others == []
-        for key, array in tensors.items():
-            assert found[key].dtype == array.dtype
-            assert np.array_equal(found[key], array)
-
-
-def test_only_recurrent_tensors_are_read(tmp_path: Path) -> None:
-    """A model's other tensors may be of kinds that NumPy lacks, and large."""
-    eights = torch.ones(2).to(torch.float8_e4m3fn)
-    torch.save({"x": eights} | dict(lstm().state_dict()), tmp_path / "a.pt")
-    tensors, others = read_torch(tmp_path / "a.pt")
-    assert others == ["x"]
-    assert set(tensors) == set(lstm().state_dict())
-    with pytest.raises(InvalidInput, match="expected a safetensors file"):
-        read_safetensors(tmp_path / "a.pt")
