@@ -19,7 +19,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Float
 
 from rnn_jax.cells import CELLS, State, Weights, linear
-from rnn_jax.stack import is_array
+from rnn_jax.stack import check_flax_arguments, is_array
 from shared.layer import LayerConfig, Nonlinearity
 
 Hidden = Float[Array, "*B P"]
@@ -36,6 +36,7 @@ class Recurrence(nnx.RNNCellBase):
         param_dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
+        check_flax_arguments(config, dtype, param_dtype, rngs)
         self.layer_config = config
         self.dtype = dtype
         self.param_dtype = param_dtype

@@ -12,7 +12,7 @@ from rnn_jax.cells import State, Weights, linear
 
 
 # Compiled once for its shapes: outside of jit, a scan over a new function would be compiled anew at
-# each call. So would its gradient with `inline`.
+# each call. Not inline=True: the gradient would then be compiled anew all the same.
 @partial(jax.jit, static_argnames=("cell", "reverse"))
 def recur(
     cell: Callable[[Array, State, Weights], State],

@@ -54,10 +54,7 @@ class Recurrent(nnx.Module):
         param_dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
-        check_kind(config, "rngs", rngs, isinstance(rngs, nnx.Rngs), "flax.nnx.Rngs")
-        for name, kind in (("dtype", dtype), ("param_dtype", param_dtype)):
-            if kind is not None and not jnp.issubdtype(kind, jnp.floating):
-                raise TypeError(f"{name}: expected one of real numbers, got {kind}")
+        check_flax_arguments(config, dtype, param_dtype, rngs)
         warn_of_idle_dropout(config, stacklevel=6)  # three frames are Flax's
         self.mode = config.mode
         self.input_size = config.input_size
@@ -215,6 +212,16 @@ class Recurrent(nnx.Module):
     def _width(self) -> int:
         """Features of the output."""
         return self.layer_config.directions * self.layer_config.output_size
+
+
+def check_flax_arguments(
+    config: LayerConfig, dtype: DTypeLike | None, param_dtype: DTypeLike, rngs: nnx.Rngs
+) -> None:
+    """Raises TypeError unless the dtypes are of real numbers and the keys in an `nnx.Rngs`."""
+    check_kind(config, "rngs", rngs, isinstance(rngs, nnx.Rngs), "flax.nnx.Rngs")
+    for name, kind in (("dtype", dtype), ("param_dtype", param_dtype)):
+        if kind is not None and not jnp.issubdtype(kind, jnp.floating):
+            raise TypeError(f"{name}: expected one of real numbers, got {kind}")
 
 
 def is_array(value: Any) -> bool:

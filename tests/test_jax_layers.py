@@ -59,8 +59,9 @@ def test_bad_arguments(arguments: dict[str, Any], error: type) -> None:
     ],
 )
 def test_bad_arguments_of_flax(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(TypeError, match=message):
-        make("LSTM", 3, 4, **arguments)
+    for kind in ("LSTM", "LSTMCell"):
+        with pytest.raises(TypeError, match=message):
+            make(kind, 3, 4, **arguments)
 
 
 @pytest.mark.parametrize("name", NAMES)
