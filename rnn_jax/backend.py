@@ -11,23 +11,50 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
 from rnn_jax import cells, losses, native, optimizers
 from rnn_jax.network import Network
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
-from shared.config import Config
+from shared.config import Config, OptimizationConfig, moment_names
 from shared.errors import InvalidInput
 from shared.tasks.task import Signature
+from shared.trace import Trace, below, given, ordered, split_steps
 from shared.weights import Weights
+
+Params = dict[str, jax.Array]
 
 
 class State(NamedTuple):
-    params: dict[str, jax.Array]
+    params: Params
     moments: Any
     carry: cells.State
     step: jax.Array
+
+
+def forward(
+    network: Network, batch: Batch[jax.Array], carry: cells.State, seen: dict[str, jax.Array]
+) -> tuple[jax.Array, cells.State]:
+    """Logits and the carry after a batch."""
+    return network(batch.inputs, carry, batch.lengths, batch.masks, seen)
+
+
+class Algebra(NamedTuple):
+    """What a training step computes. `rnn_jax/traps.py` exchanges one part at a time."""
+
+    weights: Callable[[Params], Params] = lambda params: params
+    """Parameters → those that the network computes with."""
+    forward: Callable[..., tuple[jax.Array, cells.State]] = forward
+    count: Callable[[jax.Array], jax.Array] = jnp.sum
+    """Weights of the targets → by how much their summed loss is divided."""
+    clip: Callable[[Params, float], Params] = optimizers.clip
+    optimizer: Callable[[OptimizationConfig], optax.GradientTransformation] = optimizers.make
+
+
+REFERENCE = Algebra()
+"""PyTorch's."""
 
 
 class Backend:
@@ -40,7 +67,7 @@ class Backend:
         InvalidInput: JAX has no such device.
     """
 
-    def __init__(self, config: Config, signature: Signature):
+    def __init__(self, config: Config, signature: Signature, algebra: Algebra = REFERENCE):
         if config.precision == "float64":
             jax.config.update("jax_enable_x64", True)
         self._device = _find_device(config.device)
@@ -54,7 +81,8 @@ class Backend:
             self.path = "flax.nnx.RNN over flax.nnx cells"
             self.notes = native.gaps(config.network)
         self._dtype = jnp.dtype(config.precision)
-        self._optimizer = optimizers.make(config.optimization)
+        self._algebra = algebra
+        self._optimizer = algebra.optimizer(config.optimization)
         # The handcrafted layers hold the canonical tensors as they are.
         same = native.Layout(dict, dict, dict, dict)
         self._layout = (
@@ -92,10 +120,16 @@ class Backend:
     def advance(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Metrics]:
-        if not state.carry:
-            zeros = self._merge(state.params).zero_state(batch.inputs.shape[1])
-            state = state._replace(carry=jax.device_put(zeros, self._device))
+        state = self._with_carry(state, batch)
         return self._run(self._advance, state, batch, rates.astype(self._dtype))
+
+    def trace(
+        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
+    ) -> tuple[State, Trace]:
+        state = self._with_carry(state, batch)
+        state, seen = self._run(self._trace, state, batch, rates.astype(self._dtype))
+        seen = {name: np.asarray(seen[name]) for name in ordered(seen)}
+        return state, seen if self.config.implementation == "handcrafted" else self._canonical(seen)
 
     def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
         totals, carry = np.zeros(3), None
@@ -129,32 +163,52 @@ class Backend:
     def _advance(
         self, state: State, batch: Batch[jax.Array], rates: jax.Array
     ) -> tuple[State, Metrics]:
-        return jax.lax.scan(self._step, state, (batch, rates))
+        def step(state: State, now: tuple[Batch[jax.Array], jax.Array]) -> tuple[State, Metrics]:
+            state, seen = self._step(state, *now)
+            return state, Metrics(seen["loss/loss"], seen["loss/metric"])
 
-    def _step(self, state: State, now: tuple[Batch[jax.Array], jax.Array]) -> tuple[State, Metrics]:
-        """One optimizer step: loss, gradients, clipping, moments, weights."""
-        batch, rate = now
+        return jax.lax.scan(step, state, (batch, rates))
+
+    def _trace(
+        self, state: State, batch: Batch[jax.Array], rates: jax.Array
+    ) -> tuple[State, dict[str, jax.Array]]:
+        return jax.lax.scan(lambda state, now: self._step(state, *now), state, (batch, rates))
+
+    def _step(
+        self, state: State, batch: Batch[jax.Array], rate: jax.Array
+    ) -> tuple[State, dict[str, jax.Array]]:
+        """One optimizer step: loss, gradients, clipping, moments, weights; and all that was seen on
+        the way, of which the compiler drops what is not used."""
+        params, optimization = state.params, self.config.optimization
         before = jax.tree.map(lambda part: jnp.where(batch.reset, 0, part), state.carry)
+        seen = given(batch, rate, params, before)
 
-        def mean_loss(params: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
-            outputs, carry = self._merge(params)(batch.inputs, before, batch.masks)
-            loss, metric, weight = losses.sums(
+        def mean_loss(params: Params) -> tuple[jax.Array, Any]:
+            network, on_the_way = self._merge(self._algebra.weights(params)), {}
+            outputs, carry = self._algebra.forward(network, batch, before, on_the_way)
+            loss, metric, _ = losses.sums(
                 self.signature.loss, outputs, batch.targets, batch.weights
             )
-            return loss / weight, (metric / weight, carry)
+            count = self._algebra.count(batch.weights)
+            return loss / count, (metric / count, carry, on_the_way)
 
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
-        (loss, (metric, carry)), gradients = gradient(state.params)
-        if self.config.optimization.clip_norm is not None:
-            gradients = optimizers.clip(gradients, self.config.optimization.clip_norm)
-        direction, moments = self._optimizer.update(gradients, state.moments, state.params)
-        params = jax.tree.map(lambda param, d: param - rate * d, state.params, direction)
-        return State(params, moments, carry, state.step + 1), Metrics(loss, metric)
+        (loss, (metric, carry, on_the_way)), gradients = gradient(params)
+        seen |= on_the_way | {"loss/loss": loss, "loss/metric": metric}
+        seen |= below("gradients", gradients) | {"norm/norm": optax.tree.norm(gradients)}
+        if optimization.clip_norm is not None:
+            gradients = self._algebra.clip(gradients, optimization.clip_norm)
+        seen |= below("clipped", gradients)
+        direction, moments = self._optimizer.update(gradients, state.moments, params)
+        for kind, tensors in optimizers.moments(optimization, moments).items():
+            seen |= {f"moments/{kind}.{name}": tensor for name, tensor in tensors.items()}
+        params = jax.tree.map(lambda param, d: param - rate * d, params, direction)
+        return State(params, moments, carry, state.step + 1), seen | below("weights", params)
 
     def _evaluate(self, params: dict[str, jax.Array], carry: cells.State, batch: Batch[jax.Array]):
         def step(carry: cells.State, batch: Batch[jax.Array]):
             carry = jax.tree.map(lambda part: jnp.where(batch.reset, 0, part), carry)
-            outputs, carry = self._merge(params)(batch.inputs, carry)
+            outputs, carry = self._merge(params)(batch.inputs, carry, batch.lengths)
             sums = losses.sums(self.signature.loss, outputs, batch.targets, batch.weights)
             return carry, sums
 
@@ -163,6 +217,34 @@ class Backend:
     def _predict(self, params: dict[str, jax.Array], inputs: jax.Array) -> jax.Array:
         network = self._merge(params)
         return network(inputs, network.zero_state(len(inputs)))[0]
+
+    def _with_carry(self, state: State, batch: Batch[np.ndarray]) -> State:
+        """The state with a carry of zeros where it has none yet."""
+        if state.carry:
+            return state
+        zeros = self._merge(state.params).zero_state(batch.inputs.shape[1])
+        return state._replace(carry=jax.device_put(zeros, self._device))
+
+    def _canonical(self, seen: Trace) -> Trace:
+        """A trace of native layers by canonical names."""
+        convert = {
+            "before/": self._layout.to_weights,
+            "gradients/": self._layout.to_moments,
+            "clipped/": self._layout.to_moments,
+            "weights/": self._layout.to_weights,
+        }
+        convert |= {
+            f"moments/{kind}.": self._layout.to_moments
+            for kind in moment_names(self.config.optimization)
+        }
+        steps = []
+        for step in split_steps(seen):
+            for prefix, change in convert.items():
+                names = [n for n in step if n.startswith(prefix) and "/carry." not in n]
+                tensors = {name.removeprefix(prefix): step.pop(name) for name in names}
+                step |= {prefix + name: array for name, array in change(tensors).items()}
+            steps.append(step)
+        return {name: np.stack([step[name] for step in steps]) for name in ordered(steps[0])}
 
     def _merge(self, params: dict[str, jax.Array]) -> Network:
         flat = [(path, nnx.Param(params[_dotted(path)])) for path in self._paths]

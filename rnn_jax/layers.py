@@ -106,7 +106,7 @@ class RNN(Recurrent):
             TypeError: an input that is no array, lengths that are not integers, or a state that is
                 not a single array.
         """
-        output, (h,) = self._run(x, state, lengths, masks, deterministic, rngs)
+        output, (h,) = self.run(x, state, lengths, masks, deterministic, rngs)
         return output, h
 
 
@@ -164,7 +164,7 @@ class LSTM(Recurrent):
         rngs: Keys | None = None,
     ) -> tuple[Outputs, tuple[Hidden, Memory]]:
         """As `RNN.__call__`, with the state (h, c): h of P features, c of H."""
-        output, (h, c) = self._run(x, state, lengths, masks, deterministic, rngs)
+        output, (h, c) = self.run(x, state, lengths, masks, deterministic, rngs)
         return output, (h, c)
 
 
@@ -219,7 +219,7 @@ class GRU(Recurrent):
         rngs: Keys | None = None,
     ) -> tuple[Outputs, Hidden]:
         """As `RNN.__call__`."""
-        output, (h,) = self._run(x, state, lengths, masks, deterministic, rngs)
+        output, (h,) = self.run(x, state, lengths, masks, deterministic, rngs)
         return output, h
 
 

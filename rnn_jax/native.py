@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import Array
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
+from rnn_jax.stack import Stacked
 from shared.config import NetworkConfig
 from shared.layer import Cell, LayerConfig
 from shared.weights import Weights, layer_config
@@ -57,14 +58,15 @@ class Native(nnx.Module):
             features = config.directions * config.hidden_size
         self.layers = nnx.List(layers)
 
-    def __call__(
+    def run(
         self,
         x: Float[Array, "B T I"],
         state: Any,
-        *,
+        lengths: Integer[Array, " B"] | None = None,
         masks: Float[Array, "L1 B T DH"] | None = None,
-    ) -> tuple[Float[Array, "B T DH"], Any]:
-        """As the call of `rnn_jax.layers` with batch_first."""
+        layers: list[Array] | None = None,
+    ) -> tuple[Float[Array, "B T DH"], Stacked]:
+        """As `Recurrent.run` with batch_first, but that outputs go on in the padding."""
         state = state if self.lstm else (state,)
         finals = []
         for number, layer in enumerate(self.layers):
@@ -74,14 +76,17 @@ class Native(nnx.Module):
             for direction in layer:
                 before = tuple(part[len(finals)] for part in state)
                 # Flax carries (c, h), torch (h, c).
-                carry, outputs = direction(
-                    x, initial_carry=before[::-1] if self.lstm else before[0]
+                carry, output = direction(
+                    x,
+                    initial_carry=before[::-1] if self.lstm else before[0],
+                    seq_lengths=lengths,
                 )
-                directions.append(outputs)
+                directions.append(output)
                 finals.append(carry[::-1] if self.lstm else (carry,))
             x = jnp.concatenate(directions, axis=-1)
-        state = tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
-        return x, state if self.lstm else state[0]
+            if layers is not None:
+                layers.append(x)
+        return x, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
 
 
 def make_cell(

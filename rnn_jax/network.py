@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from jaxtyping import Float, Integer
 from rnn_jax import layers
 from rnn_jax.native import Native
 from rnn_jax.stack import Stacked
+from shared import trace
 from shared.config import NetworkConfig
 from shared.tasks.task import Signature
 from shared.weights import layer_config, state_shapes
@@ -53,14 +53,18 @@ class Network(nnx.Module):
         self,
         inputs: Float[Array, "B T I"] | Integer[Array, "B T"],
         state: Stacked,
+        lengths: Integer[Array, " B"] | None = None,
         masks: Float[Array, "L1 B T DH"] | None = None,
+        seen: dict[str, Array] | None = None,
     ) -> tuple[Float[Array, "B *T O"], Stacked]:
-        """Outputs (B, T, O), or (B, O) of the last step, and the final state.
+        """Outputs (B, T, O), or (B, O) of each sequence's last step, and the final state.
 
         Args:
             inputs: (B, T, I) features or (B, T) token numbers.
             state: as `zero_state` gives.
+            lengths: (B,) steps of each sequence, or None if all have T.
             masks: (L-1, B, T, D·H) dropout between layers, or None.
+            seen: gets what is computed on the way, by the names of `shared/trace.py`.
         """
         if self.network.embedding_size is not None:
             x = self.embedding.weight[...][inputs]
@@ -68,10 +72,16 @@ class Network(nnx.Module):
             x = jax.nn.one_hot(inputs, self.signature.input_size, dtype=self.param_dtype)
         else:
             x = inputs
-        lstm = self.network.cell == "lstm"
-        hx: Any = state if lstm else state[0]
-        x, hx = self.rnn(x, hx, masks=masks)
-        return self.head(x if self.signature.per_step else x[:, -1]), hx if lstm else (hx,)
+        layers: list[Array] | None = None if seen is None else []
+        hx = state if self.network.cell == "lstm" else state[0]
+        outputs, final = self.rnn.run(x, hx, lengths, masks, layers=layers)
+        if not self.signature.per_step:
+            last = None if lengths is None else lengths - 1
+            outputs = outputs[:, -1] if last is None else outputs[jnp.arange(len(last)), last]
+        logits = self.head(outputs)
+        if seen is not None:
+            seen |= trace.forward(x, layers or [outputs], final, logits)
+        return logits, final
 
 
 class Linear(nnx.Module):

@@ -57,6 +57,7 @@ class Recurrent(nnx.Module):
         check_flax_arguments(config, dtype, param_dtype, rngs)
         warn_of_idle_dropout(config, stacklevel=6)  # three frames are Flax's
         self.mode = config.mode
+        self._cell = CELLS[config.mode]  # rnn_jax/traps.py puts another in its place
         self.input_size = config.input_size
         self.hidden_size = config.hidden_size
         self.num_layers = config.num_layers
@@ -122,16 +123,17 @@ class Recurrent(nnx.Module):
         for name, array in arrays.items():
             getattr(self, name).set_value(array)
 
-    def _run(
+    def run(
         self,
         x: Inputs,
         state: Any,
-        lengths: Lengths | None,
-        masks: Masks | None,
-        deterministic: bool | None,
-        rngs: Keys | None,
+        lengths: Lengths | None = None,
+        masks: Masks | None = None,
+        deterministic: bool | None = None,
+        rngs: Keys | None = None,
+        layers: list[Array] | None = None,
     ) -> tuple[Outputs, Stacked]:
-        """A call; the final state is a tuple as in `cells.py`."""
+        """A call; the state is a tuple as in `cells.py`, and `layers` gets each layer's outputs."""
         config = self.layer_config
         x = _real(config, "input", x)
         check_input(config, x.shape)
@@ -171,10 +173,18 @@ class Recurrent(nnx.Module):
             zero = jnp.zeros_like(x[:1, :, :1])
             shapes = config.state_shapes(batch if batched else 1)
             initial = tuple(jnp.broadcast_to(zero, shape) for shape in shapes)
-        x, final = self._stack(config, params, x, lengths, initial, masks, deterministic, rngs)
+        x, final = self._stack(
+            config, params, x, lengths, initial, masks, deterministic, rngs, layers
+        )
+
+        def formed(x: Array) -> Array:
+            return x[:, 0] if not batched else jnp.swapaxes(x, 0, 1) if swapped else x
+
+        if layers is not None:
+            layers[:] = [formed(x) for x in layers]
         if not batched:
-            return x[:, 0], tuple(part[:, 0] for part in final)
-        return (jnp.swapaxes(x, 0, 1) if swapped else x), final
+            final = tuple(part[:, 0] for part in final)
+        return formed(x), final
 
     def _stack(
         self,
@@ -186,6 +196,7 @@ class Recurrent(nnx.Module):
         masks: Array | None,
         deterministic: bool | None,
         rngs: Keys | None,
+        layers: list[Array] | None,
     ) -> tuple[Array, Stacked]:
         """All layers and directions over (T, B, I), the state (L·D, B, …)."""
         finals: list[State] = []
@@ -202,10 +213,12 @@ class Recurrent(nnx.Module):
                 found: list[Any] = [params.get(name + ending) for name in Weights._fields]
                 weights = Weights(*found)
                 reverse = ending.endswith("_reverse")
-                output, final = recur(CELLS[self.mode], x, lengths, before, weights, reverse)
+                output, final = recur(self._cell, x, lengths, before, weights, reverse)
                 directions.append(output)
                 finals.append(final)
             x = jnp.concatenate(directions, axis=-1)
+            if layers is not None:
+                layers.append(x)
         return x, tuple(jnp.stack(parts) for parts in zip(*finals, strict=True))
 
     @property

@@ -3,7 +3,7 @@
 See `shared/backend.py` for the contract. A state is the module and its optimizer, changed in place.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from shared.batching import Batch
 from shared.config import Config
 from shared.errors import InvalidInput
 from shared.tasks.task import Signature
+from shared.trace import Trace, below, given, ordered
 
 
 @dataclass
@@ -92,6 +93,21 @@ class Backend:
         loss, metric = (torch.stack(values).cpu() for values in zip(*taken, strict=True))
         return state, Metrics(loss, metric)
 
+    def trace(
+        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
+    ) -> tuple[State, Trace]:
+        state.network.train()
+        if not state.carry:
+            state.carry = state.network.zero_state(batch.inputs.shape[1])
+        steps = []
+        for i, rate in enumerate(rates):
+            seen: dict[str, torch.Tensor] = {}
+            self._step(state, self._batch(batch, i), float(rate), seen)
+            # Where torch has int64 tokens, `shared` gave int32.
+            whole = {name: t if t.is_floating_point() else t.int() for name, t in seen.items()}
+            steps.append({name: _array(tensor) for name, tensor in whole.items()})
+        return state, {name: np.stack([s[name] for s in steps]) for name in ordered(steps[0])}
+
     @torch.no_grad()
     def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
         state.network.eval()
@@ -102,7 +118,7 @@ class Backend:
                 batch = self._batch(stacked, i)
                 if batch.reset:
                     carry = tuple(torch.zeros_like(part) for part in carry)
-                outputs, carry = state.network(batch.inputs, carry)
+                outputs, carry = state.network(batch.inputs, carry, batch.lengths)
                 sums = losses.sums(self.signature.loss, outputs, batch.targets, batch.weights)
                 totals += [value.item() for value in sums]
         loss, metric, weight = totals
@@ -128,37 +144,60 @@ class Backend:
         )
 
     def _step(
-        self, state: State, batch: Batch[torch.Tensor], rate: float
+        self,
+        state: State,
+        batch: Batch[torch.Tensor],
+        rate: float,
+        seen: dict[str, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One optimizer step: loss, gradients, clipping, moments, weights."""
+        """One optimizer step: loss, gradients, clipping, moments, weights; `seen` gets them all."""
         before = state.carry
         if batch.reset:
             before = tuple(torch.zeros_like(part) for part in before)
+        if seen is not None:
+            rate_now = batch.weights.new_tensor(rate)
+            seen |= _copied(given(batch, rate_now, state.params, before))
         state.optimizer.zero_grad()
-        outputs, carry = state.network(batch.inputs, before, batch.masks)
+        outputs, carry = state.network(batch.inputs, before, batch.lengths, batch.masks, seen)
         loss, metric, weight = losses.sums(
             self.signature.loss, outputs, batch.targets, batch.weights
         )
         loss = loss / weight
         loss.backward()
+        if seen is not None:
+            seen |= {"loss/loss": loss, "loss/metric": metric / weight}
+            gradients = {name: _gradient(param) for name, param in state.params.items()}
+            norm = torch.nn.utils.get_total_norm(gradients.values())
+            seen |= below("gradients", _copied(gradients)) | {"norm/norm": norm}
         if self.config.optimization.clip_norm is not None:
             optimizers.clip(state.params, self.config.optimization.clip_norm)
+        if seen is not None:
+            gradients = {name: _gradient(param) for name, param in state.params.items()}
+            seen |= below("clipped", _copied(gradients))
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.optimizer.step()
+        if seen is not None:
+            optimization = self.config.optimization
+            moments = optimizers.moments(optimization, state.optimizer, state.params)
+            for kind, tensors in moments.items():
+                named = {f"{kind}.{name}": tensor for name, tensor in tensors.items()}
+                seen |= below("moments", _copied(named))
+            seen |= below("weights", _copied(state.params))
         state.carry = tuple(part.detach() for part in carry)
         state.step += 1
         return loss.detach(), (metric / weight).detach()
 
     def _batch(self, batch: Batch[np.ndarray], i: int) -> Batch[torch.Tensor]:
         """The i-th of the stacked batches, as tensors; nothing is copied on the CPU."""
-        inputs, targets, weights, reset, masks = batch
+        inputs, targets, weights, reset, masks, lengths = batch
         return Batch(
             self._tensor(inputs[i]),
             self._tensor(targets[i]),
             self._tensor(weights[i]),
             reset[i],
             None if masks is None else self._tensor(masks[i]),
+            None if lengths is None else self._tensor(lengths[i]),
         )
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
@@ -166,6 +205,15 @@ class Backend:
         array = array if array.flags.writeable else array.copy()
         tensor = torch.from_numpy(array).to(self._device)
         return tensor if tensor.is_floating_point() else tensor.long()
+
+
+def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What the step is about to change in place, as it is now."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def _gradient(param: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(param) if param.grad is None else param.grad
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

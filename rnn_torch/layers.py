@@ -84,7 +84,7 @@ class RNN(Recurrent):
             RuntimeError: any other wrong shape, or a state of another dtype.
             TypeError: an input that is no tensor, or a state that is not a single tensor.
         """
-        output, (h,) = self._run(input, hx, masks)
+        output, (h,) = self.run(input, hx, masks)
         return output, h
 
 
@@ -136,7 +136,7 @@ class LSTM(Recurrent):
         masks: Masks | None = None,
     ) -> tuple[Outputs, tuple[Hidden, Memory]]:
         """As `RNN.forward`, with the state (h, c): h of P features, c of H."""
-        output, (h, c) = self._run(input, hx, masks)
+        output, (h, c) = self.run(input, hx, masks)
         return output, (h, c)
 
 
@@ -181,7 +181,7 @@ class GRU(Recurrent):
         self, input: Inputs, hx: Hidden | None = None, *, masks: Masks | None = None
     ) -> tuple[Outputs, Hidden]:
         """As `RNN.forward`."""
-        output, (h,) = self._run(input, hx, masks)
+        output, (h,) = self.run(input, hx, masks)
         return output, h
 
 

@@ -1,14 +1,18 @@
 """The network of every task: embedding or one-hot → recurrent layers → linear head."""
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnn_torch import layers, native
 from rnn_torch.stack import Stacked
+from shared import trace
 from shared.config import NetworkConfig
 from shared.tasks.task import Signature
 from shared.weights import layer_config, state_shapes
@@ -50,14 +54,19 @@ class Network(nn.Module):
         self,
         inputs: Float[Tensor, "B T I"] | Integer[Tensor, "B T"],
         state: Stacked,
+        lengths: Integer[Tensor, " B"] | None = None,
         masks: Float[Tensor, "L1 B T DH"] | None = None,
+        seen: dict[str, Tensor] | None = None,
     ) -> tuple[Float[Tensor, "B *T O"], Stacked]:
-        """Outputs (B, T, O), or (B, O) of the last step, and the final state.
+        """Outputs (B, T, O), or (B, O) of each sequence's last step, and the final state.
 
         Args:
             inputs: (B, T, I) features or (B, T) token numbers.
             state: as `zero_state` gives.
+            lengths: (B,) steps of each sequence, or None if all have T.
             masks: (L-1, B, T, D·H) dropout between layers, or None; native layers draw their own.
+            seen: gets what is computed on the way, by the names of `shared/trace.py`. Of native
+                layers it gets only the last one's outputs: torch keeps the others to itself.
         """
         if self.network.embedding_size is not None:
             x = self.embedding(inputs)
@@ -65,7 +74,46 @@ class Network(nn.Module):
             x = F.one_hot(inputs, self.signature.input_size).to(self.head.weight.dtype)
         else:
             x = inputs
+        layers: list[Tensor] | None = None if seen is None else []
+        outputs, final = self._recurrent(x, state, lengths, masks, layers)
+        if not self.signature.per_step:
+            last = None if lengths is None else lengths - 1
+            outputs = outputs[:, -1] if last is None else outputs[torch.arange(len(last)), last]
+        logits = self.head(outputs)
+        if seen is not None:
+            seen |= trace.forward(x, layers or [outputs], final, logits)
+        return logits, final
+
+    def _recurrent(
+        self,
+        x: Tensor,
+        state: Stacked,
+        lengths: Tensor | None,
+        masks: Tensor | None,
+        layers: list[Any] | None,
+    ) -> tuple[Tensor, Stacked]:
+        """The recurrent layers' outputs, padded with zeros, and the final state as a tuple."""
+        sequences: Any = x
+        if lengths is not None:  # torch wants them on the CPU
+            pack = partial(
+                pack_padded_sequence, lengths=lengths.cpu(), batch_first=True, enforce_sorted=False
+            )
+            sequences = pack(x)
+            masks = None if masks is None else torch.stack([pack(mask).data for mask in masks])
         lstm = self.network.cell == "lstm"
-        options = {} if isinstance(self.rnn, nn.RNNBase) else {"masks": masks}
-        x, hx = self.rnn(x, state if lstm else state[0], **options)
-        return self.head(x if self.signature.per_step else x[:, -1]), hx if lstm else (hx,)
+        hx: Any = state if lstm else state[0]
+        outputs: Any
+        final: Any
+        if isinstance(self.rnn, nn.RNNBase):
+            outputs, final = self.rnn(sequences, hx)
+            final = final if lstm else (final,)
+            if layers is not None:
+                layers.append(outputs)
+        else:
+            outputs, final = self.rnn.run(sequences, hx, masks, layers)
+        if lengths is None:
+            return outputs, final
+        unpack = partial(pad_packed_sequence, batch_first=True, total_length=x.shape[1])
+        if layers is not None:
+            layers[:] = [unpack(packed)[0] for packed in layers]
+        return unpack(outputs)[0], final

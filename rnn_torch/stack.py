@@ -120,13 +120,15 @@ class Recurrent(nn.Module):
         others = [f"{k}={v!r}" for k, v in arguments.items() if v != getattr(defaults, k)]
         return ", ".join(sizes + others)
 
-    def _run(
+    def run(
         self,
         input: Inputs,
-        hx: Tensor | tuple[Tensor, Tensor] | None,
-        masks: Tensor | None,
+        hx: Any = None,
+        masks: Tensor | None = None,
+        layers: list[Any] | None = None,
     ) -> tuple[Outputs, Stacked]:
-        """A call; the final state is a tuple as in `cells.py`."""
+        """A call; the final state is a tuple as in `cells.py`, and `layers` gets each layer's
+        outputs."""
         config = self.layer_config
         if isinstance(input, PackedSequence):
             data, batch_sizes, sorted_indices, unsorted_indices = input
@@ -136,9 +138,11 @@ class Recurrent(nn.Module):
             state = self._initial(config, x, hx, sizes[0])
             state = _permute(state, sorted_indices)
             masks = self._masks(config, x, masks)
-            x, state = self._stack(config, x, sizes, state, masks)
-            output = PackedSequence(x, batch_sizes, sorted_indices, unsorted_indices)
-            return output, _permute(state, unsorted_indices)
+            x, state = self._stack(config, x, sizes, state, masks, layers)
+            indices = (batch_sizes, sorted_indices, unsorted_indices)
+            if layers is not None:
+                layers[:] = [PackedSequence(rows, *indices) for rows in layers]
+            return PackedSequence(x, *indices), _permute(state, unsorted_indices)
 
         check_kind(config, "input", input, torch.is_tensor(input), "a tensor or a PackedSequence")
         x = self._input(config, input)
@@ -154,11 +158,17 @@ class Recurrent(nn.Module):
         if masks is not None:
             masks = masks.transpose(1, 2) if swapped else masks
             masks = masks.reshape(config.num_layers - 1, steps * batch, self._width)
-        x, state = self._stack(config, x.flatten(0, 1), [batch] * steps, state, masks)
-        x = x.unflatten(0, (steps, batch))
+        x, state = self._stack(config, x.flatten(0, 1), [batch] * steps, state, masks, layers)
+
+        def formed(rows: Tensor) -> Tensor:
+            x = rows.unflatten(0, (steps, batch))
+            return x.squeeze(1) if not batched else x.transpose(0, 1) if swapped else x
+
+        if layers is not None:
+            layers[:] = [formed(rows) for rows in layers]
         if not batched:
-            return x.squeeze(1), tuple(part.squeeze(1) for part in state)
-        return (x.transpose(0, 1) if swapped else x), state
+            state = tuple(part.squeeze(1) for part in state)
+        return formed(x), state
 
     def _stack(
         self,
@@ -167,6 +177,7 @@ class Recurrent(nn.Module):
         batch_sizes: list[int],
         state: Stacked,
         masks: Tensor | None,
+        layers: list[Any] | None,
     ) -> tuple[Tensor, Stacked]:
         """All layers and directions over packed rows (N, I), the state (L·D, B, …)."""
         finals: list[State] = []
@@ -185,6 +196,8 @@ class Recurrent(nn.Module):
                 directions.append(output)
                 finals.append(final)
             x = torch.cat(directions, dim=-1)
+            if layers is not None:
+                layers.append(x)
         return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
     def _input(self, config: LayerConfig, input: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
     backend = load_backend(config, signature)
     state = backend.init(Snapshot.of(weights))
     state, metrics = backend.advance(state, batch, rates)        # S optimizer steps in one call
+    state, trace = backend.trace(state, batch, rates)            # the same, every phase of it shown
     snapshot = backend.export(state)                             # canonical, for any backend
 
 `init` and `export` speak the canonical layout of `shared/weights.py`, so a snapshot that one
@@ -19,6 +20,7 @@ from shared.batching import Batch
 from shared.config import Config
 from shared.errors import InvalidInput
 from shared.tasks.task import Signature
+from shared.trace import Trace
 from shared.weights import Weights
 
 State = Any
@@ -76,6 +78,13 @@ class Backend(Protocol):
     ) -> tuple[State, Metrics]:
         """Takes S optimizer steps, one for each batch stacked in `batch` and rate in `rates` (S,).
         The state given is used up. Metrics are those before each step."""
+        ...
+
+    def trace(
+        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
+    ) -> tuple[State, Trace]:
+        """As `advance`, and shows what each step computes: the arrays of `shared/trace.py` in
+        canonical names and shapes, each with a leading axis S."""
         ...
 
     def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:

@@ -35,6 +35,7 @@ class Batch(NamedTuple, Generic[Array]):
              size.
     reset:   (S,) True where a new sequence begins and the carried state starts from zero.
     masks:   (S, L-1, B, T, D·H) dropout between layers, values 0 or 1/(1-p); None without dropout.
+    lengths: (S, B) int32, the steps of each sequence; None if all have T.
     """
 
     inputs: Array
@@ -42,6 +43,7 @@ class Batch(NamedTuple, Generic[Array]):
     weights: Array
     reset: Array
     masks: Array | None
+    lengths: Array | None = None
 
 
 class Dropout(NamedTuple):
@@ -99,7 +101,7 @@ class Batches:
 
     def take(self, start: int, count: int) -> Batch[np.ndarray]:
         """Batches number start … start + count - 1, counted over all epochs from 0."""
-        inputs, targets = self.split
+        inputs, targets, lengths = self.split
         shape = (count, self.batch_size, self.steps)
         target_shape = shape if self.per_step else shape[:2]
         features = np.issubdtype(inputs.dtype, np.floating)
@@ -113,6 +115,7 @@ class Batches:
             np.zeros(target_shape, self.dtype),
             np.zeros(count, bool),
             self._masks(start, count),
+            None if lengths is None else np.zeros(shape[:2], np.int32),
         )
         for i in range(count):
             rows, begin, real = self._position(start + i)
@@ -125,6 +128,11 @@ class Batches:
                 batch.targets[i] = targets[rows]
                 batch.weights[i, :real] = 1
             batch.reset[i] = begin == 0
+            if lengths is not None:
+                assert batch.lengths is not None
+                batch.lengths[i] = lengths[rows]
+                if self.per_step:
+                    batch.weights[i] *= np.arange(self.steps) < lengths[rows][:, None]
         return batch
 
     def _position(self, step: int) -> tuple[np.ndarray, int, int]:

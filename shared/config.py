@@ -72,8 +72,9 @@ class OptimizationConfig:
 
 
 @dataclass(frozen=True)
-class NoData:
-    """A task whose data has no options."""
+class HelloData:
+    words: tuple[str, ...] = ("hello",)
+    """Words to spell, each a sequence of its own."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ class GeneratedData:
     """Time steps of a sequence."""
     input_size: int = 10
     """Features of a time step."""
+    min_length: int | None = None
+    """Shortest sequence, lengths being drawn up to the sequence length; None makes all equal."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Config:
     """What to learn: hello, random-labels, last-value or text."""
     network: Unprefixed[NetworkConfig] = NetworkConfig()
     optimization: Unprefixed[OptimizationConfig] = OptimizationConfig()
-    data: NoData | GeneratedData | TextData = NoData()
+    data: HelloData | GeneratedData | TextData = HelloData()
     epochs: int = 1
     """Passes over the training part."""
     batch_size: int = 64

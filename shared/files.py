@@ -71,6 +71,7 @@ def parse(kind: type[Record], values: Any) -> Record:
         InvalidInput: a key is unknown, or missing without a default, or a value has the wrong type.
     """
     pairs = {tuple[float, float]: _floats, tuple[float, float, float]: _floats}
+    pairs[tuple[str, ...]] = _tuple
     config = dacite.Config(strict=True, type_hooks={int: _int, float: _float, **pairs})
     try:
         return dacite.from_dict(kind, values, config)
@@ -88,6 +89,10 @@ def _int(value: Any) -> Any:
 
 def _float(value: Any) -> Any:
     return float(value) if isinstance(_int(value), int) else _int(value)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _floats(value: Any) -> Any:

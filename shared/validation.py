@@ -8,6 +8,7 @@ from shared.config import (
     SCHEDULES,
     Config,
     GeneratedData,
+    HelloData,
     OptimizationConfig,
     TextData,
     flag,
@@ -58,6 +59,20 @@ def _check_sizes(config: Config) -> None:
     for name, size in sizes.items():
         _check_size(name, size)
     _require(0 <= config.seed < 2**63, "seed", "a number from 0 to 2^63 - 1", config.seed)
+    if isinstance(data, GeneratedData) and data.min_length is not None:
+        _require(
+            data.min_length <= data.sequence_length,
+            "data.min_length",
+            f"at most the sequence length {data.sequence_length}",
+            data.min_length,
+        )
+    if isinstance(data, HelloData):
+        _require(
+            bool(data.words) and all(data.words),
+            "data.words",
+            "one or more words of at least one character",
+            " ".join(map(repr, data.words)) or "none",
+        )
     if isinstance(data, TextData):
         _require(
             all(share > 0 for share in data.split) and math.isclose(sum(data.split), 1),

@@ -27,7 +27,7 @@ def text(file: Path, content: str, **options) -> Config:
 
 def test_hello_is_five_characters_and_their_successors() -> None:
     task = load_task(TASKS["hello"].defaults)
-    spelled = ["".join(task.vocabulary[token] for token in tokens[0]) for tokens in task.train]
+    spelled = ["".join(task.vocabulary[token] for token in tokens[0]) for tokens in task.train[:2]]
     assert spelled == ["hello", "elloh"]
     assert task.signature.input_size == task.signature.output_size == 4
     assert not task.held_out
@@ -133,7 +133,7 @@ def test_pythons_help_topics_are_the_default_text() -> None:
 
 
 def test_data_options_of_another_task_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="expected data options NoData, got GeneratedData"):
+    with pytest.raises(InvalidInput, match="expected data options HelloData, got GeneratedData"):
         load_task(replace(TASKS["hello"].defaults, data=SMALL))
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from shared.config import (
     Config,
     GeneratedData,
+    HelloData,
     NetworkConfig,
-    NoData,
     OptimizationConfig,
     TextData,
 )
@@ -35,7 +35,7 @@ TASKS: dict[str, Row] = {
             task="hello",
             network=NetworkConfig(hidden_size=8),
             optimization=OptimizationConfig(learning_rate=0.01),
-            data=NoData(),
+            data=HelloData(),
             epochs=1000,
             batch_size=1,
             eval_every=100,

@@ -1,20 +1,37 @@
 """hello → elloh: predict the next character of a word, the smallest language model there is."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from shared.config import Config
+from shared.config import Config, HelloData
+from shared.errors import InvalidInput
 from shared.tasks.task import Signature, Split, Task
-
-INPUT, TARGET = "hello", "elloh"
 
 
 def load(config: Config) -> Task:
-    """One sequence of five characters, one-hot over the four distinct ones.
+    """One sequence a word, one-hot over the distinct characters: "hello" has five steps and four
+    characters. Shorter words are padded to the longest. After its last character comes its first.
 
-    There is nothing to hold out: the score says how well the word was memorised.
+    There is nothing to hold out: the score says how well the words were memorised.
+
+    Raises:
+        InvalidInput: `bptt` with words of several lengths.
     """
-    vocabulary = tuple(sorted(set(INPUT)))
-    split = Split(_tokens(INPUT, vocabulary), _tokens(TARGET, vocabulary))
+    data = config.data
+    assert isinstance(data, HelloData)
+    words = data.words
+    if config.bptt is not None and len(set(map(len, words))) > 1:
+        raise InvalidInput(
+            f"--bptt {config.bptt} needs sequences of one length, which {', '.join(words)} have not"
+        )
+    vocabulary = tuple(sorted(set("".join(words))))
+    lengths = np.array([len(word) for word in words], np.int32)
+    split = Split(
+        _tokens(words, vocabulary),
+        _tokens([word[1:] + word[0] for word in words], vocabulary),
+        lengths if (lengths != lengths[0]).any() else None,
+    )
     size = len(vocabulary)
     return Task(
         name="hello",
@@ -24,9 +41,12 @@ def load(config: Config) -> Task:
         test=split,
         held_out=False,
         vocabulary=vocabulary,
-        source="the word itself",
+        source="the word itself" if len(words) == 1 else "the words themselves",
     )
 
 
-def _tokens(text: str, vocabulary: tuple[str, ...]) -> np.ndarray:
-    return np.array([[vocabulary.index(character) for character in text]], np.int32)
+def _tokens(words: Sequence[str], vocabulary: tuple[str, ...]) -> np.ndarray:
+    tokens = np.zeros((len(words), max(map(len, words))), np.int32)
+    for row, word in zip(tokens, words, strict=True):
+        row[: len(word)] = [vocabulary.index(character) for character in word]
+    return tokens

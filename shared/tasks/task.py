@@ -27,10 +27,13 @@ class Split(NamedTuple):
 
     inputs:  (N, T, I) numbers, or (N, T) token numbers.
     targets: (N, T) or (N,) classes; (N, T, O) or (N, O) values for mean squared error.
+    lengths: (N,) int32 in [1, T], the steps of each sequence, the rest being padding; None if all
+             have T.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
+    lengths: np.ndarray | None = None
 
 
 class Baseline(NamedTuple):
@@ -65,7 +68,7 @@ class Task:
         """16 hexadecimal digits that change with any byte of the data and with the vocabulary."""
         digest = hashlib.blake2b("\0".join(self.vocabulary).encode(), digest_size=8)
         for part in (self.train, self.valid, self.test):
-            for array in part or ():
+            for array in (array for array in part or () if array is not None):
                 digest.update(repr((array.dtype.str, array.shape)).encode())
                 digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
