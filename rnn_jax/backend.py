@@ -83,6 +83,7 @@ class Backend:
         self._dtype = jnp.dtype(config.precision)
         self._algebra = algebra
         self._optimizer = algebra.optimizer(config.optimization)
+        self._no_moments = jax.jit(self._optimizer.init)
         # The handcrafted layers hold the canonical tensors as they are.
         same = native.Layout(dict, dict, dict, dict)
         self._layout = (
@@ -105,7 +106,7 @@ class Backend:
     def init(self, snapshot: Snapshot) -> State:
         place = partial(jax.device_put, device=self._device)
         params = place(self._layout.from_weights(snapshot.weights))
-        moments = self._optimizer.init(params)
+        moments = self._no_moments(params)
         tensors = {
             kind: self._layout.from_moments(_below(kind, snapshot.moments))
             for kind in {name.split(".")[0] for name in snapshot.moments}

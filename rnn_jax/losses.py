@@ -2,8 +2,8 @@
 
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 from jaxtyping import Float, Integer
 
@@ -24,7 +24,10 @@ def sums(
         weights: (…) 1 for a real target, 0 for padding.
     """
     if loss == "cross_entropy":
-        losses = optax.softmax_cross_entropy_with_integer_labels(outputs, targets)
+        # Not optax's, which subtracts the label's logit from log Σ exp: two large numbers whose
+        # difference, a small loss, keeps few digits. PyTorch's starts from the largest logit, too.
+        logs = jax.nn.log_softmax(outputs)
+        losses = -jnp.take_along_axis(logs, targets[..., None], axis=-1)[..., 0]
         metric = (outputs.argmax(-1) == targets).astype(outputs.dtype)
     else:
         losses = jnp.square(outputs - targets).mean(-1)

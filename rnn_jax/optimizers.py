@@ -4,7 +4,8 @@ The learning rate is not part of them: a step is `weights - rate · direction`, 
 `shared/schedule.py`. PyTorch applies it there too; optax would put it inside RMSprop's momentum.
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,12 +15,20 @@ import optax
 from shared.config import OptimizationConfig, constants, moment_names
 
 Params = dict[str, jax.Array]
+Scaling = Callable[..., optax.GradientTransformation]
+Direction = Callable[[jax.Array, jax.Array, jax.Array, jax.Array, float], jax.Array]
+"""Adam's moments m and v, their bias corrections and ε → the direction of a step."""
 
 # torch's name of a moment → the field of optax's state that holds it
 FIELDS = {"exp_avg": "mu", "exp_avg_sq": "nu", "square_avg": "nu", "momentum_buffer": "trace"}
 
 
-def make(optimization: OptimizationConfig) -> optax.GradientTransformation:
+def make(
+    optimization: OptimizationConfig,
+    *,
+    adam_direction: Direction | None = None,
+    scale_by_rms: Scaling = optax.scale_by_rms,
+) -> optax.GradientTransformation:
     """The direction of a step, without its learning rate.
 
     Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), SGD with momentum as torch.optim.SGD
@@ -31,14 +40,46 @@ def make(optimization: OptimizationConfig) -> optax.GradientTransformation:
         parts.append(optax.add_decayed_weights(c["weight_decay"]))
     if kind in ("adam", "adamw"):
         b1, b2 = c["betas"]
-        parts.append(optax.scale_by_adam(b1=b1, b2=b2, eps=c["eps"], eps_root=0.0))
+        parts.append(scale_by_adam(b1, b2, c["eps"], adam_direction or direction))
     if kind == "adamw":
         parts.append(optax.add_decayed_weights(c["weight_decay"]))
     if kind == "rmsprop":
-        parts.append(optax.scale_by_rms(c["alpha"], c["eps"], initial_scale=0.0, eps_in_sqrt=False))
+        parts.append(scale_by_rms(c["alpha"], c["eps"], initial_scale=0.0, eps_in_sqrt=False))
     if c.get("momentum"):
         parts.append(optax.trace(c["momentum"], nesterov=c.get("nesterov", False)))
     return optax.chain(*parts) if parts else optax.identity()
+
+
+def direction(m: jax.Array, v: jax.Array, c1: jax.Array, c2: jax.Array, eps: float) -> jax.Array:
+    """PyTorch's: (m / c₁) / (√v / √c₂ + ε)"""
+    return m / c1 / (jnp.sqrt(v) / jnp.sqrt(c2) + eps)
+
+
+def scale_by_adam(
+    b1: float, b2: float, eps: float, direction: Direction
+) -> optax.GradientTransformation:
+    """optax's moments of Adam, with a bias correction that float32 can hold.
+
+    optax computes 1 - β₂ᵗ as it stands: in float32 up to 6e-5 of it is rounding when t is small,
+    which PyTorch, computing it in float64, does not have.
+    """
+    moments = optax.scale_by_adam(b1, b2)
+
+    def correction(decay: float, count: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
+        if not decay:
+            return jnp.ones((), dtype)
+        return -jnp.expm1(count.astype(dtype) * math.log(decay))
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        moved: Any = moments.update(updates, state, params)[1]
+
+        def step(m: jax.Array, v: jax.Array) -> jax.Array:
+            c1, c2 = (correction(decay, moved.count, m.dtype) for decay in (b1, b2))
+            return direction(m, v, c1, c2, eps)
+
+        return jax.tree.map(step, moved.mu, moved.nu), moved
+
+    return optax.GradientTransformation(moments.init, update)
 
 
 def clip(gradients: Params, max_norm: float) -> Params:

@@ -5,6 +5,7 @@ import platform
 import resource
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from shared.errors import InvalidInput
 
@@ -15,6 +16,11 @@ def versions(backend: str) -> dict[str, str]:
     """Versions of Python and of the packages that decide a backend's numbers."""
     names = ("rnn-parity", "numpy", *PACKAGES[backend])
     return {"python": platform.python_version()} | {name: _version(name) for name in names}
+
+
+def machine() -> str:
+    """System and processor, as a reader of measurements wants to know them."""
+    return f"{platform.system()} {platform.machine()}, {_processor()}"
 
 
 def peak_memory_mb() -> float:
@@ -34,6 +40,16 @@ def check_memory(needed: int, what: str) -> None:
         raise InvalidInput(
             f"{what} need {needed / 1e9:.1f} GB; this machine has {present / 1e9:.1f} GB"
         )
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown processor"
 
 
 def _version(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Histories → figures. The only module that imports matplotlib."""
+"""Histories → figures. With `parity_plots.py` the only module that imports matplotlib."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from shared.history import Run
+from shared.parity import SMALLEST_LOSS
 
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f")
 STYLES = ("-", "--", "-.", ":")
@@ -20,7 +21,7 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
     Training is a line (per step, a running mean where there are thousands), validation has markers,
     the baseline is dotted; y runs from 0 to 1.1 times the largest value drawn.
     """
-    figure = _figure(6)
+    figure = new_figure(6)
     axes = figure.subplots()
     tops = []
     for i, (run, name) in enumerate(zip(runs, map(_plain, labels(runs)), strict=True)):
@@ -57,14 +58,14 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
         cell = f"Elman RNN ({config.network.nonlinearity})"
     axes.set_title(f"{config.task}: {cell if cell.startswith('E') else cell.upper()}", fontsize=14)
     unit = "nats" if runs[0].metric == "accuracy" else "squared error"
-    _finish(axes, f"loss ({unit})")
+    finish(axes, f"loss ({unit})")
     figure.tight_layout()
     figure.savefig(file, dpi=120)
 
 
 def save_deviations(runs: Sequence[Run], file: Path) -> None:
     """Relative difference of the training loss between each run and the first, step by step."""
-    figure = _figure(4)
+    figure = new_figure(4)
     axes = figure.subplots()
     names = [_plain(name) for name in labels(runs)]
     drawn = False
@@ -82,22 +83,17 @@ def save_deviations(runs: Sequence[Run], file: Path) -> None:
     else:
         axes.text(0.5, 0.5, "no difference at any step", transform=axes.transAxes, ha="center")
     axes.set_title("Difference of the training loss", fontsize=14)
-    _finish(axes, "relative difference")
+    finish(axes, "relative difference")
     figure.tight_layout()
     figure.savefig(file, dpi=120)
 
 
-SMALLEST = 1e-5
-"""Smaller losses count as this much in a relative difference. Cross-entropy is a difference of two
-numbers near 40 then, of which float64 leaves some 1e-14: a billionth of this."""
-
-
 def deviation(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Steps that both runs recorded, and the losses' |a - b| / max(|a|, |b|, SMALLEST) there."""
+    """Steps that both runs recorded, and there |a - b| / max(|a|, |b|, SMALLEST_LOSS)."""
     a, b = first.curves["train"], second.curves["train"]
     steps, at_a, at_b = np.intersect1d(a.step, b.step, return_indices=True)
     x, y = a.loss[at_a], b.loss[at_b]
-    return steps, np.abs(x - y) / np.maximum(np.maximum(np.abs(x), np.abs(y)), SMALLEST)
+    return steps, np.abs(x - y) / np.maximum(np.maximum(np.abs(x), np.abs(y)), SMALLEST_LOSS)
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
@@ -130,13 +126,13 @@ def _thinned(run: Run) -> tuple[np.ndarray, np.ndarray, int]:
     return steps, curve.loss[:whole].reshape(-1, size).mean(1), size
 
 
-def _figure(height: float) -> Figure:
+def new_figure(height: float) -> Figure:
     figure = Figure(figsize=(10, height))
     FigureCanvasAgg(figure)
     return figure
 
 
-def _finish(axes: Axes, ylabel: str) -> None:
+def finish(axes: Axes, ylabel: str) -> None:
     axes.set_xlabel("optimizer step", fontsize=12)
     axes.set_ylabel(ylabel, fontsize=12)
     axes.grid(True, linestyle="--", alpha=0.5)

@@ -20,6 +20,23 @@ RESUMABLE = ("epochs", "backend", "implementation", "device", "log_every")
 """Settings that a resumed run may change."""
 
 
+def check_fits(config: Config, task: Task) -> None:
+    """Compares a configuration with what its task has.
+
+    Raises:
+        InvalidInput: an option needs something that the task has not.
+    """
+    if config.bptt is not None and not task.signature.per_step:
+        raise InvalidInput(
+            f"--bptt {config.bptt} needs a target at every step, which task {task.name} has not"
+        )
+    if config.network.embedding_size is not None and not task.signature.tokens:
+        raise InvalidInput(
+            f"--embedding-size {config.network.embedding_size} needs tokens to embed, which task "
+            f"{task.name} has not"
+        )
+
+
 def first_position(config: Config, task: Task) -> Checkpoint:
     """Step 0: weights drawn from the seed, no moments, no scores.
 

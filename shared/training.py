@@ -24,7 +24,7 @@ from shared.errors import InvalidInput, TrainingDiverged
 from shared.history import History
 from shared.progress import Progress, shown
 from shared.schedule import learning_rates
-from shared.start import check_resumable, first_position, last_position
+from shared.start import check_fits, check_resumable, first_position, last_position
 from shared.summary import Scores, Summary
 from shared.tasks import load_task
 from shared.tasks.task import Split, Task
@@ -64,20 +64,12 @@ def train(
     else:
         history.check_free(folder, overwrite)
     task = load_task(config)
-    if config.bptt is not None and not task.signature.per_step:
-        raise InvalidInput(
-            f"--bptt {config.bptt} needs a target at every step, which task {task.name} has not"
-        )
+    check_fits(config, task)
     batches = training_batches(config, task)
     total = config.epochs * batches.per_epoch
     if config.log_every > total:
         raise InvalidInput(
             f"--log-every: expected at most the {total} steps of the run, got {config.log_every}"
-        )
-    if config.network.embedding_size is not None and not task.signature.tokens:
-        raise InvalidInput(
-            f"--embedding-size {config.network.embedding_size} needs tokens to embed, which task "
-            f"{task.name} has not"
         )
     backend = load_backend(config, task.signature)
     position = (

@@ -1,0 +1,309 @@
+"""Proves that two programs train the same, or names the first thing that differs and its cause.
+
+For example:
+    python scripts/parity.py --task hello --cell lstm
+    python scripts/parity.py --task last-value --optimizer sgd --momentum 0.9 --steps 200
+    python scripts/parity.py --inject reset-gate
+    python scripts/parity.py --trap-gallery
+    python scripts/parity.py traces/mine traces/theirs
+
+Both backends take the same steps from the same weights, and every phase of every step is compared:
+in float64 as the proof, then in float32 to measure how far rounding carries them apart. It exits
+with 0 if the proof holds, with 1 if not.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from shared import cli
+from shared.config import Config, Unprefixed
+from shared.errors import InvalidInput
+from shared.validation import resolve
+
+if TYPE_CHECKING:
+    from shared.lockstep import Side
+    from shared.tasks.task import Task
+
+CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
+MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Arguments:
+    settings: Unprefixed[Config]
+    folders: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Two folders of traces to compare, instead of running anything (format: shared/trace.py)."""
+    steps: int | None = None
+    """Optimizer steps to compare; by default those of the configured run, at most 1000."""
+    tolerance: float = 1e-9
+    """Largest deviation that counts as equal in float64, relative to each tensor's magnitude."""
+    runs: int = 3
+    """Runs in each framework, with weights moved by one unit, that make the float32 envelope; 0
+    leaves float32 out."""
+    contenders: tuple[str, str] = ("jax/handcrafted", "torch/handcrafted")
+    """The two backend/implementation pairs to compare."""
+    inject: str | None = None
+    """A trap to plant in the first side, which must be jax/handcrafted: a name of --list-traps, or
+    one with a variant, such as gates:transposed."""
+    list_traps: bool = False
+    """Print the names of the traps, one a line."""
+    trap_gallery: bool = False
+    """Plant every trap, one after the other, and write a page of what each does to a whole run."""
+    traces: str | None = None
+    """Folder for the traces of every step of both sides."""
+    out: str | None = None
+    """Folder for the report; by default the next free one in reports/."""
+    overwrite: bool = False
+    """Replace the report in --out."""
+    config: str | None = None
+    """A config.json whose settings are the defaults."""
+
+
+def main(argv: Sequence[str]) -> None:
+    base = replace(cli.base_config(argv), precision="float64")
+    arguments = _parse(argv, base)
+    if arguments.list_traps:
+        from shared.traps import TRAPS
+
+        print("\n".join(TRAPS))
+    elif arguments.folders:
+        if arguments.settings != base:
+            raise InvalidInput("folders are compared as they are: expected no settings beside them")
+        _compare_folders(arguments, argv)
+    elif arguments.trap_gallery:
+        _gallery(arguments, argv)
+    else:
+        _prove(arguments, argv)
+
+
+def _parse(argv: Sequence[str], base: Config) -> Arguments:
+    """The arguments; a trap brings the settings that show it, which the command line may change."""
+    assert __doc__ is not None
+    planted = cli.option(argv, "--inject")
+    if planted is not None:
+        from shared.traps import TRAPS, find
+
+        base = TRAPS[find(planted)[0]].show(base)
+    arguments = cli.parse(Arguments, argv, Arguments(base), cli.with_tasks(__doc__))
+    settings = arguments.settings
+    if (settings.backend, settings.implementation) != (base.backend, base.implementation):
+        raise InvalidInput(
+            "--backend, --implementation: expected --contenders BACKEND/IMPLEMENTATION twice"
+        )
+    if settings.precision != "float64":
+        raise InvalidInput(
+            "--precision: expected none, parity is proved in float64 and measured in float32"
+        )
+    if not 0 <= arguments.tolerance < 1:
+        raise InvalidInput(f"--tolerance: expected a number in [0, 1), got {arguments.tolerance}")
+    if arguments.runs < 0:
+        raise InvalidInput(f"--runs: expected 0 or more, got {arguments.runs}")
+    if arguments.steps is not None and arguments.steps < 1:
+        raise InvalidInput(f"--steps: expected a positive number, got {arguments.steps}")
+    unknown = [name for name in arguments.contenders if name not in CONTENDERS]
+    if unknown:
+        raise InvalidInput(
+            f"--contenders: expected two of {', '.join(CONTENDERS)}, got {unknown[0]}"
+        )
+    if (planted or arguments.trap_gallery) and arguments.contenders[0] != "jax/handcrafted":
+        raise InvalidInput(
+            "traps are planted in the first side: expected --contenders jax/handcrafted …, "
+            f"got {arguments.contenders[0]}"
+        )
+    return arguments
+
+
+def _compare_folders(arguments: Arguments, argv: Sequence[str]) -> None:
+    from shared.parity import compare_folders
+
+    if len(arguments.folders) != 2:
+        raise InvalidInput(f"expected two folders of traces, got {len(arguments.folders)}")
+    first, second = map(Path, arguments.folders)
+    folder = _folder(arguments, "traces")
+    comparison = compare_folders(first, second, arguments.tolerance)
+
+    from shared.parity_report import Findings
+
+    _finish(Findings(comparison), folder, f"traces of {len(comparison.steps)} steps", argv)
+
+
+def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
+    config, task = _load(arguments.settings)
+    folder = _folder(arguments, config.task)
+
+    from shared import lockstep
+    from shared.envelope import measure
+    from shared.parity_report import Findings
+
+    first, second = (lockstep.side(config, task, name) for name in arguments.contenders)
+    _check_comparable(first, second)
+    steps, planted = _steps(arguments, config, first), []
+    if arguments.inject is not None:
+        from rnn_jax import traps
+
+        planted = [traps.find_switch(arguments.inject, config, first.batches)]
+    traces = _trace_folders(arguments, first, second)
+    title = f"{config.task}: {_cell(config)}"
+    print(f"{title}: {first.name} against {second.name}, {steps} steps in float64", flush=True)
+    ran, diagnosis = _run(config, task, first, second, planted, steps, arguments.tolerance, traces)
+    envelope = None
+    if ran.comparison.equal and arguments.runs and not planted:
+        single = replace(config, precision="float32")
+        sides = [lockstep.side(single, task, name) for name in arguments.contenders]
+        envelope = measure(single, sides[0], sides[1], steps, arguments.runs)
+    findings = Findings(
+        ran.comparison,
+        ran.losses,
+        diagnosis,
+        planted[0].name if planted else None,
+        envelope,
+        (first, second),
+        config,
+    )
+    _finish(findings, folder, title, argv)
+
+
+def _run(config, task, first, second, planted, steps, tolerance, traces):
+    """The lockstep run, with what is planted in its first side; and a diagnosis if they differ."""
+    from shared import lockstep
+
+    observed = first
+    if planted:
+        from rnn_jax import traps
+
+        observed = traps.switched(first, config, task, planted)
+    ran = lockstep.run(config, observed, second, steps, tolerance, traces)
+    if ran.comparison.equal or first.name != "jax/handcrafted":
+        return ran, None
+    from rnn_jax import traps
+
+    suspects = traps.suspects(first, config, task, planted)
+    return ran, lockstep.diagnose(config, ran, observed, second, suspects)
+
+
+def _finish(findings, folder: Path, title: str, argv: Sequence[str]) -> None:
+    """Prints the verdict, writes the report, and exits with 1 unless both sides are equal."""
+    from shared.parity_report import HTML, MARKDOWN, write_parity_report
+    from shared.report import reproduction
+
+    for line in findings.verdicts:
+        print(cli.printable(line))
+    if len(findings.comparison.growth) > 1 and not findings.comparison.equal:
+        print("how it grew:")
+        for step, deviation, name in findings.comparison.growth:
+            print(cli.printable(f"  step {step}: {deviation:.1e} at most, in {name}"))
+    command = reproduction(["scripts/parity.py", *argv])
+    write_parity_report(findings, folder, title=title, command=command)
+    print(f"wrote {folder / HTML}, {folder / MARKDOWN} and the pictures beside them")
+    if not findings.comparison.equal:
+        sys.exit(1)
+
+
+def _load(settings: Config) -> tuple[Config, "Task"]:
+    """The configuration, resolved, and its task; imports torch before anyone imports JAX."""
+    from shared.start import check_fits
+    from shared.tasks import load_task
+
+    config = resolve(settings)
+    task = load_task(config)
+    check_fits(config, task)
+
+    import torch
+
+    torch.set_num_threads(1)  # a second thread only waits where tensors are small
+    return config, task
+
+
+def _check_comparable(first: "Side", second: "Side") -> None:
+    for side in (first, second):
+        if "torch.nn draws its own dropout masks" in " ".join(side.backend.notes):
+            raise InvalidInput(f"--contenders: {side.name}: {side.backend.notes[0]}")
+
+
+def _steps(arguments: Arguments, config: Config, side: "Side") -> int:
+    total = config.epochs * side.batches.per_epoch
+    if arguments.steps is not None and arguments.steps > total:
+        raise InvalidInput(
+            f"--steps: expected at most the {total} steps of the run (--epochs {config.epochs}), "
+            f"got {arguments.steps}"
+        )
+    return arguments.steps or min(total, MOST_STEPS)
+
+
+def _cell(config: Config) -> str:
+    network = config.network
+    return f"rnn ({network.nonlinearity})" if network.cell == "rnn" else network.cell
+
+
+def _folder(arguments: Arguments, name: str) -> Path:
+    from shared.history import free_folder, occupants
+    from shared.parity_report import FILES, GALLERY
+
+    if arguments.out is None:
+        return free_folder(Path("reports"), f"parity-{name}")
+    folder = Path(arguments.out)
+    names = occupants(folder)
+    if names - {*FILES, *GALLERY}:
+        raise InvalidInput(
+            f"--out {folder}: expected a new or empty folder, got one with other files"
+        )
+    if names and not arguments.overwrite:
+        raise InvalidInput(f"--out {folder}: holds another report; --overwrite replaces it")
+    return folder
+
+
+def _trace_folders(arguments: Arguments, first: "Side", second: "Side") -> Path | None:
+    """--traces with a new folder in it for each side."""
+    if arguments.traces is None:
+        return None
+    from shared.lockstep import trace_folder
+
+    traces = Path(arguments.traces)
+    if first.name == second.name:
+        raise InvalidInput(f"--traces: expected two different contenders, got {first.name} twice")
+    if traces.exists() and (not traces.is_dir() or any(traces.iterdir())):
+        raise InvalidInput(f"--traces {traces}: expected a new or empty folder, got one with files")
+    for side in (first, second):
+        trace_folder(traces, side).mkdir(parents=True)
+    return traces
+
+
+def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:
+    """Plants one trap after the other and writes a page of what each does."""
+    from shared.parity_report import Planted, write_gallery
+    from shared.report import reproduction
+    from shared.traps import TRAPS
+
+    folder = _folder(arguments, "traps")
+    shown, missed = [], []
+    for name, trap in TRAPS.items():
+        config, task = _load(trap.show(arguments.settings))
+
+        from rnn_jax import traps
+        from shared import lockstep
+
+        first, second = (lockstep.side(config, task, name) for name in arguments.contenders)
+        planted = traps.find_switch(name, config, first.batches)
+        steps = _steps(arguments, config, first)
+        ran, diagnosis = _run(
+            config, task, first, second, [planted], steps, arguments.tolerance, None
+        )
+        causes = diagnosis.causes if diagnosis else []
+        found = causes == [planted.name]
+        print(f"{name}: {'named' if found else 'NOT named'}: {ran.comparison.sentence}", flush=True)
+        missed += [] if found else [name]
+        shown.append(Planted(planted.name, _cell(config), ran, diagnosis, config))
+    write_gallery(shown, folder, command=reproduction(["scripts/parity.py", *argv]))
+    print(f"{len(TRAPS) - len(missed)} of {len(TRAPS)} planted traps were named")
+    print(f"wrote {folder / 'traps.html'}, {folder / 'traps.md'} and the pictures beside them")
+    if missed:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,218 @@
+"""Two backends side by side: the same steps, every phase compared, and why they differ if they do.
+
+    first, second = (side(config, task, name) for name in ("jax/handcrafted", "torch/handcrafted"))
+    lockstep = run(config, first, second, steps=1000)
+    lockstep.comparison.sentence
+
+Each side goes on from its own state, so that what is compared is a whole run and not its steps one
+by one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from shared.backend import Backend, Snapshot, load_backend
+from shared.batching import Batches, training_batches
+from shared.config import Config
+from shared.parity import PROVED, Comparison
+from shared.schedule import learning_rates
+from shared.start import first_position
+from shared.tasks.task import Task
+from shared.trace import Trace, split_steps, write_trace
+
+CALL_BYTES = 64 * 2**20
+"""About how large the traces of one call may become."""
+CALL_STEPS = 100
+SAME = 1e-10
+"""A single step of two programs that do the same in float64 deviates less, long as its sums are."""
+ROUNDING = 1e-13
+"""A single step in float64 that deviates less than this does the same algebra."""
+VANISHED = 1e-2
+"""What is left of a step's difference when its cause is gone; rounding leaves far less."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One program of a lockstep run."""
+
+    name: str
+    backend: Backend
+    batches: Batches
+    start: Snapshot
+    """Where it begins."""
+
+
+class Lockstep(NamedTuple):
+    comparison: Comparison
+    losses: tuple[np.ndarray, np.ndarray]
+    """Of both sides, at every step."""
+    before: Snapshot | None
+    """The second side's state before the first step that differs."""
+
+
+class Suspect(NamedTuple):
+    """Something that the first side may do in another way than the second."""
+
+    name: str
+    side: Callable[[], Side]
+    """The first side with that one thing switched."""
+
+
+class Finding(NamedTuple):
+    """What a suspect's switch makes of the difference."""
+
+    name: str
+    deviation: float
+    """Largest deviation of the step that differed, after the switch."""
+    vanishes: bool
+
+
+class Diagnosis(NamedTuple):
+    deviation: float
+    """Largest deviation of that step alone, taken from the state of the second side."""
+    findings: list[Finding]
+
+    @property
+    def rounding(self) -> bool:
+        """Whether that step does nothing else in the first side than in the second."""
+        return self.deviation < ROUNDING
+
+    @property
+    def causes(self) -> list[str]:
+        found = [finding.name for finding in self.findings if finding.vanishes]
+        return [] if self.rounding else found
+
+
+def side(config: Config, task: Task, contender: str) -> Side:
+    """A backend/implementation of a resolved configuration, at its first step."""
+    backend, _, implementation = contender.partition("/")
+    config = replace(config, backend=backend, implementation=implementation)
+    loaded = load_backend(config, task.signature)
+    start = first_position(config, task).snapshot
+    return Side(contender, loaded, training_batches(config, task), start)
+
+
+def run(
+    config: Config,
+    first: Side,
+    second: Side,
+    steps: int,
+    tolerance: float = PROVED,
+    traces: Path | None = None,
+) -> Lockstep:
+    """Takes steps in both sides and compares every one.
+
+    Args:
+        config: resolved.
+        steps: how many, from the first.
+        tolerance: largest deviation that counts as equal.
+        traces: folder for the traces of every step, in a folder for each side that must exist.
+    """
+    comparison = Comparison(first.name, second.name, tolerance)
+    native = any(side.name.endswith("/native") for side in (first, second))
+    losses: list[tuple[np.ndarray, np.ndarray]] = []
+    before, moments = None, dict(second.start.moments)
+    pairs = zip(_traces(config, first, steps), _traces(config, second, steps), strict=True)
+    for (start, mine), (_, theirs) in pairs:
+        comparison.add(start + 1, *(_common(mine, theirs) if native else (mine, theirs)))
+        for side, trace in ((first, mine), (second, theirs)):
+            for i, step in enumerate(split_steps(trace) if traces else ()):
+                write_trace(trace_folder(traces, side), start + 1 + i, step)
+        losses.append((mine["loss/loss"], theirs["loss/loss"]))
+        if before is None and comparison.difference is not None:
+            at = comparison.difference.step - 1
+            before = _before(at, at - start, theirs, moments)
+        moments = {name: array[-1] for name, array in _phase(theirs, "moments").items()}
+    a, b = (np.concatenate(parts) for parts in zip(*losses, strict=True))
+    return Lockstep(comparison, (a, b), before)
+
+
+def trace_folder(traces: Path | None, side: Side) -> Path:
+    """Where the traces of a side go: jax-handcrafted for jax/handcrafted."""
+    assert traces is not None
+    return traces / side.name.replace("/", "-")
+
+
+def diagnose(
+    config: Config, lockstep: Lockstep, first: Side, second: Side, suspects: Iterable[Suspect]
+) -> Diagnosis:
+    """Takes the step that differed again, once as it was and once for each suspect with its switch,
+    and sees which of them makes the difference vanish.
+
+    At the first step each side begins with its own weights. Later both begin with the second side's
+    state, so that only what this one step does differently is left, and nothing of what earlier
+    steps have added up.
+    """
+    difference, before = lockstep.comparison.difference, lockstep.before
+    assert difference is not None
+    assert before is not None
+    at = difference.step - 1
+
+    def taken(side: Side) -> Trace:
+        return _step(config, side, side.start if at == 0 else before, at)
+
+    expected = taken(second)
+    deviation = _deviation(taken(first), expected)
+    findings = []
+    for suspect in suspects:
+        left = _deviation(taken(suspect.side()), expected)
+        vanishes = left < min(VANISHED * deviation, SAME)
+        findings.append(Finding(suspect.name, left, vanishes))
+    return Diagnosis(deviation, findings)
+
+
+def _step(config: Config, side: Side, start: Snapshot, at: int) -> Trace:
+    batch = side.batches.take(at, 1)
+    state = side.backend.init(start)
+    return side.backend.trace(state, batch, rates(config, side, at, 1))[1]
+
+
+def _deviation(first: Trace, second: Trace) -> float:
+    comparison = Comparison("", "", np.inf)
+    comparison.add(1, *_common(first, second))
+    return comparison.largest[0]
+
+
+def _traces(config: Config, side: Side, steps: int) -> Iterator[tuple[int, Trace]]:
+    """Number of the first step, from 0, and traces with a leading axis, a call at a time."""
+    state = side.backend.init(side.start)
+    parameters = sum(array.nbytes for array in side.start.weights.values())
+    states = side.batches.batch_size * side.batches.steps * config.network.hidden_size * 8
+    most = max(1, min(CALL_STEPS, CALL_BYTES // (8 * parameters + 8 * states)))
+    size = -(-steps // -(-steps // most))
+    for start in range(0, steps, size):
+        count = min(size, steps - start)
+        batch, now = side.batches.take(start, count), rates(config, side, start, count)
+        state, trace = side.backend.trace(state, batch, now)
+        yield start, trace
+
+
+def rates(config: Config, side: Side, start: int, count: int) -> np.ndarray:
+    per_epoch = side.batches.per_epoch
+    total = config.epochs * per_epoch
+    return learning_rates(config.optimization, start, count, per_epoch, total)
+
+
+def _before(step: int, i: int, trace: Trace, moments: dict[str, np.ndarray]) -> Snapshot:
+    """The state before the i-th step of a call; `moments` are those before the call."""
+    state = {name: array[i] for name, array in _phase(trace, "before").items()}
+    carry = tuple(state.pop(name) for name in ("carry.h", "carry.c") if name in state)
+    if i > 0:
+        moments = {name: array[i - 1] for name, array in _phase(trace, "moments").items()}
+    return Snapshot(state, moments if step else {}, carry, step)
+
+
+def _phase(trace: Trace, phase: str) -> Trace:
+    prefix = f"{phase}/"
+    return {n.removeprefix(prefix): array for n, array in trace.items() if n.startswith(prefix)}
+
+
+def _common(first: Trace, second: Trace) -> tuple[Trace, Trace]:
+    """The tensors that both have: torch.nn's layers keep the outputs of all but the last to
+    themselves."""
+    names = [name for name in first if name in second]
+    return {name: first[name] for name in names}, {name: second[name] for name in names}

@@ -1,0 +1,38 @@
+"""Reports as pages: a self-contained HTML file with its pictures in it, and one in Markdown."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+
+def write_pages(
+    folder: Path, pages: Sequence[str], pictures: Mapping[str, str], context: Mapping[str, Any]
+) -> None:
+    """Renders the template of each page, `<name>.j2` in shared/templates, into a folder.
+
+    Args:
+        pages: file names, such as report.html and report.md.
+        pictures: name in the templates → file in the folder. A page in HTML holds the picture
+            itself, one in Markdown names the file.
+        context: what the templates show besides; the pictures are under "pictures".
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("shared"),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    for page in pages:
+        embed = page.endswith(".html")
+        images = {k: data_url(folder / file) if embed else file for k, file in pictures.items()}
+        text = environment.get_template(f"{page}.j2").render(context, pictures=images)
+        (folder / page).write_text(text, encoding="utf-8")
+
+
+def data_url(file: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()

@@ -1,0 +1,147 @@
+"""Comparisons → figures: deviation by step, the float32 envelope, and two loss curves."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from shared.envelope import Envelope
+from shared.parity import Comparison
+from shared.plotting import COLORS, STYLES, finish, new_figure
+from shared.trace import PHASES, phase_of
+
+LOWEST = 1e-18
+"""Where zero is drawn on a logarithmic axis: below every deviation that float64 can show."""
+
+
+def save_deviations(comparison: Comparison, file: Path) -> None:
+    """The largest deviation of each phase, step by step, with the tolerance."""
+    figure = new_figure(5)
+    axes = figure.subplots()
+    for i, phase in enumerate(phases(comparison)):
+        values = np.max(
+            [comparison.deviations[name] for name in tensors(comparison, phase)], axis=0
+        )
+        _line(axes, comparison, values, i, phase)
+    _judge(axes, comparison)
+    axes.set_title(
+        f"Deviation by phase: {comparison.first} against {comparison.second}", fontsize=13
+    )
+    finish(axes, "relative deviation")
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+
+
+def save_tensors(comparison: Comparison, file: Path) -> None:
+    """The deviation of each tensor, step by step, one small picture a phase."""
+    shown = phases(comparison)
+    rows = -(-len(shown) // 2)
+    figure = new_figure(3.2 * rows)
+    grid = figure.subplots(rows, 2, squeeze=False, sharex=True, sharey=True).ravel()
+    for axes, phase in zip(grid, shown, strict=False):
+        for i, name in enumerate(tensors(comparison, phase)):
+            label = name.partition("/")[2] or name
+            _line(axes, comparison, np.array(comparison.deviations[name]), i, label)
+        _judge(axes, comparison)
+        axes.set_title(phase, fontsize=12)
+        finish(axes, "relative deviation")
+        names = len(tensors(comparison, phase))
+        axes.legend(frameon=False, fontsize=6 if names > 6 else 8, ncols=2 if names > 6 else 1)
+    for axes in grid[len(shown) :]:
+        axes.set_visible(False)
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+
+
+def save_envelope(envelope: Envelope, names: tuple[str, str], file: Path) -> None:
+    """The frameworks' deviation in float32 over the spread of runs within each of them."""
+    figure = new_figure(5)
+    axes = figure.subplots()
+    steps = np.arange(1, len(envelope.cross) + 1)
+    axes.fill_between(
+        steps, LOWEST, _drawable(envelope.edge), color="#d0d7de", label="envelope", zorder=0
+    )
+    for i, (name, spread) in enumerate(envelope.spread.items()):
+        axes.plot(
+            steps, _gaps(spread), color=COLORS[i + 1], linewidth=0.8, alpha=0.8,
+            label=f"spread of {envelope.runs} runs in {name}",
+        )  # fmt: skip
+    axes.plot(
+        steps, _gaps(envelope.cross), color=COLORS[0], linewidth=1.6,
+        label=f"{names[0]} against {names[1]}",
+    )  # fmt: skip
+    axes.set_yscale("log")
+    known = np.concatenate([envelope.cross, *envelope.spread.values()])
+    known = known[known > 0]
+    if len(known):
+        axes.set_ylim(known.min() / 3, 5 * known.max())
+    axes.set_title("float32: the training loss, within its envelope", fontsize=13)
+    finish(axes, "relative deviation")
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+
+
+def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], file: Path) -> None:
+    """Both training losses, and below them how far they lie apart."""
+    figure = new_figure(6)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
+    steps = np.arange(1, len(losses[0]) + 1)
+    for i, (values, name) in enumerate(zip(losses, names, strict=True)):
+        width = 2.6 if i == 0 else 1.2
+        style = STYLES[0] if i == 0 else STYLES[1]
+        above.plot(steps, values, color=COLORS[i], linewidth=width, linestyle=style, label=name)
+    above.set_ylim(bottom=0)
+    finish(above, "loss")
+    above.set_xlabel("")
+    difference = np.abs(losses[0] - losses[1])
+    below.plot(steps, _gaps(difference), color="#444444", linewidth=1)
+    if (difference > 0).any():
+        below.set_yscale("log")
+    else:
+        below.text(0.5, 0.5, "no difference", transform=below.transAxes, ha="center")
+    finish(below, "difference")
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+
+
+def phases(comparison: Comparison) -> list[str]:
+    """The phases that were compared, in the order of a step."""
+    found = dict.fromkeys(phase_of(name) for name in comparison.deviations)
+    return sorted(found, key=lambda phase: PHASES.index(phase) if phase in PHASES else len(PHASES))
+
+
+def tensors(comparison: Comparison, phase: str) -> list[str]:
+    return [name for name in comparison.deviations if phase_of(name) == phase]
+
+
+def _line(axes: Axes, comparison: Comparison, values: np.ndarray, i: int, label: str) -> None:
+    single = {"marker": "o", "markersize": 4} if len(values) < 3 else {}
+    axes.plot(
+        comparison.steps, _gaps(values), color=COLORS[i % len(COLORS)],
+        linestyle=STYLES[i // len(COLORS) % len(STYLES)], linewidth=1.2,
+        label=label if values.any() else f"{label}: identical", **single,
+    )  # fmt: skip
+
+
+def _judge(axes: Axes, comparison: Comparison) -> None:
+    """The tolerance and the first difference, on a logarithmic axis."""
+    axes.set_yscale("log")
+    finite = [v for values in comparison.deviations.values() for v in values if 0 < v < np.inf]
+    if comparison.tolerance > 0:
+        finite.append(comparison.tolerance)
+        axes.axhline(comparison.tolerance, color="#555555", linestyle=(0, (1, 2)), linewidth=1)
+    if finite:
+        axes.set_ylim(min(finite) / 3, 5 * max(finite))
+    if comparison.difference is not None:
+        axes.axvline(comparison.difference.step, color="#d62728", linewidth=0.8, alpha=0.6)
+
+
+def _gaps(values: np.ndarray) -> np.ndarray:
+    """A line breaks where a value is not finite, or zero, which a logarithmic axis has not."""
+    return np.where((values > 0) & np.isfinite(values), values, np.nan)
+
+
+def _drawable(values: np.ndarray) -> np.ndarray:
+    return np.maximum(values, LOWEST)

@@ -1,0 +1,200 @@
+"""A comparison → one report: a self-contained HTML page, Markdown, and the pictures.
+
+write_parity_report(Findings(comparison), Path("reports/parity-1"), title="hello: lstm", command=…)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from shared import environment
+from shared.config import Config, settings
+from shared.envelope import Envelope
+from shared.lockstep import Diagnosis, Lockstep, Side
+from shared.pages import write_pages
+from shared.parity import Comparison
+from shared.parity_plots import save_deviations, save_envelope, save_losses, save_tensors
+from shared.trace import phase_of
+from shared.traps import TRAPS, about
+
+HTML, MARKDOWN = "parity.html", "parity.md"
+PICTURES = {
+    "deviations": "deviations.png",
+    "by_tensor": "tensors.png",
+    "losses": "losses.png",
+    "envelope": "envelope.png",
+}
+GALLERY_HTML, GALLERY_MARKDOWN = "traps.html", "traps.md"
+FILES = (HTML, MARKDOWN, *PICTURES.values())
+GALLERY = (GALLERY_HTML, GALLERY_MARKDOWN, *(f"trap-{name}.png" for name in TRAPS))
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a report shows; the comparison is all that it needs."""
+
+    comparison: Comparison
+    losses: tuple[np.ndarray, np.ndarray] | None = None
+    """Training losses of both sides, step by step."""
+    diagnosis: Diagnosis | None = None
+    planted: str | None = None
+    """The trap that was planted in the first side."""
+    envelope: Envelope | None = None
+    sides: Sequence[Side] = ()
+    config: Config | None = None
+
+    @property
+    def verdicts(self) -> list[str]:
+        """The lines that come first, in the report and on the terminal."""
+        comparison = self.comparison
+        lines = [f"planted in {comparison.first}: {_trap(self.planted)}"] if self.planted else []
+        if comparison.equal:
+            lines.append(f"proved in float64: {comparison.sentence}")
+        else:
+            lines.append(f"NOT equal: {comparison.sentence}")
+            lines += cause(comparison, self.diagnosis)
+        return lines + ([f"float32: {self.envelope.sentence}"] if self.envelope else [])
+
+
+def cause(comparison: Comparison, diagnosis: Diagnosis | None) -> list[str]:
+    """What explains a difference, a line for each trap that does; empty without a diagnosis."""
+    difference = comparison.difference
+    if diagnosis is None or difference is None:
+        return []
+    if diagnosis.rounding:
+        return [
+            f"step {difference.step} alone, from one state, agrees within "
+            f"{diagnosis.deviation:.0e}: the difference has grown from rounding"
+        ]
+    lines = [
+        f"cause: {_trap(finding.name)} (with it switched, {finding.deviation:.0e} is left of "
+        f"{diagnosis.deviation:.0e})"
+        for finding in diagnosis.findings
+        if finding.vanishes
+    ]
+    tried = len({finding.name.partition(":")[0] for finding in diagnosis.findings})
+    return lines or [f"cause: none of the {tried} known traps that could play a part explains it"]
+
+
+def write_parity_report(findings: Findings, folder: Path, *, title: str, command: str) -> None:
+    """Writes parity.html, parity.md and the pictures.
+
+    Args:
+        folder: where the files go; it is made if it is missing.
+        title: what was compared.
+        command: the command line, shown for reproduction.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    comparison = findings.comparison
+    names = (comparison.first, comparison.second)
+    pictures = {"deviations": PICTURES["deviations"], "by_tensor": PICTURES["by_tensor"]}
+    save_deviations(comparison, folder / PICTURES["deviations"])
+    save_tensors(comparison, folder / PICTURES["by_tensor"])
+    if findings.losses is not None:
+        pictures["losses"] = PICTURES["losses"]
+        save_losses(findings.losses, names, folder / PICTURES["losses"])
+    if findings.envelope is not None:
+        pictures["envelope"] = PICTURES["envelope"]
+        save_envelope(findings.envelope, names, folder / PICTURES["envelope"])
+    context = _context(findings) | {"title": title, "command": command}
+    write_pages(folder, (HTML, MARKDOWN), pictures, context)
+
+
+class Planted(NamedTuple):
+    """A trap and what came of it."""
+
+    name: str
+    cell: str
+    lockstep: Lockstep
+    diagnosis: Diagnosis | None
+    config: Config
+
+
+def write_gallery(shown: Sequence[Planted], folder: Path, *, command: str) -> None:
+    """Writes traps.html, traps.md and a picture of each trap: what it does to a whole run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures, rows = {}, []
+    for planted in shown:
+        trap, comparison = planted.name.partition(":")[0], planted.lockstep.comparison
+        pictures[trap] = f"trap-{trap}.png"
+        names = (f"{comparison.first} with {planted.name}", comparison.second)
+        save_losses(planted.lockstep.losses, names, folder / pictures[trap])
+        losses = planted.lockstep.losses
+        rows.append(
+            {
+                "trap": trap,
+                "name": planted.name,
+                "about": about(planted.name),
+                "needs": TRAPS[trap].needs,
+                "task": f"{planted.config.task}: {planted.cell}",
+                "sentence": comparison.sentence,
+                "causes": cause(comparison, planted.diagnosis),
+                "first_loss": f"{losses[0][-1]:.4g}",
+                "second_loss": f"{losses[1][-1]:.4g}",
+                "steps": len(losses[0]),
+            }
+        )
+    context = {"rows": rows, "machine": environment.machine(), "command": command}
+    write_pages(folder, (GALLERY_HTML, GALLERY_MARKDOWN), pictures, context)
+
+
+def _context(findings: Findings) -> dict[str, Any]:
+    comparison, diagnosis, config = findings.comparison, findings.diagnosis, findings.config
+    shown = settings(config) if config else {}
+    for name in ("backend", "implementation", "precision", "device"):
+        shown.pop(name, None)
+    return {
+        "first": comparison.first,
+        "second": comparison.second,
+        "verdicts": findings.verdicts,
+        "difference": comparison.difference,
+        "growth": comparison.growth,
+        "alone": diagnosis.deviation if diagnosis else None,
+        "findings": [
+            finding._asdict() | {"about": about(finding.name)}
+            for finding in (diagnosis.findings if diagnosis else ())
+        ],
+        "tolerance": comparison.tolerance,
+        "float32": findings.envelope.sentence if findings.envelope else None,
+        "rows": [_row(comparison, name) for name in comparison.deviations],
+        "notes": [f"{side.name}: {note}" for side in findings.sides for note in side.backend.notes],
+        "settings": {
+            name: " ".join(map(str, value)) if isinstance(value, tuple) else value
+            for name, value in shown.items()
+            if value is not None
+        },
+        "machine": environment.machine(),
+        "sides": [
+            (
+                side.name,
+                side.backend.path,
+                side.backend.device,
+                environment.versions(side.name.partition("/")[0]),
+            )
+            for side in findings.sides
+        ],
+    }
+
+
+def _row(comparison: Comparison, name: str) -> dict[str, Any]:
+    values = comparison.deviations[name]
+    at = int(np.argmax(values))
+    phase = phase_of(name)
+    return {
+        "phase": phase,
+        "tensor": name.removeprefix(f"{phase}/"),
+        "largest": _size(values[at]),
+        "at": comparison.steps[at] if values[at] else "–",
+        "last": _size(values[-1]),
+    }
+
+
+def _size(deviation: float) -> str:
+    return f"{deviation:.2e}" if 0 < deviation < np.inf else "0" if not deviation else "not finite"
+
+
+def _trap(name: str) -> str:
+    return f"{name}: {about(name)}"
