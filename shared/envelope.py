@@ -17,8 +17,8 @@ from shared.parity import SMALLEST_LOSS
 from shared.randomness import generator
 
 ROUNDED = 2 * float(np.finfo(np.float32).eps)
-"""Two losses this close are equal but for the rounding of the loss itself, which moved weights leave
-out."""
+"""Two losses this close are equal but for the rounding of the loss itself, which moving the weights
+leaves out."""
 
 
 class Envelope(NamedTuple):

@@ -65,11 +65,11 @@ def save_envelope(envelope: Envelope, names: tuple[str, str], file: Path) -> Non
     )
     for i, (name, spread) in enumerate(envelope.spread.items()):
         axes.plot(
-            steps, _gaps(spread), color=COLORS[i + 1], linewidth=0.8, alpha=0.8,
+            steps, _gaps(spread), ".", color=COLORS[i + 1], markersize=3, alpha=0.7,
             label=f"spread of {envelope.runs} runs in {name}",
         )  # fmt: skip
     axes.plot(
-        steps, _gaps(envelope.cross), color=COLORS[0], linewidth=1.6,
+        steps, _gaps(envelope.cross), ".", color=COLORS[0], markersize=5,
         label=f"{names[0]} against {names[1]}",
     )  # fmt: skip
     axes.set_yscale("log")
@@ -92,7 +92,8 @@ def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], fil
         width = 2.6 if i == 0 else 1.2
         style = STYLES[0] if i == 0 else STYLES[1]
         above.plot(steps, values, color=COLORS[i], linewidth=width, linestyle=style, label=name)
-    above.set_ylim(bottom=0)
+    if min(map(np.nanmin, losses)) > 0:
+        above.set_yscale("log")
     finish(above, "loss")
     above.set_xlabel("")
     difference = np.abs(losses[0] - losses[1])
