@@ -23,7 +23,7 @@ from shared.config import Config
 from shared.errors import InvalidInput
 from shared.lockstep import Side, Suspect
 from shared.tasks.task import Task
-from shared.traps import TRAPS, check_shown, find
+from shared.traps import TRAPS, about, check_shown, find
 from shared.weights import Weights
 
 Forward = Callable[..., tuple[jax.Array, cells.State]]
@@ -235,7 +235,9 @@ def suspects(
         return kept if len(kept) < len(planted) else [*planted, switch]
 
     return [
-        Suspect(switch.name, partial(switched, side, config, task, other(switch)))
+        Suspect(
+            switch.name, about(switch.name), partial(switched, side, config, task, other(switch))
+        )
         for switch in switches(config, side.batches)
     ]
 

@@ -58,6 +58,7 @@ class Suspect(NamedTuple):
     """Something that the first side may do in another way than the second."""
 
     name: str
+    about: str
     side: Callable[[], Side]
     """The first side with that one thing switched."""
 
@@ -66,6 +67,7 @@ class Finding(NamedTuple):
     """What a suspect's switch makes of the difference."""
 
     name: str
+    about: str
     deviation: float
     """Largest deviation of the step that differed, after the switch."""
     vanishes: bool
@@ -161,7 +163,7 @@ def diagnose(
     for suspect in suspects:
         left = _deviation(taken(suspect.side()), expected)
         vanishes = left < min(VANISHED * deviation, SAME)
-        findings.append(Finding(suspect.name, left, vanishes))
+        findings.append(Finding(suspect.name, suspect.about, left, vanishes))
     return Diagnosis(deviation, findings)
 
 

@@ -45,6 +45,8 @@ class Findings:
     envelope: Envelope | None = None
     sides: Sequence[Side] = ()
     config: Config | None = None
+    hints: Sequence[str] = ()
+    """What a look at the first program tells."""
 
     @property
     def verdicts(self) -> list[str]:
@@ -56,6 +58,7 @@ class Findings:
         else:
             lines.append(f"NOT equal: {comparison.sentence}")
             lines += cause(comparison, self.diagnosis)
+            lines += [f"hint: {hint}" for hint in self.hints]
         return lines + ([f"float32: {self.envelope.sentence}"] if self.envelope else [])
 
 
@@ -70,8 +73,8 @@ def cause(comparison: Comparison, diagnosis: Diagnosis | None) -> list[str]:
             f"{diagnosis.deviation:.0e}: the difference has grown from rounding"
         ]
     lines = [
-        f"cause: {_trap(finding.name)} (with it switched, {finding.deviation:.0e} is left of "
-        f"{diagnosis.deviation:.0e})"
+        f"cause: {finding.name}: {finding.about} (with it switched, {finding.deviation:.0e} is left "
+        f"of {diagnosis.deviation:.0e})"
         for finding in diagnosis.findings
         if finding.vanishes
     ]
@@ -153,10 +156,7 @@ def _context(findings: Findings) -> dict[str, Any]:
         "difference": comparison.difference,
         "growth": comparison.growth,
         "alone": diagnosis.deviation if diagnosis else None,
-        "findings": [
-            finding._asdict() | {"about": about(finding.name)}
-            for finding in (diagnosis.findings if diagnosis else ())
-        ],
+        "findings": [finding._asdict() for finding in (diagnosis.findings if diagnosis else ())],
         "tolerance": comparison.tolerance,
         "float32": findings.envelope.sentence if findings.envelope else None,
         "rows": [_row(comparison, name) for name in comparison.deviations],

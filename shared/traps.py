@@ -142,7 +142,7 @@ VARIANTS: dict[str, dict[str, str]] = {
         "transposed": "the recurrent weights W_hh are read transposed: square, they fit",
     },
 }
-"""The variants of a trap that has several. The first that fits the network is planted by default."""
+"""The variants of a trap that has several. The first that fits a network is the default."""
 
 
 def about(name: str) -> str:

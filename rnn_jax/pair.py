@@ -1,0 +1,256 @@
+"""A JAX function or a Flax module as one program of a pair (see `shared/pair.py`)."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.extend import core as jax_core
+
+from shared.errors import InvalidInput
+from shared.pair import Example
+from shared.trace import Trace, below, ordered
+from shared.weights import Weights
+
+Place = str | Sequence[str] | None
+"""Where a tensor of PyTorch is in the parameters of JAX, see `JaxProgram`."""
+
+MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq", "trace": "momentum_buffer"}
+"""optax's name of a moment → torch's."""
+
+
+class JaxProgram:
+    """A function with its parameters, loss and optimizer.
+
+    Switches jax_enable_x64 on, for the whole process, if dtype is float64.
+
+    Args:
+        model: `model(params, *inputs)` → outputs, or a `flax.nnx.Module` called with the inputs. A
+            function may return (outputs, dict of arrays) with `watch`, to have those compared, too.
+        params: pytree of the function's parameters, for its shapes; None with a module.
+        loss: (outputs, targets) → scalar.
+        optimizer: None compares up to the gradients.
+        names: PyTorch's name of each parameter → the place of its twin: the keys that lead to it,
+            joined by dots; with ".T" at the end if it is transposed; a list of places if its rows
+            are cut into blocks, such as one for each gate; None if there is no twin, whose value is
+            then zero and stays it.
+        watch: the function returns intermediate results as well, by the names that TorchProgram has
+            for them.
+        name: what the report calls it.
+        dtype: of parameters and real inputs.
+
+    Raises:
+        InvalidInput: a place that does not exist, is named twice, or is not named at all.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any] | nnx.Module,
+        params: Any,
+        loss: Callable[[Any, jax.Array], jax.Array],
+        optimizer: optax.GradientTransformation | None = None,
+        *,
+        names: Mapping[str, Place],
+        watch: bool = False,
+        name: str = "jax",
+        dtype: jax.typing.DTypeLike = np.float64,
+    ):
+        if np.dtype(dtype) == np.float64:
+            jax.config.update("jax_enable_x64", True)
+        self.name = name
+        self._loss, self._optimizer, self._watch, self._dtype = loss, optimizer, watch, dtype
+        self._call, self._shapes = _as_function(model, params)
+        self._names = {torchs: _places(place) for torchs, place in names.items()}
+        self._check_names()
+        self._params: dict[str, jax.Array] = {}
+        self._shapes_of_none: dict[str, np.ndarray] = {}
+        self._state: Any = None
+        self._compiled = jax.jit(self._step)
+
+    def begin(self, weights: Weights) -> None:
+        """As in `Program`.
+
+        Raises:
+            InvalidInput: weights without a place, or of another shape than there.
+        """
+        for name in weights:
+            if name not in self._names:
+                raise InvalidInput(f"names: expected a place for {name} (None if there is none)")
+        for name in self._names:
+            if name not in weights:
+                raise InvalidInput(f"names: {name} is no parameter of the other program")
+        self._shapes_of_none = {
+            name: np.zeros_like(weights[name]) for name, p in self._names.items() if p is None
+        }
+        found: dict[str, np.ndarray] = {}
+        for name, places in self._names.items():
+            if places is None:
+                continue
+            blocks = np.split(weights[name], len(places)) if len(places) > 1 else [weights[name]]
+            for (place, transposed), block in zip(places, blocks, strict=True):
+                value = block.T if transposed else block
+                if value.shape != self._shapes[place]:
+                    raise InvalidInput(
+                        f"names: {name}: expected shape {self._shapes[place]} for {place}, got "
+                        f"{value.shape}{' after transposing' if transposed else ''}"
+                    )
+                found[place] = value
+        self._params = {place: jnp.array(found[place], self._dtype) for place in self._shapes}
+        if self._optimizer is not None:
+            self._state = self._optimizer.init(self._params)
+
+    def weights(self) -> Weights:
+        return self._torchs(self._params)
+
+    def step(self, example: Example) -> Trace:
+        inputs, targets = self._arrays(example)
+        before = self._params
+        with jax.default_matmul_precision("highest"):
+            self._params, self._state, seen, gradients, moments = self._compiled(
+                before, self._state, inputs, targets
+            )
+        trace = {name: np.asarray(array) for name, array in seen.items()}
+        trace |= below("inputs", {str(i): np.asarray(x) for i, x in enumerate(inputs)})
+        trace["inputs/targets"] = np.asarray(targets)
+        trace |= below("before", self._torchs(before)) | below("gradients", self._torchs(gradients))
+        if self._optimizer is not None:
+            for kind, tensors in moments.items():
+                named = {f"{kind}.{name}": array for name, array in self._torchs(tensors).items()}
+                trace |= below("moments", named)
+            trace |= below("weights", self._torchs(self._params))
+        return {name: trace[name] for name in ordered(trace)}
+
+    def hints(self, example: Example) -> list[str]:
+        """Parameters without a twin, and where float64 becomes float32."""
+        missing = [name for name, places in self._names.items() if places is None]
+        found = [f"{self.name} has no {name}, which PyTorch trains" for name in missing]
+        if np.dtype(self._dtype) == np.float64:
+            inputs, _ = self._arrays(example)
+            jaxpr = jax.make_jaxpr(self._call)(self._params, *inputs)
+            places = dict.fromkeys(_narrowings(jaxpr.jaxpr))
+            found += [f"float32 inside float64: {place}" for place in places]
+        return found
+
+    # What is compiled ---------------------------------------------------------------------------
+
+    def _step(self, params: dict, state: Any, inputs: list, targets: jax.Array) -> Any:
+        def loss(params: dict) -> Any:
+            outputs, watched = self._call(params, *inputs), {}
+            if self._watch:
+                outputs, watched = outputs
+            return self._loss(outputs, targets), (outputs, watched)
+
+        (value, (outputs, watched)), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        seen = below("layers", watched) | below("logits", _parts("outputs", outputs))
+        seen |= {"loss/loss": value, "norm/norm": optax.tree.norm(gradients)}
+        moments: dict[str, Any] = {}
+        if self._optimizer is not None:
+            updates, state = self._optimizer.update(gradients, state, params)
+            params = optax.apply_updates(params, updates)  # pyright: ignore[reportAssignmentType]
+            found = {name: optax.tree.get_all_with_path(state, name) for name in MOMENTS}
+            for name, values in found.items():
+                if len(values) == 1 and isinstance(values[0][1], dict):
+                    torchs = MOMENTS[name]
+                    if name == "nu" and not found["mu"]:
+                        torchs = "square_avg"
+                    moments[torchs] = values[0][1]
+        return params, state, seen, gradients, moments
+
+    # Names ----------------------------------------------------------------------------------------
+
+    def _check_names(self) -> None:
+        used: set[str] = set()
+        for name, places in self._names.items():
+            for place, _ in places or ():
+                if place not in self._shapes:
+                    raise InvalidInput(
+                        f"names: {name}: expected one of {', '.join(self._shapes)}, got {place}"
+                    )
+                if place in used:
+                    raise InvalidInput(f"names: {name}: {place} has a twin already")
+                used.add(place)
+        left = [place for place in self._shapes if place not in used]
+        if left:
+            raise InvalidInput(f"names: expected a twin for {', '.join(left)}, got none")
+
+    def _torchs(self, params: Mapping[str, Any]) -> Weights:
+        """Tensors by PyTorch's names, in its layout."""
+        tensors: Weights = {}
+        for name, places in self._names.items():
+            if places is None:
+                tensors[name] = self._shapes_of_none[name]
+                continue
+            blocks = [np.asarray(params[place]) for place, _ in places]
+            turned = [b.T if t else b for b, (_, t) in zip(blocks, places, strict=True)]
+            tensors[name] = np.concatenate(turned) if len(turned) > 1 else turned[0]
+        return tensors
+
+    def _arrays(self, example: Example) -> tuple[list[jax.Array], jax.Array]:
+        arrays = [jnp.asarray(array) for array in (*example.inputs, example.targets)]
+        floats = (jnp.issubdtype(array.dtype, jnp.floating) for array in arrays)
+        cast = [a.astype(self._dtype) if f else a for a, f in zip(arrays, floats, strict=True)]
+        return cast[:-1], cast[-1]
+
+
+def _as_function(model: Any, params: Any) -> tuple[Callable[..., Any], dict[str, tuple]]:
+    """The model as a function of parameters by their places, and the shapes of those."""
+    if isinstance(model, nnx.Module):
+        graph, state, rest = nnx.split(model, nnx.Param, ...)
+        flat = dict(nnx.to_flat_state(state))
+        shapes = {_dotted(path): param.shape for path, param in flat.items()}
+
+        def call_module(values: dict[str, jax.Array], *inputs: Any) -> Any:
+            found = [(path, nnx.Param(values[_dotted(path)])) for path in flat]
+            return nnx.merge(graph, nnx.from_flat_state(found), rest)(*inputs)
+
+        return call_module, shapes
+    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+    places = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
+
+    def call_function(values: dict[str, jax.Array], *inputs: Any) -> Any:
+        return model(jax.tree.unflatten(tree, [values[place] for place in places]), *inputs)
+
+    return call_function, {p: np.shape(leaf) for p, (_, leaf) in zip(places, leaves, strict=True)}
+
+
+def _places(place: Place) -> list[tuple[str, bool]] | None:
+    if place is None:
+        return None
+    several = [place] if isinstance(place, str) else list(place)
+    return [(one.removesuffix(".T"), one.endswith(".T")) for one in several]
+
+
+def _parts(name: str, value: Any) -> dict[str, Any]:
+    leaves = jax.tree_util.tree_leaves_with_path(value)
+    return {
+        ".".join(filter(None, (name, jax.tree_util.keystr(path, simple=True, separator=".")))): leaf
+        for path, leaf in leaves
+    }
+
+
+def _narrowings(jaxpr: Any) -> Iterator[str]:
+    """Where float64 is converted to float32, in every jaxpr within this one."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "convert_element_type":
+            before, after = equation.invars[0].aval.dtype, equation.params["new_dtype"]
+            if before == np.float64 and after == np.float32:
+                yield _source(equation)
+        for value in equation.params.values():
+            for inner in value if isinstance(value, (tuple, list)) else (value,):
+                if isinstance(inner, jax_core.ClosedJaxpr):
+                    yield from _narrowings(inner.jaxpr)
+                elif isinstance(inner, jax_core.Jaxpr):
+                    yield from _narrowings(inner)
+
+
+def _source(equation: Any) -> str:
+    from jax._src import source_info_util
+
+    return source_info_util.summarize(equation.source_info)
+
+
+def _dotted(path: tuple) -> str:
+    return ".".join(map(str, path))
