@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from shared import environment
 from shared.backend import Backend, Evaluation, State
-from shared.checkpoint import Checkpoint, Segment
+from shared.checkpoint import Checkpoint
 from shared.config import Config
+from shared.segments import Segment
 from shared.tasks.task import Task
 
 Scores = dict[str, float]
@@ -25,7 +26,8 @@ class Summary:
     backend: str
     implementation: str
     path: str
-    """The implementation that really ran."""
+    """The implementation that really ran. Of a resumed run, this and what else names one backend
+    are those of the process that finished it; `segments` says what computed which steps."""
     notes: list[str]
     """What a reader of the numbers must know, for all segments."""
     cell: str
@@ -40,9 +42,11 @@ class Summary:
     compile_s: float
     """Seconds spent compiling."""
     step_ms: float
-    """Milliseconds of a steady step, its batch included: the median over calls of the backend."""
+    """Milliseconds of a steady step of the last segment, its batch included: the median over calls
+    of the backend."""
     total_s: float
-    """Seconds from reading the data to the test. Times are those since the last resumption."""
+    """Seconds from reading the data to the test, of a resumed run since its last resumption; so are
+    compilation and memory."""
     peak_memory_mb: float
     """Most memory that the process had resident, in MB of 10^6 bytes."""
     metric: str
@@ -107,6 +111,16 @@ def summarize(
         baseline=_baseline(task),
         sample=_sample(task, backend, state),
     )
+
+
+def located_notes(summary: Summary) -> list[tuple[str, str]]:
+    """Each note after the steps that it is about: "steps 1–1000", or "" where it is all of them."""
+    located = []
+    for note in summary.notes:
+        spans = [part.span for part in summary.segments if note in part.notes]
+        everywhere = len(spans) in (0, len(summary.segments))
+        located.append(("" if everywhere else ", ".join(spans), note))
+    return located
 
 
 def named(task: Task, scores: Evaluation) -> Scores:

@@ -18,13 +18,14 @@ import numpy as np
 from shared import checkpoint, history
 from shared.backend import Backend, Evaluation, Metrics, State, load_backend
 from shared.batching import Batch, Batches, evaluation_batches, training_batches
-from shared.checkpoint import BEST, LAST, Checkpoint, Segment
+from shared.checkpoint import BEST, LAST, Checkpoint
 from shared.config import Config
 from shared.errors import InvalidInput, TrainingDiverged
 from shared.history import History
 from shared.progress import Progress, shown
 from shared.schedule import learning_rates
-from shared.start import check_fits, check_resumable, first_position, last_position
+from shared.segments import Segment
+from shared.start import check_fits, check_resumable, first_position, last_position, resumption
 from shared.summary import Scores, Summary, named, summarize
 from shared.tasks import load_task
 from shared.tasks.task import Split, Task
@@ -87,6 +88,8 @@ def train(
     writer = History(folder, task.metric, config.log_every, keep=position.snapshot.step)
     progress = Progress(position.snapshot.step, total, task.metric, quiet)
     with writer, progress:
+        if resume:
+            progress.line(resumption(config, folder, position, total))
         loop = _Loop(config, task, backend, batches, folder, writer, progress, position, total)
         state = loop.run(state)
         test = loop.test(state)
