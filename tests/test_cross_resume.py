@@ -27,24 +27,13 @@ from shared.segments import Segment
 from shared.tasks import TASKS
 from shared.training import train
 from tests.compare_arrays import check_all_close, check_close
+from tests.test_training_parity import OPTIMIZERS, RUN
 
 Whole = Callable[[Config, str], Path]
 """A configuration and a backend → the folder of its uninterrupted run."""
 
-RUN = 1e-9
 DIRECTIONS = [("jax", "torch"), ("torch", "jax")]
 BACKENDS = {"jax": rnn_jax.backend.Backend, "torch": rnn_torch.backend.Backend}
-OPTIMIZERS = {
-    "adam": OptimizationConfig(optimizer="adam", learning_rate=0.01, weight_decay=0.01),
-    "adamw": OptimizationConfig(optimizer="adamw", learning_rate=0.01, clip_norm=0.5),
-    "sgd": OptimizationConfig(optimizer="sgd", learning_rate=0.1),
-    "momentum": OptimizationConfig(
-        optimizer="sgd", learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3
-    ),
-    "rmsprop": OptimizationConfig(
-        optimizer="rmsprop", learning_rate=0.003, momentum=0.5, clip_norm=1.0
-    ),
-}
 
 
 @pytest.fixture(scope="module")
@@ -250,12 +239,14 @@ DEEP = NetworkConfig(cell="lstm", hidden_size=4, num_layers=2, dropout=0.3)
 def test_masks_and_the_order_of_ragged_batches_go_on_in_the_other_framework(
     first: str, second: str, uninterrupted: Whole, tmp_path: Path
 ) -> None:
+    """After step 10 of 4 an epoch: masks belong to a step, and the order to all of its epoch."""
     config = last_value(network=DEEP)
-    whole = uninterrupted(config, first)
-    parts = begin(replace(config, epochs=2), first, tmp_path / "parts")
-    resume(parts, second, epochs=4)
+    whole, parts = uninterrupted(config, first), tmp_path / "parts"
+    with stopped(first, 10, parts / LAST):
+        begin(config, first, parts)
+    resume(parts, second)
     check_same_run(parts, whole, 32)
-    assert segments(parts) == [(first, "handcrafted", 0, 8), (second, "handcrafted", 8, 16)]
+    assert segments(parts) == [(first, "handcrafted", 0, 10), (second, "handcrafted", 10, 16)]
 
 
 @pytest.mark.parametrize(("first", "second"), DIRECTIONS)
