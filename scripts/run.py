@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     from shared.plotting import save_curves
 
     save_curves([read_run(folder)], folder / CURVES)
-    _print_summary(summary, folder)
+    _print_summary(summary, folder, resumed=arguments.resume is not None)
 
 
 def _resume_in_out(argv: Sequence[str]) -> list[str]:
@@ -100,12 +100,13 @@ def _title(config: Config) -> str:
     return f"{config.task}: {cell}, {where}, {config.precision}"
 
 
-def _print_summary(summary: "Summary", folder: Path) -> None:
+def _print_summary(summary: "Summary", folder: Path, resumed: bool) -> None:
     from shared.progress import shown
+    from shared.summary import located_notes
 
     metric, test, baseline = summary.metric, summary.test, summary.baseline
-    for note in summary.notes:
-        print(f"note: {note}")
+    for where, note in located_notes(summary):
+        print(f"note{where and f' on {where}'}: {note}")
     if summary.sample:
         print("{input} → {predicted}  (target {target})".format(**summary.sample))
     kind = "test" if summary.held_out else "final, on the training sequence itself:"
@@ -115,12 +116,23 @@ def _print_summary(summary: "Summary", folder: Path) -> None:
     if baseline:
         print(f"   (baseline {baseline['name']}: loss {baseline['loss']:.4f}", end="")
         print(f"  {shown(metric, float(baseline[metric]))})", end="")
-    print(
-        f"\n{summary.steps} steps, {summary.step_ms:.3f} ms each, compiled in "
-        f"{summary.compile_s:.1f} s, {summary.total_s:.1f} s in all, "
+    print()
+    print(_times(summary, resumed))
+    print(f"wrote {folder}")
+
+
+def _times(summary: "Summary", resumed: bool) -> str:
+    """What the run cost. Each segment has its own step; the rest is of this process alone."""
+    process = (
+        f"compiled in {summary.compile_s:.1f} s, {summary.total_s:.1f} s in all, "
         f"{summary.peak_memory_mb:.0f} MB at most, on {summary.device}"
     )
-    print(f"wrote {folder}")
+    if not resumed:
+        return f"{summary.steps} steps, {summary.step_ms:.3f} ms each, {process}"
+    parts = (
+        f"{part.span} in {part.label}, {part.step_ms:.3f} ms each" for part in summary.segments
+    )
+    return f"{'; '.join(parts)}\nsince resuming: {process}"
 
 
 if __name__ == "__main__":

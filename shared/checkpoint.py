@@ -9,7 +9,7 @@ metadata            format, step, fingerprint of the data, training and best val
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,23 +20,10 @@ from safetensors.numpy import save
 from shared.backend import Snapshot
 from shared.errors import InvalidInput
 from shared.files import parse, write_atomically
+from shared.segments import Segment
 
 FORMAT = "rnn-parity checkpoint 1"
 LAST, BEST = "checkpoint-last.safetensors", "checkpoint-best.safetensors"
-
-
-@dataclass(frozen=True)
-class Segment:
-    """The steps from `start` (exclusive) to `end` (inclusive), and what computed them."""
-
-    backend: str
-    implementation: str
-    start: int
-    end: int
-    step_ms: float
-    """Milliseconds that a steady step took."""
-    notes: list[str]
-    """What a reader of the numbers must know (see `shared/backend.py`)."""
 
 
 class Checkpoint(NamedTuple):
@@ -48,6 +35,7 @@ class Checkpoint(NamedTuple):
     best: dict[str, float] | None = None
     """Loss, metric and step of the best validation so far; None without a validation part."""
     segments: Sequence[Segment] = ()
+    """Which backend took which steps so far."""
 
 
 def flatten(snapshot: Snapshot) -> dict[str, np.ndarray]:

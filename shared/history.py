@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from shared import checkpoint
+from shared import checkpoint, segments
 from shared.config import Config, from_json
 from shared.errors import InvalidInput
 from shared.files import parse, read_json, write_atomically, write_json
@@ -217,7 +217,12 @@ class Run:
 
     @property
     def label(self) -> str:
-        return f"{self.config.backend} {self.config.implementation}"
+        """What computed it: "jax handcrafted", or of a resumed run "jax → torch handcrafted"."""
+        return segments.label(self.summary.segments)
+
+    @property
+    def resumed(self) -> bool:
+        return len(self.summary.segments) > 1
 
 
 def read_run(folder: Path) -> Run:
@@ -232,6 +237,11 @@ def read_run(folder: Path) -> Run:
     if not (folder / SUMMARY).exists():
         raise InvalidInput(f"{folder}: expected a finished run, got one without {SUMMARY}")
     summary = read_json(folder / SUMMARY, partial(parse, Summary))
+    if not segments.covers(summary.segments, summary.steps):
+        raise InvalidInput(
+            f"{folder / SUMMARY}: expected segments that cover its {summary.steps} steps, "
+            f"got {segments.described(summary.segments) or 'none'}"
+        )
     metric = summary.metric
     rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for _, record in _records(folder / METRICS, metric):

@@ -97,7 +97,8 @@ def deviation(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """A short name for each run: backend and implementation, with the folder where those repeat."""
+    """A short name for each run: backend and implementation, all of them in order where it was
+    resumed, and the folder where those repeat."""
     names = [run.label for run in runs]
     for folder in (lambda run: run.folder.name, lambda run: run.folder):
         names = [

@@ -19,6 +19,8 @@ from shared.errors import InvalidInput
 from shared.history import Run
 from shared.plotting import deviation, labels, save_curves, save_deviations
 from shared.progress import in_unit
+from shared.segments import Segment, described
+from shared.summary import located_notes
 
 HTML, MARKDOWN, CURVES, DEVIATIONS = "report.html", "report.md", "curves.png", "deviations.png"
 FILES = (HTML, MARKDOWN, CURVES, DEVIATIONS)
@@ -112,22 +114,23 @@ def _pair(name: str, first: Run, other: str, second: Run) -> Pair:
     a, b = (curve.loss[np.isin(curve.step, steps)] for curve in losses)
     largest = float(relative[at])
     absolute = float(np.abs(a - b).max())
-    verdict = _verdict(first, second, largest)
+    same_steps = all(len(curve.step) == len(steps) for curve in losses)
+    verdict = _verdict(first, second, largest, "step" if same_steps else "common step")
     return Pair(name, other, len(steps), largest, absolute, int(steps[at]), verdict)
 
 
-def _verdict(first: Run, second: Run, largest: float) -> str:
+def _verdict(first: Run, second: Run, largest: float, step: str) -> str:
     gaps = [run.label for run in (first, second) if run.summary.notes]
     if largest == 0:
-        return "identical, the same loss at every step"
+        return f"identical, the same loss at every {step}"
     precisions = {first.config.precision, second.config.precision}
-    if _differing([first, second]):
+    if _unlike(first, second):
         return "other settings: not comparable step by step"
     if gaps:
         return f"not comparable step by step: see the note on {' and '.join(gaps)}"
     if precisions == {"float64"}:
         if largest <= PROVED:
-            return f"equal in float64: every step within {PROVED:g}"
+            return f"equal in float64: every {step} within {PROVED:g}"
         return f"DIFFERENT in float64: more than {PROVED:g}, a defect in one of the two"
     return "float32: rounding grows with the steps; float64 is the proof"
 
@@ -142,14 +145,21 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
         "scores": _scores(runs),
         "times": _times(runs),
         "notes": [
-            (name, note)
+            (f"{name}, {where}" if where else name, note)
             for name, run in zip(labels(runs), runs, strict=True)
-            for note in run.summary.notes
+            for where, note in located_notes(run.summary)
         ],
         "settings": _settings(runs[0].config),
         "differing": _differing(runs),
+        "resumed": any(run.resumed for run in runs),
         "environments": [
-            (name, run.summary.device, run.summary.path, run.summary.versions)
+            (
+                name,
+                f"{described(run.summary.segments)}, finished with " if run.resumed else "",
+                run.summary.device,
+                run.summary.path,
+                run.summary.versions,
+            )
             for name, run in zip(labels(runs), runs, strict=True)
         ],
         "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
@@ -164,13 +174,22 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
 
 def _headlines(runs: Sequence[Run], compared: Sequence[Pair]) -> list[str]:
     lines = [pair.sentence + "." for pair in compared]
-    by_speed = sorted(
-        zip(labels(runs), runs, strict=True), key=lambda item: item[1].summary.step_ms
-    )
-    (fastest, quick), *others = by_speed
-    best = quick.summary.step_ms
-    slower = ", ".join(f"{run.summary.step_ms / best:.1f}× in {name}" for name, run in others)
+    steps = [
+        (name, segment.step_ms)
+        for run_name, run in zip(labels(runs), runs, strict=True)
+        for name, segment in _segments(run_name, run)
+    ]
+    (fastest, best), *others = sorted(steps, key=lambda item: item[1])
+    slower = ", ".join(f"{step_ms / best:.1f}× in {name}" for name, step_ms in others)
     return [*lines, f"Fastest step: {best:.3g} ms in {fastest}; it takes {slower}."]
+
+
+def _segments(name: str, run: Run) -> list[tuple[str, Segment]]:
+    """A run's segments, each under the run's name, with its steps if there are several."""
+    return [
+        (f"{name}: {part.span} in {part.label}" if run.resumed else name, part)
+        for part in run.summary.segments
+    ]
 
 
 def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -202,17 +221,18 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return rows
 
 
-def _times(runs: Sequence[Run]) -> list[tuple[str, str, str, str, str]]:
-    return [
-        (
-            name,
-            f"{run.summary.compile_s:.2f}",
-            f"{run.summary.step_ms:.3f}",
-            f"{run.summary.total_s:.1f}",
-            f"{run.summary.peak_memory_mb:.0f}",
-        )
-        for name, run in zip(labels(runs), runs, strict=True)
-    ]
+def _times(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """A row a segment. Compilation, total and memory are known of the last process alone."""
+    rows = []
+    for name, run in zip(labels(runs), runs, strict=True):
+        summary = run.summary
+        for title, part in _segments(name, run):
+            cost = ["–"] * 3
+            if part is summary.segments[-1]:
+                cost = [f"{summary.compile_s:.2f}", f"{summary.total_s:.1f}"]
+                cost += [f"{summary.peak_memory_mb:.0f}"]
+            rows.append((title, cost[0], f"{part.step_ms:.3f}", *cost[1:]))
+    return rows
 
 
 def _settings(config: Config) -> dict[str, Any]:
@@ -234,6 +254,15 @@ def _differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
     names = sorted({name for flat in flats for name in flat} - ignored)
     values = [(name, [flat.get(name, "–") for flat in flats]) for name in names]
     return [(name, row) for name, row in values if any(value != row[0] for value in row)]
+
+
+def _unlike(first: Run, second: Run) -> bool:
+    """Whether two runs' steps differ by their settings. The number of epochs only says how many
+    steps there are, except to the cosine schedule, which is laid out over them."""
+    names = {name for name, _ in _differing([first, second])}
+    if "cosine" not in {run.config.optimization.schedule for run in (first, second)}:
+        names -= {"epochs"}
+    return bool(names)
 
 
 def reproduction(argv: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from shared.batching import Batches
 from shared.checkpoint import BEST, LAST, Checkpoint
 from shared.config import Config, differing, flag, moment_names
 from shared.errors import InvalidInput
+from shared.segments import covers, described, span
 from shared.tasks.task import Task
 from shared.validation import resolve
 from shared.weights import initialize, network_shapes, state_shapes
@@ -85,6 +86,11 @@ def last_position(config: Config, task: Task, batches: Batches, folder: Path) ->
             of the run needs is missing or damaged.
     """
     position = checkpoint.read(folder / LAST)
+    if not covers(position.segments, position.snapshot.step):
+        raise InvalidInput(
+            f"{folder / LAST}: expected segments that cover its {position.snapshot.step} steps, "
+            f"got {described(position.segments) or 'none'}"
+        )
     if position.data != task.fingerprint:
         raise InvalidInput(
             f"--resume {folder}: expected the data that the run began with "
@@ -108,3 +114,15 @@ def last_position(config: Config, task: Task, batches: Batches, folder: Path) ->
                 f"{folder / LAST}: the configuration beside it expects {want} as {name}, got {have}"
             )
     return position
+
+
+def resumption(config: Config, folder: Path, position: Checkpoint, total: int) -> str:
+    """One line that says from where a run goes on, what computed it so far, and what is left."""
+    reached, now = position.snapshot.step, f"{config.backend} {config.implementation}"
+    left = "no step is left, only the test, in"
+    if reached < total:
+        left = f"{span(reached, total)} follow{'s' * (total - reached == 1)} in"
+    return (
+        f"resuming {folder} after step {reached} of {total} ({described(position.segments)}): "
+        f"{left} {now}"
+    )

@@ -1,8 +1,15 @@
 """The last thing that a run writes: summary.json, what it did and what came of it."""
 
+import math
+import time
 from dataclasses import dataclass
 
-from shared.checkpoint import Segment
+from shared import environment
+from shared.backend import Backend, Evaluation, State
+from shared.checkpoint import Checkpoint
+from shared.config import Config
+from shared.segments import Segment
+from shared.tasks.task import Task
 
 Scores = dict[str, float]
 """By name: "loss" (nats or squared error) and the task's metric, "accuracy" or "mae"; with them the
@@ -19,7 +26,8 @@ class Summary:
     backend: str
     implementation: str
     path: str
-    """The implementation that really ran."""
+    """The implementation that really ran. Of a resumed run, this and what else names one backend
+    are those of the process that finished it; `segments` says what computed which steps."""
     notes: list[str]
     """What a reader of the numbers must know, for all segments."""
     cell: str
@@ -34,9 +42,11 @@ class Summary:
     compile_s: float
     """Seconds spent compiling."""
     step_ms: float
-    """Milliseconds of a steady step, its batch included: the median over calls of the backend."""
+    """Milliseconds of a steady step of the last segment, its batch included: the median over calls
+    of the backend."""
     total_s: float
-    """Seconds from reading the data to the test. Times are those since the last resumption."""
+    """Seconds from reading the data to the test, of a resumed run since its last resumption; so are
+    compilation and memory."""
     peak_memory_mb: float
     """Most memory that the process had resident, in MB of 10^6 bytes."""
     metric: str
@@ -52,3 +62,88 @@ class Summary:
     """What a predictor without a network reaches on the test part, and its name."""
     sample: dict[str, str] | None
     """Input, prediction and target of the first test sequence, for tasks that spell sequences."""
+
+
+def summarize(
+    config: Config,
+    task: Task,
+    backend: Backend,
+    state: State,
+    final: Checkpoint,
+    test: Scores,
+    started: float,
+) -> Summary:
+    """What a finished run did.
+
+    Args:
+        config: resolved.
+        state: the state that was scored.
+        final: the checkpoint after the last step.
+        test: its scores.
+        started: the `time.perf_counter` of the run's beginning.
+    """
+    assert final.train is not None  # at least one step was taken
+    return Summary(
+        task=config.task,
+        source=task.source,
+        data=task.fingerprint,
+        backend=config.backend,
+        implementation=config.implementation,
+        path=backend.path,
+        notes=list(dict.fromkeys(note for part in final.segments for note in part.notes)),
+        cell=config.network.cell,
+        precision=config.precision,
+        device=backend.device,
+        versions=environment.versions(config.backend),
+        parameters=sum(array.size for array in final.snapshot.weights.values()),
+        seed=config.seed,
+        steps=final.snapshot.step,
+        segments=list(final.segments),
+        compile_s=backend.compile_s,
+        step_ms=final.segments[-1].step_ms,
+        total_s=time.perf_counter() - started,
+        peak_memory_mb=environment.peak_memory_mb(),
+        metric=task.metric,
+        train=final.train,
+        valid=final.best,
+        test=test,
+        held_out=task.held_out,
+        baseline=_baseline(task),
+        sample=_sample(task, backend, state),
+    )
+
+
+def located_notes(summary: Summary) -> list[tuple[str, str]]:
+    """Each note after the steps that it is about: "steps 1–1000", or "" where it is all of them."""
+    located = []
+    for note in summary.notes:
+        spans = [part.span for part in summary.segments if note in part.notes]
+        everywhere = len(spans) in (0, len(summary.segments))
+        located.append(("" if everywhere else ", ".join(spans), note))
+    return located
+
+
+def named(task: Task, scores: Evaluation) -> Scores:
+    """Loss and metric by their names; for text the loss in bits per character too."""
+    by_name = {"loss": scores.loss, task.metric: scores.metric}
+    return by_name | ({"bits_per_character": scores.loss / math.log(2)} if task.streams else {})
+
+
+def _baseline(task: Task) -> dict[str, float | str] | None:
+    if task.baseline is None:
+        return None
+    scores = Evaluation(task.baseline.loss, task.baseline.metric)
+    return {"name": task.baseline.name, **named(task, scores)}
+
+
+def _sample(task: Task, backend: Backend, state: State) -> dict[str, str] | None:
+    """Input, prediction and target of the first test sequence, for tasks that spell sequences."""
+    if not task.vocabulary or task.streams:
+        return None
+    inputs, targets = task.test.inputs[:1], task.test.targets[:1]
+    predicted = backend.predict(state, inputs).argmax(-1)
+    spelled = {"input": inputs, "predicted": predicted, "target": targets}
+    return {
+        name: "".join(task.vocabulary[token] for token in tokens[0])
+        for name, tokens in spelled.items()
+    }

@@ -9,25 +9,27 @@ Evaluation and checkpoints happen after every `eval_every` epochs and at the end
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from shared import checkpoint, environment, history
+from shared import checkpoint, history
 from shared.backend import Backend, Evaluation, Metrics, State, load_backend
 from shared.batching import Batch, Batches, evaluation_batches, training_batches
-from shared.checkpoint import BEST, LAST, Checkpoint, Segment
+from shared.checkpoint import BEST, LAST, Checkpoint
 from shared.config import Config
 from shared.errors import InvalidInput, TrainingDiverged
 from shared.history import History
 from shared.progress import Progress, shown
 from shared.schedule import learning_rates
-from shared.start import check_fits, check_resumable, first_position, last_position
-from shared.summary import Scores, Summary
+from shared.segments import Segment
+from shared.start import check_fits, check_resumable, first_position, last_position, resumption
+from shared.summary import Scores, Summary, named, summarize
 from shared.tasks import load_task
 from shared.tasks.task import Split, Task
+from shared.timing import Timing
 from shared.validation import resolve
 
 
@@ -86,44 +88,14 @@ def train(
     writer = History(folder, task.metric, config.log_every, keep=position.snapshot.step)
     progress = Progress(position.snapshot.step, total, task.metric, quiet)
     with writer, progress:
+        if resume:
+            progress.line(resumption(config, folder, position, total))
         loop = _Loop(config, task, backend, batches, folder, writer, progress, position, total)
         state = loop.run(state)
         test = loop.test(state)
-    summary = _summarize(loop, state, test, started)
+    summary = summarize(config, task, backend, state, loop.reached, test, started)
     history.save_summary(folder, summary)
     return summary
-
-
-@dataclass
-class _Timing:
-    """Milliseconds a step, between two calls of the backend whose results have come.
-
-    That is what a step costs the user: preparing its batch counts where it isn't done while the
-    device computes, compiling doesn't.
-    """
-
-    backend: Backend
-    per_step: list[float] = field(default_factory=list)
-    first: float = math.nan
-    mark: float = math.nan
-    compiled: float = 0.0
-
-    def start(self) -> None:
-        self.mark, self.compiled = time.perf_counter(), self.backend.compile_s
-
-    def stop(self, steps: int) -> None:
-        compiling = self.backend.compile_s - self.compiled
-        milliseconds = 1000 * (time.perf_counter() - self.mark - compiling) / steps
-        if compiling or math.isnan(self.first):
-            self.first = milliseconds
-        else:
-            self.per_step.append(milliseconds)
-        self.start()
-
-    @property
-    def step_ms(self) -> float:
-        """Median; a run of a single call has only its first one, less the compilation."""
-        return float(np.median(self.per_step)) if self.per_step else self.first
 
 
 class _Call(NamedTuple):
@@ -150,7 +122,7 @@ class _Loop:
     total: int
 
     def __post_init__(self) -> None:
-        self.timing = _Timing(self.backend)
+        self.timing = Timing(self.backend)
         self.reached = self.position
 
     def run(self, state: State) -> State:
@@ -175,7 +147,7 @@ class _Loop:
         if not math.isfinite(scores.loss):
             self._diverged(f"the test loss is {scores.loss}", step)
         self.history.add(step, epoch, "test", scores.loss, scores.metric)
-        return _named(self.task, scores) | {"step": step}
+        return named(self.task, scores) | {"step": step}
 
     def _steps(self, state: State, start: int, end: int) -> tuple[State, Scores]:
         """Takes steps; returns also the mean of their losses and metrics."""
@@ -230,7 +202,7 @@ class _Loop:
             line += f"  valid loss {valid.loss:.4f}  {shown(metric, valid.metric)}"
             improved = best is None or valid.loss < best["loss"]
             if improved:
-                best = _named(self.task, valid) | {"step": step}
+                best = named(self.task, valid) | {"step": step}
         self.history.flush()
         self.reached = Checkpoint(
             snapshot, self.task.fingerprint, train, best, self._segments(step)
@@ -287,63 +259,3 @@ def _chunks(start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
     size = -(-(end - start) // calls)
     for first in range(start, end, size):
         yield first, min(size, end - first)
-
-
-def _summarize(loop: _Loop, state: State, test: Scores, started: float) -> Summary:
-    """What a finished run did; `started` is the `time.perf_counter` of its beginning."""
-    config, task, backend = loop.config, loop.task, loop.backend
-    final = loop.reached
-    assert final.train is not None  # at least one step was taken
-    return Summary(
-        task=config.task,
-        source=task.source,
-        data=task.fingerprint,
-        backend=config.backend,
-        implementation=config.implementation,
-        path=backend.path,
-        notes=list(dict.fromkeys(note for part in final.segments for note in part.notes)),
-        cell=config.network.cell,
-        precision=config.precision,
-        device=backend.device,
-        versions=environment.versions(config.backend),
-        parameters=sum(array.size for array in final.snapshot.weights.values()),
-        seed=config.seed,
-        steps=loop.total,
-        segments=list(final.segments),
-        compile_s=backend.compile_s,
-        step_ms=final.segments[-1].step_ms,
-        total_s=time.perf_counter() - started,
-        peak_memory_mb=environment.peak_memory_mb(),
-        metric=task.metric,
-        train=final.train,
-        valid=final.best,
-        test=test,
-        held_out=task.held_out,
-        baseline=_baseline(task),
-        sample=_sample(task, backend, state),
-    )
-
-
-def _named(task: Task, scores: Evaluation) -> Scores:
-    named = {"loss": scores.loss, task.metric: scores.metric}
-    return named | ({"bits_per_character": scores.loss / math.log(2)} if task.streams else {})
-
-
-def _baseline(task: Task) -> dict[str, float | str] | None:
-    if task.baseline is None:
-        return None
-    scores = Evaluation(task.baseline.loss, task.baseline.metric)
-    return {"name": task.baseline.name, **_named(task, scores)}
-
-
-def _sample(task: Task, backend: Backend, state: State) -> dict[str, str] | None:
-    """Input, prediction and target of the first test sequence, for tasks that spell sequences."""
-    if not task.vocabulary or task.streams:
-        return None
-    inputs, targets = task.test.inputs[:1], task.test.targets[:1]
-    predicted = backend.predict(state, inputs).argmax(-1)
-    spelled = {"input": inputs, "predicted": predicted, "target": targets}
-    return {
-        name: "".join(task.vocabulary[token] for token in tokens[0])
-        for name, tokens in spelled.items()
-    }

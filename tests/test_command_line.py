@@ -97,6 +97,33 @@ def test_a_resumed_run_is_the_uninterrupted_one(backend: str, tmp_path: Path) ->
     assert [(part["start"], part["end"]) for part in summary["segments"]] == [(0, 6), (6, 12)]
 
 
+def test_a_run_resumed_in_the_other_framework_says_what_it_does(tmp_path: Path) -> None:
+    start = ["--backend", "jax", "--task", "last-value", *SMALL, "--precision", "float64"]
+    assert script("run.py", *start, "--out", "run", cwd=tmp_path).returncode == 0
+    ran = script("run.py", "--resume", "run", "--backend", "torch", "--epochs", "5", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert lines[1] == (
+        "resuming run after step 9 of 15 (steps 1–9 in jax handcrafted): "
+        "steps 10–15 follow in torch handcrafted"
+    )
+    assert lines[2].startswith("epoch 4/5")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    first, second = summary["segments"]
+    assert [first[name] for name in ("backend", "implementation", "start", "end")] == [
+        "jax", "handcrafted", 0, 9,
+    ]  # fmt: skip
+    assert [second[name] for name in ("backend", "implementation", "start", "end")] == [
+        "torch", "handcrafted", 9, 15,
+    ]  # fmt: skip
+    *_, steps, process, _ = lines
+    assert steps == (
+        f"steps 1–9 in jax handcrafted, {first['step_ms']:.3f} ms each; "
+        f"steps 10–15 in torch handcrafted, {second['step_ms']:.3f} ms each"
+    )
+    assert process.startswith("since resuming: compiled in 0.0 s")
+
+
 def test_hello_spells_elloh_by_default(tmp_path: Path) -> None:
     ran = script("run.py", "--backend", "jax", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr

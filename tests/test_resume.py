@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from rnn_torch.backend import Backend
+from shared import checkpoint
 from shared.config import Config, GeneratedData, NetworkConfig, OptimizationConfig, TextData
 from shared.errors import InvalidInput
 from shared.history import read_config
@@ -153,6 +154,14 @@ def test_a_checkpoint_of_other_settings_is_refused(case: str, run: Path) -> None
     changes, message = CHANGED[case]
     edit_config(run, **changes)
     check_refused(run, message, epochs=3)
+
+
+def test_a_checkpoint_whose_segments_leave_a_gap_is_refused(run: Path) -> None:
+    last = checkpoint.read(run / "checkpoint-last.safetensors")
+    (segment,) = last.segments
+    for segments, got in (([], "none"), ([replace(segment, end=5)], "steps 1–5 in torch")):
+        checkpoint.write(run / "checkpoint-last.safetensors", last._replace(segments=segments))
+        check_refused(run, f"segments that cover its 6 steps, got {got}", epochs=3)
 
 
 @pytest.mark.parametrize("name", ["checkpoint-best.safetensors", "metrics.jsonl"])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shared.checkpoint import flatten
 from shared.config import (
     Config,
     GeneratedData,
@@ -192,12 +193,13 @@ def test_steps_do_not_depend_on_how_they_are_grouped(backend: str) -> None:
 def test_a_snapshot_continues_in_the_other_framework(
     first: str, second: str, optimizer: str, tmp_path
 ) -> None:
+    """After step 25: an epoch has 10, and where one begins the carried state is reset anyway."""
     config = replace(text(tmp_path, "lstm"), optimization=OPTIMIZERS[optimizer])
     whole = take_steps(in_backend(config, first), 40)
-    half = take_steps(in_backend(config, first), 20)
-    rest = take_steps(in_backend(config, second), 20, start=half.snapshot)
-    check_close(rest.losses, whole.losses[20:], relative=RUN, what="loss", elementwise=True)
-    check_all_close(rest.snapshot.weights, whole.snapshot.weights, relative=RUN)
+    part = take_steps(in_backend(config, first), 25)
+    rest = take_steps(in_backend(config, second), 15, start=part.snapshot)
+    check_close(rest.losses, whole.losses[25:], relative=RUN, what="loss", elementwise=True)
+    check_all_close(flatten(rest.snapshot), flatten(whole.snapshot), relative=RUN)
     assert rest.snapshot.step == 40
 
 

@@ -1,0 +1,43 @@
+"""What a step of a run costs on the clock."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shared.backend import Backend
+
+
+@dataclass
+class Timing:
+    """Milliseconds a step, between two calls of the backend whose results have come.
+
+    That is what a step costs the user: preparing its batch counts where it isn't done while the
+    device computes, compiling doesn't. `start` once, then `stop` whenever a call has come back.
+    """
+
+    backend: Backend
+    per_step: list[float] = field(default_factory=list)
+    first: float = math.nan
+    mark: float = math.nan
+    compiled: float = 0.0
+
+    def start(self) -> None:
+        """Begins to measure a call."""
+        self.mark, self.compiled = time.perf_counter(), self.backend.compile_s
+
+    def stop(self, steps: int) -> None:
+        """Ends the call of so many steps, and begins the next."""
+        compiling = self.backend.compile_s - self.compiled
+        milliseconds = 1000 * (time.perf_counter() - self.mark - compiling) / steps
+        if compiling or math.isnan(self.first):
+            self.first = milliseconds
+        else:
+            self.per_step.append(milliseconds)
+        self.start()
+
+    @property
+    def step_ms(self) -> float:
+        """Median; a run of a single call has only its first one, less the compilation."""
+        return float(np.median(self.per_step)) if self.per_step else self.first
