@@ -92,7 +92,8 @@ def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], fil
         width = 2.6 if i == 0 else 1.2
         style = STYLES[0] if i == 0 else STYLES[1]
         above.plot(steps, values, color=COLORS[i], linewidth=width, linestyle=style, label=name)
-    if min(map(np.nanmin, losses)) > 0:
+    lowest, highest = min(map(np.min, losses)), max(map(np.max, losses))
+    if 0 < 20 * lowest < highest < np.inf:
         above.set_yscale("log")
     finish(above, "loss")
     above.set_xlabel("")
@@ -128,6 +129,7 @@ def _line(axes: Axes, comparison: Comparison, values: np.ndarray, i: int, label:
 
 def _judge(axes: Axes, comparison: Comparison) -> None:
     """The tolerance and the first difference, on a logarithmic axis."""
+    axes.set_autoscaley_on(False)
     axes.set_yscale("log")
     finite = [v for values in comparison.deviations.values() for v in values if 0 < v < np.inf]
     if comparison.tolerance > 0:

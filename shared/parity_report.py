@@ -73,8 +73,8 @@ def cause(comparison: Comparison, diagnosis: Diagnosis | None) -> list[str]:
             f"{diagnosis.deviation:.0e}: the difference has grown from rounding"
         ]
     lines = [
-        f"cause: {finding.name}: {finding.about} (with it switched, {finding.deviation:.0e} is left "
-        f"of {diagnosis.deviation:.0e})"
+        f"cause: {finding.name}: {finding.about} (with it switched, {finding.deviation:.0e} is "
+        "left of the difference)"
         for finding in diagnosis.findings
         if finding.vanishes
     ]

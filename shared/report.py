@@ -3,20 +3,20 @@
 write_report([read_run(a), read_run(b)], Path("reports/hello-1"))
 """
 
-import base64
 import itertools
-import platform
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 
+from shared import environment
 from shared.config import Config, settings
 from shared.errors import InvalidInput
 from shared.history import Run
+from shared.pages import write_pages
+from shared.parity import PROVED
 from shared.plotting import deviation, labels, save_curves, save_deviations
 from shared.progress import in_unit
 from shared.segments import Segment, described
@@ -24,8 +24,6 @@ from shared.summary import located_notes
 
 HTML, MARKDOWN, CURVES, DEVIATIONS = "report.html", "report.md", "curves.png", "deviations.png"
 FILES = (HTML, MARKDOWN, CURVES, DEVIATIONS)
-PROVED = 1e-9
-"""Largest relative difference of two losses that float64 rounding explains over a run."""
 
 
 class Pair(NamedTuple):
@@ -66,21 +64,8 @@ def write_report(runs: Sequence[Run], folder: Path, command: str | None = None) 
     save_curves(runs, folder / CURVES)
     save_deviations(runs, folder / DEVIATIONS)
     context = _context(runs, command)
-    pictures = {name: folder / name for name in (CURVES, DEVIATIONS)}
-    embedded = {name: _data_url(file) for name, file in pictures.items()}
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("shared"),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
-    for name, images in ((HTML, embedded), (MARKDOWN, {key: key for key in pictures})):
-        page = environment.get_template(f"{name}.j2").render(
-            context, curves=images[CURVES], deviations=images[DEVIATIONS]
-        )
-        (folder / name).write_text(page, encoding="utf-8")
+    pictures = {"curves": CURVES, "deviations": DEVIATIONS}
+    write_pages(folder, (HTML, MARKDOWN), pictures, context)
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
@@ -162,7 +147,7 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
             )
             for name, run in zip(labels(runs), runs, strict=True)
         ],
-        "machine": f"{platform.system()} {platform.machine()}, {_processor()}",
+        "machine": environment.machine(),
         "samples": [
             (name, run.summary.sample)
             for name, run in zip(labels(runs), runs, strict=True)
@@ -267,17 +252,3 @@ def _unlike(first: Run, second: Run) -> bool:
 
 def reproduction(argv: Sequence[str]) -> str:
     return shlex.join(["python", *argv])
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        return platform.processor() or "unknown processor"
-    return platform.processor() or "unknown processor"
-
-
-def _data_url(file: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()

@@ -140,7 +140,8 @@ def _sample(task: Task, backend: Backend, state: State) -> dict[str, str] | None
     """Input, prediction and target of the first test sequence, for tasks that spell sequences."""
     if not task.vocabulary or task.streams:
         return None
-    inputs, targets = task.test.inputs[:1], task.test.targets[:1]
+    length = None if task.test.lengths is None else task.test.lengths[0]
+    inputs, targets = task.test.inputs[:1, :length], task.test.targets[:1, :length]
     predicted = backend.predict(state, inputs).argmax(-1)
     spelled = {"input": inputs, "predicted": predicted, "target": targets}
     return {
