@@ -156,7 +156,12 @@ def _context(findings: Findings) -> dict[str, Any]:
         "difference": comparison.difference,
         "growth": comparison.growth,
         "alone": diagnosis.deviation if diagnosis else None,
-        "findings": [finding._asdict() for finding in (diagnosis.findings if diagnosis else ())],
+        "findings": [
+            finding._asdict()
+            for finding in sorted(
+                diagnosis.findings if diagnosis else (), key=lambda f: f.deviation
+            )
+        ],
         "tolerance": comparison.tolerance,
         "float32": findings.envelope.sentence if findings.envelope else None,
         "rows": [_row(comparison, name) for name in comparison.deviations],
@@ -167,15 +172,8 @@ def _context(findings: Findings) -> dict[str, Any]:
             if value is not None
         },
         "machine": environment.machine(),
-        "sides": [
-            (
-                side.name,
-                side.backend.path,
-                side.backend.device,
-                environment.versions(side.name.partition("/")[0]),
-            )
-            for side in findings.sides
-        ],
+        "versions": environment.versions("jax") | environment.versions("torch"),
+        "sides": [(side.name, side.backend.path, side.backend.device) for side in findings.sides],
     }
 
 
