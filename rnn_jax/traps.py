@@ -208,15 +208,17 @@ def _rms(
 # Sides of a lockstep run ------------------------------------------------------------------------
 
 
-def switched(side: Side, config: Config, task: Task, active: Sequence[Switch]) -> Side:
-    """A jax/handcrafted side that does these things in another way."""
+def switched(
+    side: Side, config: Config, task: Task, active: Sequence[Switch], compiled: bool = True
+) -> Side:
+    """A jax/handcrafted side that does these things in another way; `compiled` as for `Backend`."""
     algebra, start, batches = REFERENCE, side.start, side.batches
     for switch in active:
         algebra = switch.algebra(algebra) if switch.algebra else algebra
         batches = switch.batches(batches) if switch.batches else batches
         if switch.start:
             start = start._replace(weights=switch.start(start.weights))
-    backend = Backend(replace(config, backend="jax"), task.signature, algebra)
+    backend = Backend(replace(config, backend="jax"), task.signature, algebra, compiled)
     return Side(side.name, backend, batches, start)
 
 
@@ -236,7 +238,9 @@ def suspects(
 
     return [
         Suspect(
-            switch.name, about(switch.name), partial(switched, side, config, task, other(switch))
+            switch.name,
+            about(switch.name),
+            partial(switched, side, config, task, other(switch), compiled=False),
         )
         for switch in switches(config, side.batches)
     ]

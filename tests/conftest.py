@@ -13,11 +13,13 @@ jax.config.update("jax_enable_x64", True)
 # Tiny tensors: a second thread only waits for the first.
 torch.set_num_threads(1)
 
-# Every annotation, shapes included, is checked at each call. Not those of the backends: beartype
-# does not know generic named tuples such as Batch.
+# Every annotation, shapes included, is checked at each call. Not those of modules whose
+# annotations name Batch: beartype does not know generic named tuples.
 for package in ("rnn_jax", "rnn_torch"):
     modules = [
-        module.name for module in pkgutil.iter_modules([package]) if module.name != "backend"
+        module.name
+        for module in pkgutil.iter_modules([package])
+        if module.name not in ("backend", "traps")
     ]
     jaxtyping.install_import_hook([f"{package}.{name}" for name in modules], "beartype.beartype")
 

@@ -1,4 +1,5 @@
-"""Runs backends from the same weights over the same batches, without the training loop."""
+"""Runs backends from the same weights over the same batches, without the training loop; and the
+cells and optimizers that such tests go through."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -7,11 +8,31 @@ import numpy as np
 
 from shared.backend import Snapshot, load_backend
 from shared.batching import training_batches
-from shared.config import Config
+from shared.config import Config, OptimizationConfig
+from shared.layer import Cell, Nonlinearity
 from shared.schedule import learning_rates
 from shared.tasks import load_task
 from shared.validation import resolve
 from shared.weights import initialize
+
+CELLS: list[tuple[Cell, Nonlinearity]] = [
+    ("rnn", "tanh"),
+    ("rnn", "relu"),
+    ("lstm", "tanh"),
+    ("gru", "tanh"),
+]
+OPTIMIZERS = {
+    "adam": OptimizationConfig(optimizer="adam", learning_rate=0.01, weight_decay=0.01),
+    "adamw": OptimizationConfig(optimizer="adamw", learning_rate=0.01, clip_norm=0.5),
+    "sgd": OptimizationConfig(optimizer="sgd", learning_rate=0.1),
+    "momentum": OptimizationConfig(
+        optimizer="sgd", learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3
+    ),
+    "rmsprop": OptimizationConfig(
+        optimizer="rmsprop", learning_rate=0.003, momentum=0.5, clip_norm=1.0
+    ),
+}
+RUN = 1e-9
 
 
 class Taken(NamedTuple):

@@ -29,7 +29,7 @@ from shared.segments import Segment
 from shared.tasks import TASKS
 from shared.training import train
 from tests.compare_arrays import check_all_close, check_close
-from tests.test_training_parity import OPTIMIZERS, RUN
+from tests.lockstep import OPTIMIZERS, RUN
 
 Whole = Callable[[Config, str], Path]
 """A configuration and a backend → the folder of its uninterrupted run."""

@@ -1,4 +1,4 @@
-"""Hundreds of optimizer steps in both frameworks from the same bytes: equal in float64."""
+"""What runs in both frameworks share besides equal steps, which test_lockstep.py proves."""
 
 from dataclasses import replace
 
@@ -10,27 +10,12 @@ from shared.config import (
     Config,
     GeneratedData,
     NetworkConfig,
-    OptimizationConfig,
     TextData,
 )
 from shared.layer import Cell, Nonlinearity
 from shared.tasks import TASKS
 from tests.compare_arrays import check_all_close, check_close
-from tests.lockstep import Taken, in_backend, take_steps
-
-CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
-OPTIMIZERS = {
-    "adam": OptimizationConfig(optimizer="adam", learning_rate=0.01, weight_decay=0.01),
-    "adamw": OptimizationConfig(optimizer="adamw", learning_rate=0.01, clip_norm=0.5),
-    "sgd": OptimizationConfig(optimizer="sgd", learning_rate=0.1),
-    "momentum": OptimizationConfig(
-        optimizer="sgd", learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=1e-3
-    ),
-    "rmsprop": OptimizationConfig(
-        optimizer="rmsprop", learning_rate=0.003, momentum=0.5, clip_norm=1.0
-    ),
-}
-RUN = 1e-9
+from tests.lockstep import OPTIMIZERS, RUN, in_backend, take_steps
 
 
 def hello(cell: Cell, nonlinearity: Nonlinearity) -> Config:
@@ -48,60 +33,6 @@ def last_value(cell: Cell, nonlinearity: Nonlinearity) -> Config:
         batch_size=8,
         precision="float64",
     )
-
-
-def check_same(jax: Taken, torch: Taken) -> None:
-    check_close(jax.losses, torch.losses, relative=RUN, what="loss", elementwise=True)
-    check_all_close(jax.snapshot.weights, torch.snapshot.weights, relative=RUN)
-    if jax.snapshot.moments or torch.snapshot.moments:  # plain SGD has none
-        check_all_close(jax.snapshot.moments, torch.snapshot.moments, relative=RUN)
-
-
-def check_parity(config: Config, steps: int = 200) -> None:
-    check_same(
-        take_steps(in_backend(config, "jax"), steps), take_steps(in_backend(config, "torch"), steps)
-    )
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
-@pytest.mark.parametrize("task", [hello, last_value])
-def test_every_step_agrees(task, cell: Cell, nonlinearity: Nonlinearity, optimizer: str) -> None:
-    config = replace(task(cell, nonlinearity), optimization=OPTIMIZERS[optimizer])
-    check_parity(config)
-
-
-@pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
-def test_hello_agrees_over_the_whole_run(cell: Cell, nonlinearity: Nonlinearity) -> None:
-    config = hello(cell, nonlinearity)
-    jax, torch = (take_steps(in_backend(config, name), 1000) for name in ("jax", "torch"))
-    check_same(jax, torch)
-    assert jax.losses[-1] < 0.01
-    assert torch.losses[-1] < 0.01
-
-
-@pytest.mark.parametrize(
-    ("num_layers", "bidirectional", "embedding_size"),
-    [
-        (1, False, 3),
-        (1, True, None),
-        (2, False, None),
-        (2, True, 3),
-        (3, False, 3),
-        (3, True, None),
-    ],
-)
-@pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
-def test_layers_directions_dropout_and_embedding_agree(
-    cell: Cell,
-    nonlinearity: Nonlinearity,
-    num_layers: int,
-    bidirectional: bool,
-    embedding_size: int | None,
-) -> None:
-    """Outputs at every step: at the last one alone, the reverse direction has only started."""
-    config = deep(cell, nonlinearity, num_layers, bidirectional, embedding_size)
-    check_parity(config, steps=40)
 
 
 def deep(
@@ -160,27 +91,6 @@ def text(tmp_path, cell: Cell = "lstm") -> Config:
     )
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_carried_state_agrees(tmp_path, cell: Cell) -> None:
-    config = text(tmp_path, cell)
-    jax, torch = (take_steps(in_backend(config, name), 60) for name in ("jax", "torch"))
-    check_same(jax, torch)
-    for mine, theirs in zip(jax.snapshot.carry, torch.snapshot.carry, strict=True):
-        check_close(mine, theirs, relative=RUN, what="carry")
-
-
-@pytest.mark.parametrize(
-    "optimization",
-    [
-        OptimizationConfig(learning_rate=0.01, schedule="step", step_size=7, gamma=0.5),
-        OptimizationConfig(learning_rate=0.01, schedule="cosine", min_learning_rate=1e-4),
-    ],
-    ids=["step", "cosine"],
-)
-def test_schedules_agree(optimization: OptimizationConfig) -> None:
-    check_parity(replace(hello("lstm", "tanh"), optimization=optimization), steps=100)
-
-
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_steps_do_not_depend_on_how_they_are_grouped(backend: str) -> None:
     config = in_backend(last_value("lstm", "tanh"), backend)
@@ -201,12 +111,6 @@ def test_a_snapshot_continues_in_the_other_framework(
     check_close(rest.losses, whole.losses[25:], relative=RUN, what="loss", elementwise=True)
     check_all_close(flatten(rest.snapshot), flatten(whole.snapshot), relative=RUN)
     assert rest.snapshot.step == 40
-
-
-def test_torch_native_is_the_same_network(tmp_path) -> None:
-    for config in (hello("lstm", "tanh"), last_value("gru", "tanh"), text(tmp_path, "rnn")):
-        native = take_steps(in_backend(config, "torch", "native"), 60)
-        check_same(native, take_steps(in_backend(config, "torch"), 60))
 
 
 def test_mean_squared_error_agrees() -> None:
