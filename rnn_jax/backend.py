@@ -21,7 +21,7 @@ from shared.batching import Batch
 from shared.config import Config, OptimizationConfig, moment_names
 from shared.errors import InvalidInput
 from shared.tasks.task import Signature
-from shared.trace import Trace, below, given, ordered, split_steps
+from shared.trace import Trace, below, given, ordered
 from shared.weights import Weights
 
 Params = dict[str, jax.Array]
@@ -93,7 +93,7 @@ class Backend:
             self.notes = native.gaps(config.network)
         self._dtype = jnp.dtype(config.precision)
         self._algebra = algebra
-        self._trace = self._trace_compiled if compiled else self._trace_by_operation
+        self._trace = partial(self._run, self._traced) if compiled else self._by_operation
         self._optimizer = algebra.optimizer(config.optimization)
         self._no_moments = jax.jit(self._optimizer.init)
         # The handcrafted layers hold the canonical tensors as they are.
@@ -140,16 +140,13 @@ class Backend:
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Trace]:
         state = self._with_carry(state, batch)
-        state, seen = self._trace(state, batch, rates.astype(self._dtype))
-        seen = {name: np.asarray(seen[name]) for name in ordered(seen)}
-        return state, seen if self.config.implementation == "handcrafted" else self._canonical(seen)
+        state, traced = self._trace(state, batch, rates.astype(self._dtype))
+        seen = {name: np.asarray(traced[name]) for name in ordered(traced)}
+        if self.config.implementation == "native":
+            seen = native.canonical(self._layout, seen, moment_names(self.config.optimization))
+        return state, seen
 
-    def _trace_compiled(
-        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
-    ) -> tuple[State, dict[str, jax.Array]]:
-        return self._run(self._traced, state, batch, rates)
-
-    def _trace_by_operation(
+    def _by_operation(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, dict[str, jax.Array]]:
         steps = []
@@ -253,27 +250,6 @@ class Backend:
             return state
         zeros = self._merge(state.params).zero_state(batch.inputs.shape[1])
         return state._replace(carry=jax.device_put(zeros, self._device))
-
-    def _canonical(self, seen: Trace) -> Trace:
-        """A trace of native layers by canonical names."""
-        convert = {
-            "before/": self._layout.to_weights,
-            "gradients/": self._layout.to_moments,
-            "clipped/": self._layout.to_moments,
-            "weights/": self._layout.to_weights,
-        }
-        convert |= {
-            f"moments/{kind}.": self._layout.to_moments
-            for kind in moment_names(self.config.optimization)
-        }
-        steps = []
-        for step in split_steps(seen):
-            for prefix, change in convert.items():
-                names = [n for n in step if n.startswith(prefix) and "/carry." not in n]
-                tensors = {name.removeprefix(prefix): step.pop(name) for name in names}
-                step |= {prefix + name: array for name, array in change(tensors).items()}
-            steps.append(step)
-        return {name: np.stack([step[name] for step in steps]) for name in ordered(steps[0])}
 
     def _merge(self, params: dict[str, jax.Array]) -> Network:
         flat = [(path, nnx.Param(params[_dotted(path)])) for path in self._paths]

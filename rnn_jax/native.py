@@ -5,7 +5,7 @@ none beside W_hn. A run with them starts from the same function where that is re
 trains differently: two biases move twice as fast as one. `gaps` says so, and every run records it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from jaxtyping import Float, Integer
 from rnn_jax.stack import Stacked
 from shared.config import NetworkConfig
 from shared.layer import Cell, LayerConfig
+from shared.trace import Trace, ordered, split_steps
 from shared.weights import Weights, layer_config
 
 
@@ -190,6 +191,25 @@ def to_moments(network: NetworkConfig, moments: Weights) -> Weights:
         if network.cell == "gru":
             found[f"rnn.bias_hh{ending}"][2 * network.hidden_size :] = 0
     return found
+
+
+def canonical(layout: Layout, seen: Trace, moments: Sequence[str]) -> Trace:
+    """A trace of native layers (shared/trace.py) by canonical names.
+
+    Args:
+        moments: names of the optimizer's.
+    """
+    convert = {"before/": layout.to_weights, "weights/": layout.to_weights}
+    convert |= {"gradients/": layout.to_moments, "clipped/": layout.to_moments}
+    convert |= {f"moments/{kind}.": layout.to_moments for kind in moments}
+    steps = []
+    for step in split_steps(seen):
+        for prefix, change in convert.items():
+            names = [n for n in step if n.startswith(prefix) and "/carry." not in n]
+            tensors = {name.removeprefix(prefix): step.pop(name) for name in names}
+            step |= {prefix + name: array for name, array in change(tensors).items()}
+        steps.append(step)
+    return {name: np.stack([step[name] for step in steps]) for name in ordered(steps[0])}
 
 
 def _places(network: NetworkConfig) -> list[tuple[str, str]]:

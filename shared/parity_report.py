@@ -59,7 +59,13 @@ class Findings:
             lines.append(f"NOT equal: {comparison.sentence}")
             lines += cause(comparison, self.diagnosis)
             lines += [f"hint: {hint}" for hint in self.hints]
+        lines += [f"note: {note}" for note in self.notes]
         return lines + ([f"float32: {self.envelope.sentence}"] if self.envelope else [])
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of the sides, such as weights that a layer cannot hold."""
+        return [f"{side.name}: {note}" for side in self.sides for note in side.backend.notes]
 
 
 def cause(comparison: Comparison, diagnosis: Diagnosis | None) -> list[str]:
@@ -165,7 +171,6 @@ def _context(findings: Findings) -> dict[str, Any]:
         "tolerance": comparison.tolerance,
         "float32": findings.envelope.sentence if findings.envelope else None,
         "rows": [_row(comparison, name) for name in comparison.deviations],
-        "notes": [f"{side.name}: {note}" for side in findings.sides for note in side.backend.notes],
         "settings": {
             name: " ".join(map(str, value)) if isinstance(value, tuple) else value
             for name, value in shown.items()
