@@ -77,7 +77,7 @@ def save_envelope(envelope: Envelope, names: tuple[str, str], file: Path) -> Non
     known = known[known > 0]
     if len(known):
         axes.set_ylim(known.min() / 3, 5 * known.max())
-    axes.set_title("float32: the training loss, within its envelope", fontsize=13)
+    axes.set_title("float32: the training loss against its envelope", fontsize=13)
     finish(axes, "relative deviation")
     figure.tight_layout()
     figure.savefig(file, dpi=120)

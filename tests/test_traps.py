@@ -53,8 +53,7 @@ def sides(config: Config) -> tuple[Task, Side, Side]:
 
 
 COMPILED = ("adam:epsilon-hat", "gates:transposed")
-"""Planted in a compiled run, as a user's is; the others go by operation, which is quicker for so few
-steps."""
+"""Planted in a compiled run, as a user's is; the others go by operation, quicker for few steps."""
 
 
 def diagnosed(config: Config, planted: str | None = None) -> tuple[Lockstep, Diagnosis]:
