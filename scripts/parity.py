@@ -42,7 +42,7 @@ class Arguments:
     """Optimizer steps to compare; by default those of the configured run, at most 1000."""
     tolerance: float = 1e-9
     """Largest deviation that counts as equal in float64, relative to each tensor's magnitude."""
-    runs: int = 3
+    runs: int = 5
     """Runs in each framework, with weights moved by one unit, that make the float32 envelope; 0
     leaves float32 out."""
     contenders: tuple[str, str] = ("jax/handcrafted", "torch/handcrafted")
