@@ -483,14 +483,14 @@ def test_a_difference_between_folders_is_named(folders: tuple[Path, Path], trace
     assert found is not None
     assert (found.step, found.place, found.second) == (3, f"{name}[1]", 0.5)
     assert f"{folders[0]} {found.first!r}, {folders[1]} 0.5 (" in comparison.sentence
-    assert compare_folders(*folders, tolerance=1e9).equal
+    assert compare_folders(folders[0], folders[1], tolerance=1e9).equal
 
 
 def test_a_step_that_one_folder_lacks_is_named(folders: tuple[Path, Path]) -> None:
     (folders[1] / "step-000002.safetensors").unlink()
     for sides in (folders, folders[::-1]):
         refused(
-            lambda s=sides: compare_folders(*s),
+            lambda s=sides: compare_folders(s[0], s[1]),
             f"{folders[1]}: expected step 2, {folders[0] / 'step-000002.safetensors'} has it",
         )
 

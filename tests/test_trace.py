@@ -4,6 +4,7 @@ import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -43,23 +44,24 @@ def network(
 
 
 def every_case() -> dict[str, Config]:
-    """Each cell in one and two layers and in one and both directions. Lengths in the words and last
+    """Each cell in one and two layers, in one and in both directions. Lengths in the words and last
     values, masks between two layers, carried state in the text; the optimizers take turns."""
     turns = itertools.cycle(OPTIMIZATIONS)
     cases = {}
-    for cell, nonlinearity, *stacks in (
-        ("rnn", "tanh", (1, False), (2, True)),
-        ("rnn", "relu", (1, True), (2, False)),
-        ("lstm", "tanh", (1, True), (2, True)),
-        ("gru", "tanh", (1, True), (2, True)),
-    ):
+    stacked: list[tuple[Cell, Nonlinearity, list[tuple[int, bool]]]] = [
+        ("rnn", "tanh", [(1, False)]),
+        ("rnn", "relu", [(1, True), (2, True)]),
+        ("lstm", "tanh", [(1, True), (2, True)]),
+        ("gru", "tanh", [(1, True), (2, True)]),
+    ]
+    for cell, nonlinearity, stacks in stacked:
         for stack in stacks:
             name = f"words {cell if cell != 'rnn' else nonlinearity} {stack[0]}x{1 + stack[1]}"
             cases[name] = words(network(cell, nonlinearity, *stack), next(turns))
     for cell in ("rnn", "lstm", "gru"):
         carried = network(cell, "tanh", 2, embedding_size=2)
         cases[f"text {cell} 2x1"] = text(carried, next(turns))
-    cases["last-value lstm 2x2"] = last_value(network("lstm", "tanh", 2, True))
+    cases["last-value lstm 1x1"] = last_value(network("lstm", "tanh"))
     cases["last-value gru 1x1"] = last_value(network("gru", "tanh"), "momentum")
     return cases
 
@@ -250,8 +252,7 @@ def test_every_value_is_that_of_the_reference_in_numpy(case: Config, contender: 
         for name, array in expected.items():
             check_close(
                 steps[i][name], np.asarray(array), relative=STEP, what=f"step {i + 1}: {name}",
-                # At the last step alone, a reverse walk has only started, from zeros.
-                allow_zero=name == "loss/metric" or "_reverse" in name,
+                allow_zero=name == "loss/metric",
             )  # fmt: skip
     left = {name for name in steps[1] if phase_of(name) not in ("inputs", "before")}
     assert left == expected.keys() | {name for name in left if name.startswith("gradients/")}
@@ -484,7 +485,7 @@ def whole(file: Path) -> bytes:
     return file.read_bytes()
 
 
-def header(tensors: dict) -> bytes:
+def header(tensors: Any) -> bytes:
     text = json.dumps(tensors).encode()
     return len(text).to_bytes(8, "little") + text
 
