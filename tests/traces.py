@@ -74,7 +74,8 @@ def last_value(network: NetworkConfig, optimization: str = "adam") -> Config:
 
 
 def text(network: NetworkConfig, optimization: str = "adam, clipped") -> Config:
-    """Two streams in windows of 4 steps: from the second step on, the state is carried."""
+    """Two streams of 9 characters in windows of 5 steps, the second padded: the state is carried
+    into the second step and starts from zero again at the third."""
     return resolve(
         replace(
             TASKS["text"].defaults,
@@ -82,7 +83,7 @@ def text(network: NetworkConfig, optimization: str = "adam, clipped") -> Config:
             optimization=OPTIMIZATIONS[optimization],
             data=TextData(_text_file(), (0.6, 0.2, 0.2)),
             batch_size=2,
-            bptt=4,
+            bptt=5,
             precision="float64",
         )
     )
@@ -116,5 +117,5 @@ def _folder() -> TemporaryDirectory:
 @functools.cache
 def _text_file() -> str:
     file = Path(_folder().name) / "text.txt"
-    file.write_text("".join(np.random.default_rng(5).choice(list("abcd"), 60)))
+    file.write_text("".join(np.random.default_rng(5).choice(list("abcd"), 32)))
     return str(file)
