@@ -24,7 +24,7 @@ def test_every_weight_moves_by_one_number_up_or_down(dtype: str) -> None:
     rng = np.random.default_rng(3)
     weights = {
         "rnn.weight_ih_l0": rng.standard_normal((20, 5)).astype(dtype),
-        "head.bias": np.array([1.0, -1.0, 0.5, -2.0, 0.0, 1e-30, -1e30], dtype),
+        "head.bias": np.array([1.0, -1.0, 0.5, -2.0, 3.0, 1e-30, -1e30], dtype),
     }
     kept = {name: array.copy() for name, array in weights.items()}
     start = Snapshot(weights, {"exp_avg.head.bias": np.ones(7, dtype)}, (np.ones(2, dtype),), 5)
