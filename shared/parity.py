@@ -47,7 +47,8 @@ class Difference(NamedTuple):
     second: float
     absolute: float
     relative: float
-    """Against the largest magnitude in the tensor; NaN where a value is not finite."""
+    """Against the largest magnitude in the tensor, and of integers at least 1; NaN where a value is
+    not finite."""
     ulps: int | None
     """Numbers of the tensor's dtype that lie between the two values; None if one is not finite."""
     elements: int
@@ -90,7 +91,8 @@ class Comparison:
 
         Raises:
             InvalidInput: the traces have other names, shapes or dtypes than one another, or other
-                names than the steps before; the message names the tensor.
+                names than the steps before, or something else than real numbers; the message names
+                the tensor.
         """
         names = self._names(step, first, second)
         pairs = {name: (np.asarray(first[name]), np.asarray(second[name])) for name in names}
@@ -128,6 +130,8 @@ class Comparison:
     def sentence(self) -> str:
         """One line: equal, or what differs first."""
         d = self.difference
+        if not self.steps:
+            return "no steps were compared"
         if d is None:
             deviation, name, step = self.largest
             where = f", {name} at step {step}" if deviation else ""
@@ -182,6 +186,14 @@ class Comparison:
                         f"step {step}: {name}: expected one {what}, got {mine} in {self.first} and "
                         f"{theirs} in {self.second}"
                     )
+            if a.dtype.kind not in "fiub" and a.dtype.name != "bfloat16":
+                raise InvalidInput(f"step {step}: {name}: expected real numbers, got {a.dtype}")
+            count = len(np.asarray(first[next(iter(first))]))
+            if not len(a) == count > 0:
+                raise InvalidInput(
+                    f"step {step}: {name}: expected as many steps as every tensor has, {count} and "
+                    f"at least one, got {len(a)}"
+                )
         if not first:
             raise InvalidInput(f"step {step}: expected tensors to compare, got none")
         for name in self.deviations if self.steps else ():
@@ -254,15 +266,17 @@ def _stacked(trace: Mapping) -> Trace:
 def _errors(name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Each element's error in the measure above, (S, …); infinite where a value is not finite."""
     x, y = a.astype(np.float64), b.astype(np.float64)
+    finite = np.isfinite(x) & np.isfinite(y)
     axes = tuple(range(1, x.ndim))
     with np.errstate(invalid="ignore", over="ignore"):
-        scale = np.maximum(np.abs(x), np.abs(y)).max(axes, keepdims=True, initial=0.0)
+        magnitude = np.maximum(np.abs(x), np.abs(y))
+        scale = magnitude.max(axes, keepdims=True, initial=0.0, where=finite)
         if name == "loss/loss":
             scale = np.maximum(scale, SMALLEST_LOSS)
         error = np.abs(x - y) / np.where(scale > 0, scale, 1.0)
     if a.dtype.kind in "iub":
         error = np.where(a != b, np.maximum(error, 1.0), 0.0)
-    return np.where(np.isfinite(x) & np.isfinite(y), error, np.inf)
+    return np.where(finite, error, np.inf)
 
 
 def _describe(
@@ -271,7 +285,7 @@ def _describe(
     """The first element whose error is beyond the tolerance."""
     far = np.argwhere(error > tolerance)
     index = tuple(int(i) for i in far[0])
-    x, y = float(a[index]), float(b[index])
+    x, y = a[index].item(), b[index].item()
     finite = math.isfinite(x) and math.isfinite(y)
     return Difference(
         step,

@@ -96,7 +96,8 @@ def split_steps(trace: Mapping[str, np.ndarray]) -> list[Trace]:
 
 def write_trace(folder: Path, step: int, trace: Mapping[str, np.ndarray]) -> None:
     """Writes one step into a folder, which must exist."""
-    tensors = {name: np.ascontiguousarray(array) for name, array in trace.items()}
+    # Not np.ascontiguousarray, which gives a scalar an axis.
+    tensors = {name: np.asarray(array, order="C") for name, array in trace.items()}
     metadata = {"format": FORMAT, "step": str(step), "order": json.dumps(list(trace))}
     write_atomically(folder / f"step-{step:06}.safetensors", save(tensors, metadata))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from shared.batching import CHUNK_BYTES, Batches, Dropout, evaluation_batches, training_batches
-from shared.config import Config, GeneratedData, TextData
+from shared.config import Config, GeneratedData, HelloData, TextData
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Split
 
@@ -80,6 +80,75 @@ def test_windows_follow_each_other_and_the_last_is_padded() -> None:
     np.testing.assert_allclose(times, np.tile(np.arange(11) / 100, (3, 1)), atol=1e-6)
     assert (batch.weights[2, :, 3] == 0).all()
     assert (batch.inputs[2, :, 3] == 0).all()
+
+
+def spelled(words: tuple[str, ...], batch_size: int) -> tuple[Batches, tuple[str, ...]]:
+    defaults = TASKS["hello"].defaults
+    config = replace(defaults, data=HelloData(words), batch_size=batch_size)
+    task = load_task(config)
+    return training_batches(config, task), task.vocabulary
+
+
+def test_words_of_several_lengths_are_padded_and_count_by_their_characters() -> None:
+    """Over an epoch with a ragged last batch: three words in batches of two."""
+    made, vocabulary = spelled(("hello", "oleole", "ho"), 2)
+    assert (made.per_epoch, made.steps, made.batch_size) == (2, 6, 2)
+    batch = made.take(0, 2)
+    assert batch.lengths is not None
+    assert (batch.lengths.shape, batch.lengths.dtype) == ((2, 2), np.int32)
+    seen = []
+    for i in range(2):
+        real = 2 if i == 0 else 1
+        for row in range(2):
+            length = batch.lengths[i, row]
+            tokens, targets = batch.inputs[i, row], batch.targets[i, row]
+            word = "".join(vocabulary[token] for token in tokens[:length])
+            next_ones = "".join(vocabulary[token] for token in targets[:length])
+            assert len(word) == length
+            assert next_ones == word[1:] + word[0]
+            assert not tokens[length:].any()
+            assert not targets[length:].any()
+            expected = (np.arange(6) < length) * (row < real)
+            np.testing.assert_array_equal(batch.weights[i, row], expected)
+            if row < real:
+                seen.append(word)
+    assert sorted(seen) == ["hello", "ho", "oleole"]
+    # What fills the last batch is a word with a length of its own, never one of no steps.
+    np.testing.assert_array_equal(batch.inputs[1, 0], batch.inputs[1, 1])
+    assert batch.lengths[1, 0] == batch.lengths[1, 1]
+    assert batch.weights.sum() == len("hello" + "oleole" + "ho")
+
+
+def test_words_of_one_length_need_no_lengths() -> None:
+    made, _ = spelled(("hello", "world"), 2)
+    batch = made.take(0, 1)
+    assert batch.lengths is None
+    assert batch.weights.all()
+
+
+def test_lengths_stay_with_their_sequences() -> None:
+    """Shuffled, over two epochs, at every step and at the last one."""
+    lengths = np.array([3, 1, 2, 3, 2, 1, 1, 3, 2, 1], np.int32)
+    for per_step in (False, True):
+        made = batches(numbered(10, 3, per_step)._replace(lengths=lengths))
+        batch = made.take(0, 6)
+        assert batch.lengths is not None
+        rows = batch.targets[..., 0] if per_step else batch.targets
+        np.testing.assert_array_equal(batch.lengths, lengths[rows])
+        real = np.array([4, 4, 2] * 2)[:, None] > np.arange(4)
+        within = real[..., None] & (np.arange(3) < batch.lengths[..., None])
+        # At the last step alone, a sequence has one target, however long it is.
+        np.testing.assert_array_equal(batch.weights, within if per_step else real)
+
+
+def test_evaluation_has_the_lengths_in_reading_order() -> None:
+    lengths = np.array([3, 1, 2], np.int32)
+    split = numbered(3, 3)._replace(lengths=lengths)
+    config = replace(TASKS["last-value"].defaults, data=GeneratedData(3, 3, 3, 3, 2, 1))
+    task = load_task(config)
+    batch = evaluation_batches(config, task, split).take(0, 1)
+    assert batch.lengths is not None
+    np.testing.assert_array_equal(batch.lengths, [lengths])
 
 
 def test_a_window_longer_than_the_sequence_is_the_sequence() -> None:

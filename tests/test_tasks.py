@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import Config, GeneratedData, TextData
+from shared.config import Config, GeneratedData, HelloData, TextData
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task
 from shared.tasks.text import UNKNOWN
+from shared.validation import resolve
 
 SMALL = GeneratedData(400, 50, 300, sequence_length=6, input_size=3)
 
@@ -31,6 +32,121 @@ def test_hello_is_five_characters_and_their_successors() -> None:
     assert spelled == ["hello", "elloh"]
     assert task.signature.input_size == task.signature.output_size == 4
     assert not task.held_out
+
+
+def hello(*words: str, **options) -> Config:
+    return replace(TASKS["hello"].defaults, data=HelloData(words), **options)
+
+
+def test_words_are_sequences_of_their_own_and_the_first_character_follows_the_last() -> None:
+    task = load_task(hello("hello", "oleole", "a"))
+    assert task.vocabulary == ("a", "e", "h", "l", "o")
+    assert task.train.inputs.shape == task.train.targets.shape == (3, 6)
+    assert task.train.lengths is not None
+    assert (list(task.train.lengths), task.train.lengths.dtype) == ([5, 6, 1], np.int32)
+    for tokens, expected in (
+        (task.train.inputs, ["hello", "oleole", "a"]),
+        (task.train.targets, ["elloh", "leoleo", "a"]),
+    ):
+        rows = zip(tokens, task.train.lengths, strict=True)
+        assert ["".join(task.vocabulary[t] for t in row[:n]) for row, n in rows] == expected
+        assert not tokens[2, 1:].any()
+    assert task.signature.input_size == task.signature.output_size == 5
+    assert task.source == "the words themselves"
+    assert not task.held_out
+    assert task.test is task.train or task.test.lengths is task.train.lengths
+
+
+def test_words_of_one_length_have_no_lengths_and_can_be_read_in_windows() -> None:
+    task = load_task(hello("hello", "world", bptt=2))
+    assert task.train.lengths is None
+    assert task.train.inputs.shape == (2, 5)
+
+
+def test_windows_of_words_of_several_lengths_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"^--bptt 3 needs sequences of one length.*hello, ho"):
+        load_task(hello("hello", "ho", bptt=3))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (hello(), "--data.words: expected one or more words of at least one character, got none"),
+        (hello("hello", ""), "--data.words: expected one or more words .*, got 'hello' ''"),
+    ],
+    ids=["no words", "an empty word"],
+)
+def test_words_without_characters_are_refused(config: Config, message: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^{message}$"):
+        resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("min_length", "message"),
+    [
+        (7, "--data.min-length: expected at most the sequence length 6, got 7"),
+        (0, "--data.min-length: expected a positive number .*, got 0"),
+        (-1, "--data.min-length: expected a positive number .*, got -1"),
+    ],
+)
+def test_lengths_that_no_sequence_can_have_are_refused(min_length: int, message: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^{message}$"):
+        resolve(generated("last-value", replace(SMALL, min_length=min_length)))
+
+
+@pytest.mark.parametrize("name", ["last-value", "random-labels"])
+def test_lengths_are_drawn_up_to_the_sequence_length_and_the_rest_is_zero(name: str) -> None:
+    task = load_task(generated(name, replace(SMALL, min_length=2)))
+    whole = load_task(generated(name))
+    assert task.valid is not None
+    assert whole.valid is not None
+    for part, full in (
+        (task.train, whole.train),
+        (task.valid, whole.valid),
+        (task.test, whole.test),
+    ):
+        assert part.lengths is not None
+        assert (part.lengths.dtype, part.lengths.shape) == (np.int32, (len(part.inputs),))
+        assert set(part.lengths) == {2, 3, 4, 5, 6}
+        within = np.arange(6) < part.lengths[:, None]
+        assert not part.inputs[~within].any()
+        # The same numbers as without lengths: to draw more of one stream moves no other.
+        np.testing.assert_array_equal(part.inputs[within], full.inputs[within])
+    assert (task.train.lengths[:50] != task.valid.lengths).any()  # pyright: ignore[reportOptionalSubscript]
+
+
+def test_the_last_value_is_that_of_each_sequences_own_last_step() -> None:
+    task = load_task(generated("last-value", replace(SMALL, min_length=2)))
+    for part in (task.train, task.test):
+        assert part.lengths is not None
+        last = [row[length - 1, 0] for row, length in zip(part.inputs, part.lengths, strict=True)]
+        np.testing.assert_array_equal(part.targets, np.array(last) > 0)
+        assert 0.35 < part.targets.mean() < 0.65  # in the padding, all would be 0
+
+
+def test_random_labels_do_not_know_the_lengths() -> None:
+    labels = load_task(generated("random-labels")).train.targets
+    with_lengths = load_task(generated("random-labels", replace(SMALL, min_length=2)))
+    np.testing.assert_array_equal(with_lengths.train.targets, labels)
+
+
+def test_a_shortest_length_that_is_the_longest_makes_all_equal() -> None:
+    task = load_task(generated("last-value", replace(SMALL, min_length=6)))
+    assert task.train.lengths is not None
+    assert set(task.train.lengths) == {6}
+    np.testing.assert_array_equal(
+        task.train.inputs, load_task(generated("last-value")).train.inputs
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"), [("last-value", "62221267e823f8d8"), ("random-labels", "4f1203bdcefd54b9")]
+)
+def test_without_lengths_the_data_are_what_they_have_always_been(name: str, digest: str) -> None:
+    """Computed by the version before there were any: runs and their resumption depend on it."""
+    task = load_task(generated(name))
+    assert task.train.lengths is None
+    assert task.fingerprint == digest
 
 
 @pytest.mark.parametrize("name", ["last-value", "random-labels"])
