@@ -136,7 +136,7 @@ def write_gallery(shown: Sequence[Planted], folder: Path, *, command: str) -> No
             {
                 "trap": trap,
                 "name": planted.name,
-                "about": about(planted.name),
+                "about": about(planted.name)[0].upper() + about(planted.name)[1:],
                 "needs": TRAPS[trap].needs,
                 "task": f"{planted.config.task}: {planted.cell}",
                 "sentence": comparison.sentence,
