@@ -720,6 +720,9 @@ def test_a_single_bias_is_hinted_at() -> None:
     assert place(pair) == "gradients/rnn.bias_hh_l0[0]"
     assert causes(pair) == []
     assert hints(pair) == ["jax has no rnn.bias_hh_l0, which PyTorch trains"]
+    module.rnn.bias_hh_l0.requires_grad_(False)
+    pair = compare_programs(ours, original(module=module, optimizer=sgd()), batches(), steps=5)
+    check_equal(pair, 5)
 
 
 def check_no_claim(pair: Findings) -> None:
