@@ -1,8 +1,10 @@
 """A JAX function or a Flax module as one program of a pair (see `shared/pair.py`)."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,6 +22,8 @@ Place = str | Sequence[str] | None
 
 MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq", "trace": "momentum_buffer"}
 """optax's name of a moment → torch's."""
+LIBRARIES = (str(Path(flax.__file__).parent), str(Path(optax.__file__).parent), __file__)
+"""Where the code lies that is not the user's."""
 
 
 class JaxProgram:
@@ -32,7 +36,7 @@ class JaxProgram:
             function may return (outputs, dict of arrays) with `watch`, to have those compared, too.
         params: pytree of the function's parameters, for its shapes; None with a module.
         loss: (outputs, targets) → scalar.
-        optimizer: None compares up to the gradients.
+        optimizer: gets the parameters as {place: array}. None compares up to the gradients.
         names: PyTorch's name of each parameter → the place of its twin: the keys that lead to it,
             joined by dots; with ".T" at the end if it is transposed; a list of places if its rows
             are cut into blocks, such as one for each gate; None if there is no twin, whose value is
@@ -63,7 +67,7 @@ class JaxProgram:
         self.name = name
         self._loss, self._optimizer, self._watch, self._dtype = loss, optimizer, watch, dtype
         self._call, self._shapes = _as_function(model, params)
-        self._names = {torchs: _places(place) for torchs, place in names.items()}
+        self._names = {torchs: _places(place, self._shapes) for torchs, place in names.items()}
         self._check_names()
         self._params: dict[str, jax.Array] = {}
         self._shapes_of_none: dict[str, np.ndarray] = {}
@@ -71,6 +75,11 @@ class JaxProgram:
         self._compiled = jax.jit(self._step)
 
     def begin(self, weights: Weights) -> None:
+        self.load(weights)
+        if self._optimizer is not None:
+            self._state = self._optimizer.init(self._params)
+
+    def load(self, weights: Weights) -> None:
         """As in `Program`.
 
         Raises:
@@ -99,10 +108,12 @@ class JaxProgram:
                     )
                 found[place] = value
         self._params = {place: jnp.array(found[place], self._dtype) for place in self._shapes}
-        if self._optimizer is not None:
-            self._state = self._optimizer.init(self._params)
 
     def weights(self) -> Weights:
+        if not self._params:
+            raise InvalidInput(
+                f"{self.name} begins with the other program's weights: expected it to be the first"
+            )
         return self._torchs(self._params)
 
     def step(self, example: Example) -> Trace:
@@ -113,8 +124,8 @@ class JaxProgram:
                 before, self._state, inputs, targets
             )
         trace = {name: np.asarray(array) for name, array in seen.items()}
-        trace |= below("inputs", {str(i): np.asarray(x) for i, x in enumerate(inputs)})
-        trace["inputs/targets"] = np.asarray(targets)
+        trace |= below("inputs", {str(i): x for i, x in enumerate(inputs)})
+        trace["inputs/targets"] = targets
         trace |= below("before", self._torchs(before)) | below("gradients", self._torchs(gradients))
         if self._optimizer is not None:
             for kind, tensors in moments.items():
@@ -128,35 +139,32 @@ class JaxProgram:
         missing = [name for name, places in self._names.items() if places is None]
         found = [f"{self.name} has no {name}, which PyTorch trains" for name in missing]
         if np.dtype(self._dtype) == np.float64:
-            inputs, _ = self._arrays(example)
-            jaxpr = jax.make_jaxpr(self._call)(self._params, *inputs)
+            inputs, targets = self._arrays(example)
+            jaxpr = jax.make_jaxpr(self._forward)(self._params, inputs, targets)
             places = dict.fromkeys(_narrowings(jaxpr.jaxpr))
             found += [f"float32 inside float64: {place}" for place in places]
         return found
 
     # What is compiled ---------------------------------------------------------------------------
 
-    def _step(self, params: dict, state: Any, inputs: list, targets: jax.Array) -> Any:
-        def loss(params: dict) -> Any:
-            outputs, watched = self._call(params, *inputs), {}
-            if self._watch:
-                outputs, watched = outputs
-            return self._loss(outputs, targets), (outputs, watched)
+    def _forward(self, params: dict, inputs: list, targets: Any) -> Any:
+        outputs, watched = self._call(params, *inputs), {}
+        if self._watch:
+            if not isinstance(outputs, tuple) or not isinstance(outputs[-1], dict):
+                raise InvalidInput("watch: expected a function that returns (outputs, dict)")
+            outputs, watched = outputs
+        return self._loss(outputs, targets), (outputs, watched)
 
-        (value, (outputs, watched)), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+    def _step(self, params: dict, state: Any, inputs: list, targets: Any) -> Any:
+        both = jax.value_and_grad(self._forward, has_aux=True)
+        (value, (outputs, watched)), gradients = both(params, inputs, targets)
         seen = below("layers", watched) | below("logits", _parts("outputs", outputs))
         seen |= {"loss/loss": value, "norm/norm": optax.tree.norm(gradients)}
         moments: dict[str, Any] = {}
         if self._optimizer is not None:
             updates, state = self._optimizer.update(gradients, state, params)
             params = optax.apply_updates(params, updates)  # pyright: ignore[reportAssignmentType]
-            found = {name: optax.tree.get_all_with_path(state, name) for name in MOMENTS}
-            for name, values in found.items():
-                if len(values) == 1 and isinstance(values[0][1], dict):
-                    torchs = MOMENTS[name]
-                    if name == "nu" and not found["mu"]:
-                        torchs = "square_avg"
-                    moments[torchs] = values[0][1]
+            moments = _moments(state)
         return params, state, seen, gradients, moments
 
     # Names ----------------------------------------------------------------------------------------
@@ -183,13 +191,16 @@ class JaxProgram:
             if places is None:
                 tensors[name] = self._shapes_of_none[name]
                 continue
+            if any(place not in params for place, _ in places):
+                continue  # a moment of a parameter that the optimizer leaves alone
             blocks = [np.asarray(params[place]) for place, _ in places]
             turned = [b.T if t else b for b, (_, t) in zip(blocks, places, strict=True)]
             tensors[name] = np.concatenate(turned) if len(turned) > 1 else turned[0]
         return tensors
 
-    def _arrays(self, example: Example) -> tuple[list[jax.Array], jax.Array]:
-        arrays = [jnp.asarray(array) for array in (*example.inputs, example.targets)]
+    def _arrays(self, example: Example) -> tuple[list[np.ndarray], np.ndarray]:
+        """Inputs and targets; integers keep their dtype, whatever JAX makes of them."""
+        arrays = (*example.inputs, example.targets)
         floats = (jnp.issubdtype(array.dtype, jnp.floating) for array in arrays)
         cast = [a.astype(self._dtype) if f else a for a, f in zip(arrays, floats, strict=True)]
         return cast[:-1], cast[-1]
@@ -216,11 +227,29 @@ def _as_function(model: Any, params: Any) -> tuple[Callable[..., Any], dict[str,
     return call_function, {p: np.shape(leaf) for p, (_, leaf) in zip(places, leaves, strict=True)}
 
 
-def _places(place: Place) -> list[tuple[str, bool]] | None:
+def _moments(state: Any) -> dict[str, dict[str, jax.Array]]:
+    """What the optimizer remembers, by torch's names; what has another scale there is left out."""
+    found = {name: optax.tree.get_all_with_path(state, name) for name in MOMENTS}
+    moments = {}
+    for name, values in found.items():
+        torchs = MOMENTS[name]
+        if name == "nu" and not found["mu"]:
+            torchs = "square_avg"
+        if name == "trace" and found["nu"]:
+            continue  # the momentum of optax.rmsprop has the learning rate in it
+        if len(values) == 1 and isinstance(values[0][1], dict):
+            tensors = values[0][1].items()
+            moments[torchs] = {p: m for p, m in tensors if not isinstance(m, optax.MaskedNode)}
+    return moments
+
+
+def _places(place: Place, shapes: Mapping[str, tuple]) -> list[tuple[str, bool]] | None:
+    """Each place, and whether it is transposed; a parameter may itself be called T."""
     if place is None:
         return None
     several = [place] if isinstance(place, str) else list(place)
-    return [(one.removesuffix(".T"), one.endswith(".T")) for one in several]
+    turned = [one.endswith(".T") and one not in shapes for one in several]
+    return [(one[:-2] if t else one, t) for one, t in zip(several, turned, strict=True)]
 
 
 def _parts(name: str, value: Any) -> dict[str, Any]:
@@ -247,9 +276,14 @@ def _narrowings(jaxpr: Any) -> Iterator[str]:
 
 
 def _source(equation: Any) -> str:
+    """The line of the user's that an equation comes from, not that of a layer it calls."""
     from jax._src import source_info_util
 
-    return source_info_util.summarize(equation.source_info)
+    frames = list(source_info_util.user_frames(equation.source_info.traceback))
+    users = [frame for frame in frames if not frame.file_name.startswith(LIBRARIES)]
+    for frame in (users or frames)[:1]:
+        return f"{frame.file_name}:{frame.start_line} ({frame.function_name})"
+    return "unknown"
 
 
 def _dotted(path: tuple) -> str:

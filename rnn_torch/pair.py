@@ -52,10 +52,13 @@ class TorchProgram:
         self._optimizer = optimizer(self._params.values()) if optimizer else None
 
     def begin(self, weights: Weights) -> None:
+        self.load(weights)
+        self._optimizer = self._make(self._params.values()) if self._make else None
+
+    def load(self, weights: Weights) -> None:
         with torch.no_grad():
             for name, param in self._params.items():
                 param.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
-        self._optimizer = self._make(self._params.values()) if self._make else None
 
     def weights(self) -> Weights:
         return {name: _array(param) for name, param in self._params.items()}
@@ -105,6 +108,8 @@ class TorchProgram:
 
 def _parts(name: str, value: Any) -> dict[str, Tensor]:
     """The tensors of an output by name: "lstm" if it is one, else "lstm.0", "lstm.1.0", …"""
+    if value is None:
+        return {}
     if torch.is_tensor(value):
         return {name: value}
     values = value.items() if isinstance(value, dict) else enumerate(value)

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
     assert __doc__ is not None
     arguments = cli.parse(Arguments, argv, Arguments(base), cli.with_tasks(__doc__))
     settings = arguments.settings
-    if (settings.backend, settings.implementation) != (base.backend, base.implementation):
+    if cli.option(argv, "--backend") or cli.option(argv, "--implementation"):
         raise InvalidInput(
             "--backend, --implementation: expected --contenders BACKEND/IMPLEMENTATION …"
         )

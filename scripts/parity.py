@@ -26,7 +26,9 @@ from shared.errors import InvalidInput
 from shared.validation import resolve
 
 if TYPE_CHECKING:
-    from shared.lockstep import Side
+    from rnn_jax.traps import Switch
+    from shared.lockstep import Diagnosis, Lockstep, Side
+    from shared.parity_report import Findings
     from shared.tasks.task import Task
 
 CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
@@ -72,8 +74,7 @@ def main(argv: Sequence[str]) -> None:
 
         print("\n".join(TRAPS))
     elif arguments.folders:
-        if arguments.settings != base:
-            raise InvalidInput("folders are compared as they are: expected no settings beside them")
+        _check_alone(arguments, base)
         _compare_folders(arguments, argv)
     elif arguments.trap_gallery:
         _gallery(arguments, argv)
@@ -90,12 +91,11 @@ def _parse(argv: Sequence[str], base: Config) -> Arguments:
 
         base = TRAPS[find(planted)[0]].show(base)
     arguments = cli.parse(Arguments, argv, Arguments(base), cli.with_tasks(__doc__))
-    settings = arguments.settings
-    if (settings.backend, settings.implementation) != (base.backend, base.implementation):
+    if cli.option(argv, "--backend") or cli.option(argv, "--implementation"):
         raise InvalidInput(
             "--backend, --implementation: expected --contenders BACKEND/IMPLEMENTATION twice"
         )
-    if settings.precision != "float64":
+    if arguments.settings.precision != "float64":
         raise InvalidInput(
             "--precision: expected none, parity is proved in float64 and measured in float32"
         )
@@ -115,14 +115,35 @@ def _parse(argv: Sequence[str], base: Config) -> Arguments:
             "traps are planted in the first side: expected --contenders jax/handcrafted …, "
             f"got {arguments.contenders[0]}"
         )
+    if arguments.trap_gallery and (planted or arguments.traces):
+        raise InvalidInput("--trap-gallery plants every trap: expected no --inject or --traces")
     return arguments
+
+
+def _check_alone(arguments: Arguments, base: Config) -> None:
+    """Refuses beside two folders what only a run would heed."""
+    plain = Arguments(
+        base,
+        arguments.folders,
+        tolerance=arguments.tolerance,
+        out=arguments.out,
+        overwrite=arguments.overwrite,
+    )
+    if arguments != plain:
+        raise InvalidInput(
+            "folders are compared as they are: expected no options beside them but --tolerance, "
+            "--out and --overwrite"
+        )
+    if len(arguments.folders) != 2:
+        raise InvalidInput(f"expected two folders of traces, got {len(arguments.folders)}")
+    first, second = map(Path, arguments.folders)
+    if first.resolve() == second.resolve():
+        raise InvalidInput(f"expected two different folders of traces, got {first} twice")
 
 
 def _compare_folders(arguments: Arguments, argv: Sequence[str]) -> None:
     from shared.parity import compare_folders
 
-    if len(arguments.folders) != 2:
-        raise InvalidInput(f"expected two folders of traces, got {len(arguments.folders)}")
     first, second = map(Path, arguments.folders)
     folder = _folder(arguments, "traces")
     comparison = compare_folders(first, second, arguments.tolerance)
@@ -150,28 +171,38 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
     traces = _trace_folders(arguments, first, second)
     title = f"{config.task}: {_cell(config)}"
     print(f"{title}: {first.name} against {second.name}, {steps} steps in float64", flush=True)
-    ran, diagnosis = _run(config, task, first, second, planted, steps, arguments.tolerance, traces)
+    sides = first, second
+    ran, diagnosis = _run(config, task, sides, planted, steps, arguments.tolerance, traces)
     envelope = None
     if ran.comparison.equal and arguments.runs and not planted:
         single = replace(config, precision="float32")
-        sides = [lockstep.side(single, task, name) for name in arguments.contenders]
-        envelope = measure(single, sides[0], sides[1], steps, arguments.runs)
+        a, b = (lockstep.side(single, task, name) for name in arguments.contenders)
+        envelope = measure(single, a, b, steps, arguments.runs)
     findings = Findings(
         ran.comparison,
         ran.losses,
         diagnosis,
         planted[0].name if planted else None,
         envelope,
-        (first, second),
+        sides,
         config,
     )
     _finish(findings, folder, title, argv)
 
 
-def _run(config, task, first, second, planted, steps, tolerance, traces):
+def _run(
+    config: Config,
+    task: "Task",
+    sides: tuple["Side", "Side"],
+    planted: Sequence["Switch"],
+    steps: int,
+    tolerance: float,
+    traces: Path | None = None,
+) -> tuple["Lockstep", "Diagnosis | None"]:
     """The lockstep run, with what is planted in its first side; and a diagnosis if they differ."""
     from shared import lockstep
 
+    first, second = sides
     observed = first
     if planted:
         from rnn_jax import traps
@@ -186,7 +217,7 @@ def _run(config, task, first, second, planted, steps, tolerance, traces):
     return ran, lockstep.diagnose(config, ran, observed, second, suspects)
 
 
-def _finish(findings, folder: Path, title: str, argv: Sequence[str]) -> None:
+def _finish(findings: "Findings", folder: Path, title: str, argv: Sequence[str]) -> None:
     """Prints the verdict, writes the report, and exits with 1 unless both sides are equal."""
     from shared.parity_report import HTML, MARKDOWN, write_parity_report
     from shared.report import reproduction
@@ -198,6 +229,7 @@ def _finish(findings, folder: Path, title: str, argv: Sequence[str]) -> None:
         for step, deviation, name in findings.comparison.growth:
             print(cli.printable(f"  step {step}: {deviation:.1e} at most, in {name}"))
     command = reproduction(["scripts/parity.py", *argv])
+    _clear(folder)
     write_parity_report(findings, folder, title=title, command=command)
     print(f"wrote {folder / HTML}, {folder / MARKDOWN} and the pictures beside them")
     if not findings.comparison.equal:
@@ -257,16 +289,25 @@ def _folder(arguments: Arguments, name: str) -> Path:
     return folder
 
 
+def _clear(folder: Path) -> None:
+    """Removes the report that a new one replaces: it may have had pictures that this one lacks."""
+    from shared.history import remove
+    from shared.parity_report import FILES, GALLERY
+
+    remove(folder, (*FILES, *GALLERY))
+
+
 def _trace_folders(arguments: Arguments, first: "Side", second: "Side") -> Path | None:
     """--traces with a new folder in it for each side."""
     if arguments.traces is None:
         return None
+    from shared.history import occupants
     from shared.lockstep import trace_folder
 
     traces = Path(arguments.traces)
     if first.name == second.name:
         raise InvalidInput(f"--traces: expected two different contenders, got {first.name} twice")
-    if traces.exists() and (not traces.is_dir() or any(traces.iterdir())):
+    if occupants(traces, "--traces"):
         raise InvalidInput(f"--traces {traces}: expected a new or empty folder, got one with files")
     for side in (first, second):
         trace_folder(traces, side).mkdir(parents=True)
@@ -290,14 +331,14 @@ def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:
         first, second = (lockstep.side(config, task, name) for name in arguments.contenders)
         planted = traps.find_switch(name, config, first.batches)
         steps = _steps(arguments, config, first)
-        ran, diagnosis = _run(
-            config, task, first, second, [planted], steps, arguments.tolerance, None
-        )
+        sides = first, second
+        ran, diagnosis = _run(config, task, sides, [planted], steps, arguments.tolerance)
         causes = diagnosis.causes if diagnosis else []
         found = causes == [planted.name]
         print(f"{name}: {'named' if found else 'NOT named'}: {ran.comparison.sentence}", flush=True)
         missed += [] if found else [name]
         shown.append(Planted(planted.name, _cell(config), ran, diagnosis, config))
+    _clear(folder)
     write_gallery(shown, folder, command=reproduction(["scripts/parity.py", *argv]))
     print(f"{len(TRAPS) - len(missed)} of {len(TRAPS)} planted traps were named")
     print(f"wrote {folder / 'traps.html'}, {folder / 'traps.md'} and the pictures beside them")

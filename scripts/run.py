@@ -136,4 +136,4 @@ def _times(summary: "Summary", resumed: bool) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, "interrupted; --resume continues from the last checkpoint")

@@ -99,8 +99,8 @@ def option(argv: Sequence[str], name: str) -> str | None:
     return value
 
 
-def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
-    """Runs a script's main function and exits.
+def run(main: Callable[[Sequence[str]], Any], interrupted: str = "interrupted") -> NoReturn:
+    """Runs a script's main function and exits. `interrupted` is what Ctrl-C makes it say.
 
     Bad input (2), divergence (1) and a machine that fails us, such as a full disk (1), each end in
     one line on stderr.
@@ -122,7 +122,7 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     except MemoryError:
         _stop("out of memory; smaller sizes need less", 1)
     except KeyboardInterrupt:
-        _stop("interrupted; --resume continues from the last checkpoint", 130)
+        _stop(interrupted, 130)
     sys.exit(0)
 
 

@@ -48,20 +48,26 @@ def check_free(folder: Path, overwrite: bool) -> None:
         )
 
 
-def occupants(folder: Path) -> set[str]:
-    """Names of what lies in a folder; none if it has still to be made.
+def occupants(folder: Path, option: str = "--out") -> set[str]:
+    """Names of what lies in the folder that an option named; none if it has still to be made.
 
     Raises:
         InvalidInput: it is no folder, or cannot be read.
     """
     try:
         return {file.name for file in folder.iterdir()}
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if folder.is_symlink():
+            raise InvalidInput(
+                f"{option} {folder}: expected a folder, got a broken link"
+            ) from error
         return set()
     except NotADirectoryError as error:
-        raise InvalidInput(f"--out {folder}: expected a folder, got a file") from error
+        raise InvalidInput(f"{option} {folder}: expected a folder, got a file") from error
     except OSError as error:
-        raise InvalidInput(f"--out {folder}: expected a folder, got: {error.strerror}") from error
+        raise InvalidInput(
+            f"{option} {folder}: expected a folder, got: {error.strerror}"
+        ) from error
 
 
 def create(folder: Path, config: Config) -> None:

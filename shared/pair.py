@@ -10,6 +10,7 @@ Both begin with the second program's weights and take the same batches. docs/pai
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -43,6 +44,10 @@ class Program(Protocol):
         """Takes over weights by their names in PyTorch; the optimizer forgets what it knew."""
         ...
 
+    def load(self, weights: Weights) -> None:
+        """The same, but the optimizer goes on."""
+        ...
+
     def weights(self) -> Weights: ...
 
     def step(self, example: Example) -> Trace:
@@ -64,6 +69,7 @@ def compare_programs(
     suspects: Mapping[str, Program] | None = None,
 ) -> Findings:
     """Runs both programs from the second one's weights, and looks for the cause if they differ.
+    The second one has them again afterwards.
 
     Args:
         first: the port.
@@ -79,12 +85,32 @@ def compare_programs(
         What `write_parity_report` takes; `.comparison.check()` raises unless they are equal.
 
     Raises:
-        InvalidInput: no batches, or programs whose tensors have other names, shapes or dtypes.
+        InvalidInput: no batches or steps, values that are not finite, programs whose tensors have
+            other names, shapes or dtypes.
     """
-    examples = [_example(inputs, targets) for inputs, targets in batches]
+    examples = [_example(i, batch) for i, batch in enumerate(batches)]
     if not examples:
         raise InvalidInput("batches: expected (inputs, targets) at least once, got none")
+    if steps is not None and steps < 1:
+        raise InvalidInput(f"steps: expected a positive number, got {steps}")
+    if not 0 <= tolerance < 1:
+        raise InvalidInput(f"tolerance: expected a number in [0, 1), got {tolerance}")
     start = second.weights()
+    try:
+        return _compare(first, second, start, examples, steps, tolerance, suspects or {})
+    finally:
+        second.begin(start)
+
+
+def _compare(
+    first: Program,
+    second: Program,
+    start: Weights,
+    examples: Sequence[Example],
+    steps: int | None,
+    tolerance: float,
+    suspects: Mapping[str, Program],
+) -> Findings:
     first.begin(start)
     second.begin(start)
     comparison = Comparison(first.name, second.name, tolerance)
@@ -102,55 +128,82 @@ def compare_programs(
     a, b = (np.array(side) for side in zip(*losses, strict=True))
     diagnosis, hints = None, []
     if comparison.difference is not None:
-        at = (comparison.difference.step - 1) % len(examples)
-        diagnosis = _diagnose(first, second, before, examples[at], suspects or {})
-        hints = first.hints(examples[at])
+        taken = [examples[i % len(examples)] for i in range(comparison.difference.step)]
+        diagnosis = _diagnose(first, second, start, before, taken, suspects)
+        hints = first.hints(taken[-1])
     return Findings(comparison, (a, b), diagnosis, hints=hints)
 
 
 def _diagnose(
-    first: Program, second: Program, before: Weights, example: Example, suspects: Mapping
+    first: Program,
+    second: Program,
+    start: Weights,
+    before: Weights,
+    examples: Sequence[Example],
+    suspects: Mapping[str, Program],
 ) -> Diagnosis:
-    """Takes the step that differed again, from the second program's weights before it and a fresh
-    optimizer: once as it was, once for each suspect, once for each way to misread the weights."""
-    second.begin(before)
-    expected = second.step(example)
-
-    def left(program: Program, weights: Weights, phases: Sequence[str] | None) -> float:
-        program.begin(weights)
-        trace, wanted = _same_moments(program.step(example), expected)
-        names = [n for n in trace if phases is None or phase_of(n) in phases]
-        comparison = Comparison(program.name, second.name, np.inf)
-        comparison.add(1, *({n: t[n][None] for n in names} for t in (trace, wanted)))
-        return comparison.largest[0]
+    """Takes the steps up to the one that differed, the last of `examples`, again: as they were, and
+    once for each suspect. Then the last one alone, once for each way to misread the weights."""
 
     def finding(name: str, about: str, deviation: float, whole: float) -> Finding:
         return Finding(name, about, deviation, deviation < min(VANISHED * whole, SAME))
 
-    whole = left(first, before, None)
+    whole = _step_by_step(first, second, start, examples)
     findings = []
     for name, program in suspects.items():
-        findings.append(finding(name, name, left(program, before, None), whole))
-    forward = left(first, before, FORWARD)
-    if forward > SAME:
+        left = _step_by_step(program, second, start, examples)
+        findings.append(finding(name, name, left, whole))
+    second.begin(before)
+    expected = second.step(examples[-1])
+
+    def forward(weights: Weights) -> float:
+        first.begin(weights)
+        return _deviation(first.step(examples[-1]), expected, FORWARD)
+
+    whole_forward = forward(before)
+    if whole_forward > SAME:
         for name, about, misread in _misreadings(before):
-            deviation = left(first, misread(before), FORWARD)
-            findings.append(finding(name, about, deviation, forward))
+            findings.append(finding(name, about, forward(misread(before)), whole_forward))
     return Diagnosis(whole, findings)
+
+
+def _step_by_step(
+    first: Program, second: Program, start: Weights, examples: Sequence[Example]
+) -> float:
+    """The largest deviation of any step if the first program takes each from the second's weights:
+    nothing of what earlier steps have added up, but all that the optimizers remember."""
+    first.begin(start)
+    second.begin(start)
+    deviation = 0.0
+    for example in examples:
+        first.load(second.weights())
+        deviation = max(deviation, _deviation(first.step(example), second.step(example)))
+    return deviation
+
+
+def _deviation(first: Trace, second: Trace, phases: Sequence[str] | None = None) -> float:
+    """The largest deviation of a step, or of some of its phases."""
+    traces = _same_moments(first, second)
+    names = [n for n in traces[0] if phases is None or phase_of(n) in phases]
+    comparison = Comparison("", "", np.inf)
+    comparison.add(1, *({n: trace[n][None] for n in names} for trace in traces))
+    return comparison.largest[0]
 
 
 Misreading = tuple[str, str, Callable[[Weights], Weights]]
 
 
+_RECURRENT = re.compile(
+    r"(?P<cell>(?:.*\.)?)(?:weight|bias)_(?:ih|hh)(?P<layer>(?:_l\d+(?:_reverse)?)?)"
+)
+"""Names in torch's recurrent layers and cells."""
+
+
 def _misreadings(weights: Weights) -> Iterator[Misreading]:
     """Name, description, and the weights with which a program that misreads them would be right."""
-    recurrent = {
-        name: _gates(weights, name)
-        for name in weights
-        if "_hh_l" in name or "_ih_l" in name  # torch's names of recurrent tensors
-    }
+    blocks = {name: _blocks(weights, name) for name in weights}
     for gates, letters in ((4, "ifgo"), (3, "rzn")):
-        names = [name for name, count in recurrent.items() if count == gates]
+        names = [name for name, count in blocks.items() if count == gates]
         for order in itertools.permutations(letters) if names else ():
             read = "".join(order)
             if read != letters:
@@ -160,16 +213,20 @@ def _misreadings(weights: Weights) -> Iterator[Misreading]:
             about = "1 is added to the forget gate's bias, as in TensorFlow 1, Haiku and Keras"
             yield "forget-bias", about, _shifted(names, letters.index("f"))
     for name, array in weights.items():
-        blocks = recurrent.get(name, 1)
-        if array.ndim == 2 and array.shape[0] == blocks * array.shape[1] and array.shape[1] > 1:
-            yield f"transposed:{name}", f"{name} is read transposed", _transposed(name, blocks)
+        square = array.ndim == 2 and array.shape[0] == blocks[name] * array.shape[1]
+        if square and array.shape[1] > 1:
+            yield (
+                f"transposed:{name}",
+                f"{name} is read transposed",
+                _transposed(name, blocks[name]),
+            )
 
 
-def _gates(weights: Weights, name: str) -> int:
-    """Row blocks of a recurrent tensor: its rows by the hidden size, the columns of W_hh."""
-    ending = name[name.index("_l", name.index("h_l")) :]
-    prefix = name[: name.rindex(("weight" if "weight_" in name else "bias") + "_")]
-    hidden = weights.get(f"{prefix}weight_hh{ending}")
+def _blocks(weights: Weights, name: str) -> int:
+    """Row blocks of a tensor, one a gate if it is a recurrent one: its rows by the hidden size, the
+    columns of W_hh."""
+    match = _RECURRENT.fullmatch(name)
+    hidden = weights.get(f"{match['cell']}weight_hh{match['layer']}") if match else None
     return 1 if hidden is None else max(1, len(weights[name]) // hidden.shape[1])
 
 
@@ -192,7 +249,7 @@ def _shifted(names: Sequence[str], gate: int) -> Callable[[Weights], Weights]:
     def change(weights: Weights) -> Weights:
         changed = dict(weights)
         for name in names:
-            if "bias_ih" in name:
+            if name.rpartition(".")[2].startswith("bias_ih"):
                 rows = len(weights[name]) // 4
                 changed[name] = weights[name].copy()
                 changed[name][gate * rows : (gate + 1) * rows] -= 1
@@ -218,7 +275,14 @@ def _same_moments(first: Trace, second: Trace) -> tuple[Trace, Trace]:
     return without(first, second), without(second, first)
 
 
-def _example(inputs: Any, targets: np.ndarray) -> Example:
-    several = isinstance(inputs, (tuple, list))
-    arrays = tuple(map(np.asarray, inputs)) if several else (np.asarray(inputs),)
-    return Example(arrays, np.asarray(targets))
+def _example(i: int, batch: Any) -> Example:
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise InvalidInput(f"batches[{i}]: expected (inputs, targets), got {type(batch).__name__}")
+    inputs = batch[0] if isinstance(batch[0], (tuple, list)) else (batch[0],)
+    example = Example(tuple(map(np.asarray, inputs)), np.asarray(batch[1]))
+    for array in (*example.inputs, example.targets):
+        if not np.isfinite(array).all():
+            raise InvalidInput(
+                f"batches[{i}]: expected finite numbers, got {array[~np.isfinite(array)][0]}"
+            )
+    return example

@@ -85,6 +85,8 @@ class Comparison:
     deviations: dict[str, list[float]] = field(default_factory=dict)
     """By tensor, its deviation at each step; infinite where a value is not finite."""
     difference: Difference | None = None
+    precisions: set[str] = field(default_factory=set)
+    """Dtypes of the real numbers that were compared."""
 
     def add(self, step: int, first: Mapping, second: Mapping) -> None:
         """Compares S steps, of which `step` is the first; every array has a leading axis S.
@@ -97,6 +99,7 @@ class Comparison:
         names = self._names(step, first, second)
         pairs = {name: (np.asarray(first[name]), np.asarray(second[name])) for name in names}
         errors = {name: _errors(name, *pair) for name, pair in pairs.items()}
+        self.precisions |= {a.dtype.name for a, _ in pairs.values() if a.dtype.kind not in "iub"}
         for name, error in errors.items():
             per_step = error.reshape(len(error), -1).max(1, initial=0.0)
             self.deviations.setdefault(name, []).extend(map(float, per_step))

@@ -8,9 +8,11 @@ from matplotlib.axes import Axes
 
 from shared.envelope import Envelope
 from shared.parity import Comparison
-from shared.plotting import COLORS, STYLES, finish, new_figure
+from shared.plotting import COLORS, STYLES, finish, new_figure, plain
 from shared.trace import PHASES, phase_of
 
+MOST_NAMES = 16
+"""How many tensors of a phase a legend names; those that deviate most."""
 LOWEST = 1e-18
 """Where zero is drawn on a logarithmic axis: below every deviation that float64 can show."""
 
@@ -25,9 +27,8 @@ def save_deviations(comparison: Comparison, file: Path) -> None:
         )
         _line(axes, comparison, values, i, phase)
     _judge(axes, comparison)
-    axes.set_title(
-        f"Deviation by phase: {comparison.first} against {comparison.second}", fontsize=13
-    )
+    first, second = plain(comparison.first), plain(comparison.second)
+    axes.set_title(f"Deviation by phase: {first} against {second}", fontsize=13)
     finish(axes, "relative deviation")
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
@@ -41,14 +42,20 @@ def save_tensors(comparison: Comparison, file: Path) -> None:
     figure = new_figure(3.2 * rows)
     grid = figure.subplots(rows, 2, squeeze=False, sharex=True, sharey=True).ravel()
     for axes, phase in zip(grid, shown, strict=False):
-        for i, name in enumerate(tensors(comparison, phase)):
-            label = name.partition("/")[2] or name
+        drawn = tensors(comparison, phase)
+        named = sorted(drawn, key=lambda name: -max(comparison.deviations[name]))[:MOST_NAMES]
+        for i, name in enumerate(drawn):
+            label = (name.partition("/")[2] or name) if name in named else None
             _line(axes, comparison, np.array(comparison.deviations[name]), i, label)
         _judge(axes, comparison)
-        axes.set_title(phase, fontsize=12)
+        axes.set_title(plain(phase), fontsize=12)
         finish(axes, "relative deviation")
-        names = len(tensors(comparison, phase))
-        axes.legend(frameon=False, fontsize=6 if names > 6 else 8, ncols=2 if names > 6 else 1)
+        several = len(named) > 6
+        more = len(drawn) - len(named)
+        axes.legend(
+            frameon=False, fontsize=6 if several else 8, ncols=2 if several else 1,
+            title=f"and {more} more" if more else None, title_fontsize=6,
+        )  # fmt: skip
     for axes in grid[len(shown) :]:
         axes.set_visible(False)
     figure.tight_layout()
@@ -66,11 +73,11 @@ def save_envelope(envelope: Envelope, names: tuple[str, str], file: Path) -> Non
     for i, (name, spread) in enumerate(envelope.spread.items()):
         axes.plot(
             steps, _gaps(spread), ".", color=COLORS[i + 1], markersize=3, alpha=0.7,
-            label=f"spread of {envelope.runs} runs in {name}",
+            label=f"spread of {envelope.runs} runs in {plain(name)}",
         )  # fmt: skip
     axes.plot(
         steps, _gaps(envelope.cross), ".", color=COLORS[0], markersize=5,
-        label=f"{names[0]} against {names[1]}",
+        label=" against ".join(map(plain, names)),
     )  # fmt: skip
     axes.set_yscale("log")
     known = np.concatenate([envelope.cross, *envelope.spread.values()])
@@ -91,7 +98,9 @@ def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], fil
     for i, (values, name) in enumerate(zip(losses, names, strict=True)):
         width = 2.6 if i == 0 else 1.2
         style = STYLES[0] if i == 0 else STYLES[1]
-        above.plot(steps, values, color=COLORS[i], linewidth=width, linestyle=style, label=name)
+        above.plot(
+            steps, values, color=COLORS[i], linewidth=width, linestyle=style, label=plain(name)
+        )
     lowest, highest = min(map(np.min, losses)), max(map(np.max, losses))
     if 0 < 20 * lowest < highest < np.inf:
         above.set_yscale("log")
@@ -118,25 +127,27 @@ def tensors(comparison: Comparison, phase: str) -> list[str]:
     return [name for name in comparison.deviations if phase_of(name) == phase]
 
 
-def _line(axes: Axes, comparison: Comparison, values: np.ndarray, i: int, label: str) -> None:
+def _line(
+    axes: Axes, comparison: Comparison, values: np.ndarray, i: int, label: str | None
+) -> None:
     single = {"marker": "o", "markersize": 4} if len(values) < 3 else {}
     axes.plot(
         comparison.steps, _gaps(values), color=COLORS[i % len(COLORS)],
         linestyle=STYLES[i // len(COLORS) % len(STYLES)], linewidth=1.2,
-        label=label if values.any() else f"{label}: identical", **single,
+        label=label and plain(label) + ("" if values.any() else ": identical"), **single,
     )  # fmt: skip
 
 
 def _judge(axes: Axes, comparison: Comparison) -> None:
     """The tolerance and the first difference, on a logarithmic axis."""
     axes.set_autoscaley_on(False)
-    axes.set_yscale("log")
     finite = [v for values in comparison.deviations.values() for v in values if 0 < v < np.inf]
     if comparison.tolerance > 0:
         finite.append(comparison.tolerance)
         axes.axhline(comparison.tolerance, color="#555555", linestyle=(0, (1, 2)), linewidth=1)
     if finite:
-        axes.set_ylim(min(finite) / 3, 5 * max(finite))
+        axes.set_yscale("log")
+        axes.set_ylim(max(min(finite) / 3, np.finfo(float).tiny), 5 * max(finite))
     if comparison.difference is not None:
         axes.axvline(comparison.difference.step, color="#d62728", linewidth=0.8, alpha=0.6)
 

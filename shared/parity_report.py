@@ -54,7 +54,9 @@ class Findings:
         comparison = self.comparison
         lines = [f"planted in {comparison.first}: {_trap(self.planted)}"] if self.planted else []
         if comparison.equal:
-            lines.append(f"proved in float64: {comparison.sentence}")
+            proof = "proved in" if comparison.precisions == {"float64"} else "in"
+            precisions = " and ".join(sorted(comparison.precisions)) or "integers"
+            lines.append(f"{proof} {precisions}: {comparison.sentence}")
         else:
             lines.append(f"NOT equal: {comparison.sentence}")
             lines += cause(comparison, self.diagnosis)
@@ -85,6 +87,8 @@ def cause(comparison: Comparison, diagnosis: Diagnosis | None) -> list[str]:
         if finding.vanishes
     ]
     tried = len({finding.name.partition(":")[0] for finding in diagnosis.findings})
+    if not tried:
+        return []
     return lines or [f"cause: none of the {tried} known traps that could play a part explains it"]
 
 

@@ -1,9 +1,11 @@
 """Histories → figures. With `parity_plots.py` the only module that imports matplotlib."""
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -13,6 +15,7 @@ from shared.parity import SMALLEST_LOSS
 
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f")
 STYLES = ("-", "--", "-.", ":")
+LONGEST_NAME = 40
 
 
 def save_curves(runs: Sequence[Run], file: Path) -> None:
@@ -24,7 +27,7 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
     figure = new_figure(6)
     axes = figure.subplots()
     tops = []
-    for i, (run, name) in enumerate(zip(runs, map(_plain, labels(runs)), strict=True)):
+    for i, (run, name) in enumerate(zip(runs, map(plain, labels(runs)), strict=True)):
         style = STYLES[i % len(STYLES)]
         color = COLORS[i % len(COLORS)]
         steps, losses, smoothed = _thinned(run)
@@ -67,7 +70,7 @@ def save_deviations(runs: Sequence[Run], file: Path) -> None:
     """Relative difference of the training loss between each run and the first, step by step."""
     figure = new_figure(4)
     axes = figure.subplots()
-    names = [_plain(name) for name in labels(runs)]
+    names = [plain(name) for name in labels(runs)]
     drawn = False
     for i, run in enumerate(runs[1:], start=1):
         steps, difference = deviation(runs[0], run)
@@ -108,9 +111,20 @@ def labels(runs: Sequence[Run]) -> list[str]:
     return names
 
 
-def _plain(text: str) -> str:
-    """Text without what matplotlib would set as a formula."""
-    return text.replace("$", r"\$")
+def plain(text: str) -> str:
+    """A name as matplotlib can draw it: no formula, no glyph that its font lacks, nothing that
+    keeps it out of a legend, and of a long one the end."""
+    text = text if len(text) <= LONGEST_NAME else f"…{text[1 - LONGEST_NAME :]}"
+    known = "".join(c if c.isprintable() and ord(c) in _glyphs() else "?" for c in text)
+    kept = f" {known}" if known[:1] in ("", "_") else known
+    return kept.replace("$", r"\$")
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(
+        font_manager.get_font(font_manager.findfont(font_manager.FontProperties())).get_charmap()
+    )
 
 
 def _width(i: int, lines: int) -> float:

@@ -1,26 +1,28 @@
 """Both frameworks in one process: torch first, because importing jax before it has crashed."""
 
 import torch  # noqa: I001
+import importlib
 import pkgutil
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import jax
 import jaxtyping
 import pytest
+
+from shared import cli
 
 # Without it JAX silently computes float64 in float32; float32 runs must stay float32 beside it.
 jax.config.update("jax_enable_x64", True)
 # Tiny tensors: a second thread only waits for the first.
 torch.set_num_threads(1)
 
-# Every annotation, shapes included, is checked at each call. Not those of modules whose
-# annotations name Batch: beartype does not know generic named tuples.
+# Every annotation, shapes included, is checked at each call. Not where there are generic named
+# tuples such as Batch, which beartype does not know.
 for package in ("rnn_jax", "rnn_torch"):
-    modules = [
-        module.name
-        for module in pkgutil.iter_modules([package])
-        if module.name not in ("backend", "traps")
-    ]
+    modules = {module.name for module in pkgutil.iter_modules([package])} - {"backend", "traps"}
     jaxtyping.install_import_hook([f"{package}.{name}" for name in modules], "beartype.beartype")
 
 
@@ -30,3 +32,25 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.CompletedProcess]:
+    """`script` in tmp_path without a process of its own, which would import a framework each time.
+
+    What is left out is shown by the tests that do use a process: the exit status and the streams.
+    """
+
+    def called(name: str, *arguments: str) -> subprocess.CompletedProcess:
+        module = importlib.import_module(f"scripts.{Path(name).stem}")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "60")
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.run(module.main)
+        out, err = capfd.readouterr()
+        assert isinstance(stop.value.code, int)
+        return subprocess.CompletedProcess(arguments, stop.value.code, out, err)
+
+    return called

@@ -1,0 +1,254 @@
+"""scripts/parity.py from start to end: exit codes, what it prints, and the report it leaves."""
+
+import html
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared import cli
+from shared.parity import compare
+from shared.parity_report import Findings, write_parity_report
+from shared.trace import read_trace, write_trace
+from tests.command_line import SCRIPTS, script
+from tests.test_imports import BLOCKER, python
+
+Call = Callable[..., subprocess.CompletedProcess]
+REPORT = {"parity.html", "parity.md", "deviations.png", "tensors.png", "losses.png"}
+SHORT = ["--task", "hello", "--steps", "5", "--runs", "0"]
+SIDES = "jax-handcrafted", "torch-handcrafted"
+
+
+@pytest.fixture(scope="module")
+def proof(tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess:
+    """A process of its own; its folder, `.args[-1]`, holds report and traces."""
+    folder = tmp_path_factory.mktemp("proof")
+    finished = script(
+        "parity.py", "--task", "hello", "--steps", "20", "--runs", "1", "--out", "X",
+        "--traces", "T", cwd=folder,
+    )  # fmt: skip
+    finished.args = folder
+    return finished
+
+
+def test_a_proof_exits_with_0_and_says_so(proof: subprocess.CompletedProcess) -> None:
+    assert proof.returncode == 0, proof.stderr
+    assert proof.stderr == ""
+    title, verdict, single, wrote = proof.stdout.splitlines()
+    assert title == (
+        "hello: rnn (tanh): jax/handcrafted against torch/handcrafted, 20 steps in float64"
+    )
+    assert verdict.startswith("proved in float64: equal within 1e-09: 20 steps, 48 tensors each (")
+    assert single.startswith("float32: inside the envelope of 2 runs a side at ")
+    assert wrote == "wrote X/parity.html, X/parity.md and the pictures beside them"
+    assert {file.name for file in (proof.args / "X").iterdir()} == {*REPORT, "envelope.png"}
+    for file in (proof.args / "X").iterdir():
+        assert file.stat().st_size > 1000, file
+
+
+def test_the_page_is_self_contained_and_has_the_verdict(proof: subprocess.CompletedProcess) -> None:
+    page = html.unescape((proof.args / "X" / "parity.html").read_text())
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
+    assert "url(" not in page
+    assert page.count("data:image/png;base64,") == 4
+    markdown = (proof.args / "X" / "parity.md").read_text()
+    assert re.findall(r"\((\w+\.png)\)", markdown) == [
+        "losses.png", "deviations.png", "tensors.png", "envelope.png",
+    ]  # fmt: skip
+    for line in proof.stdout.splitlines()[1:3]:
+        assert line in markdown
+        assert line in page
+    for text in (page, markdown):
+        assert (
+            "python scripts/parity.py --task hello --steps 20 --runs 1 --out X --traces T" in text
+        )
+        assert "--betas 0.9 0.999" in text
+        assert "jax/handcrafted" in text
+
+
+def test_traces_of_a_proof_are_equal(proof, tmp_path: Path, call: Call) -> None:
+    folders = [proof.args / "T" / side for side in SIDES]
+    for folder in folders:
+        names = sorted(file.name for file in folder.iterdir())
+        assert names == [f"step-{i:06}.safetensors" for i in range(1, 21)]
+    finished = call("parity.py", *map(str, folders))
+    assert finished.returncode == 0
+    verdict, wrote = finished.stdout.splitlines()
+    assert verdict == proof.stdout.splitlines()[1]
+    assert wrote.startswith("wrote reports/parity-traces-1/parity.html, ")
+    files = {file.name for file in (tmp_path / "reports" / "parity-traces-1").iterdir()}
+    assert files == REPORT - {"losses.png"}
+    assert call("parity.py", *map(str, folders)).stdout.splitlines()[1].startswith(
+        "wrote reports/parity-traces-2/"
+    )  # fmt: skip
+
+
+def test_a_changed_number_in_a_file_is_found(proof, tmp_path: Path, call: Call) -> None:
+    shutil.copytree(proof.args / "T", tmp_path / "T")
+    file = tmp_path / "T" / SIDES[1] / "step-000007.safetensors"
+    trace = read_trace(file)
+    trace["gradients/head.bias"][2] *= 1 + 1e-6
+    write_trace(file.parent, 7, trace)
+    finished = call("parity.py", *(f"T/{side}" for side in SIDES), "--out", "report")
+    assert finished.returncode == 1
+    assert finished.stderr == ""
+    verdict, grew, *steps, last, wrote = finished.stdout.splitlines()
+    assert verdict.startswith(
+        "NOT equal: first difference at step 7: gradients/head.bias[2]: T/jax-handcrafted "
+    )
+    assert verdict.endswith("; 1 of 4 elements differ")
+    assert grew == "how it grew:"
+    assert [line.split(":")[0] for line in steps] == [f"  step {i}" for i in (1, 4, 6)]
+    assert re.fullmatch(r"  step 7: \d\.\de-0[67] at most, in gradients/head\.bias", last)
+    assert wrote.startswith("wrote report/")
+    markdown = (tmp_path / "report" / "parity.md").read_text()
+    assert "| step | 7 |" in markdown
+    assert "| element | [2] |" in markdown
+    assert verdict in markdown
+    loose = call("parity.py", *(f"T/{s}" for s in SIDES), "--tolerance", "1e-5", "--out", "loose")
+    assert loose.returncode == 0
+
+
+def test_a_planted_trap_exits_with_1_and_is_named(tmp_path: Path, call: Call) -> None:
+    finished = call("parity.py", "--inject", "adam", "--steps", "5", "--out", "X")
+    assert finished.returncode == 1
+    assert finished.stderr == ""
+    _, planted, verdict, cause, _ = finished.stdout.splitlines()
+    assert planted.startswith("planted in jax/handcrafted: adam:epsilon-hat: ")
+    assert verdict.startswith("NOT equal: first difference at step 1: weights/head.bias[0]: ")
+    assert cause.startswith("cause: adam:epsilon-hat: ")
+    assert {file.name for file in (tmp_path / "X").iterdir()} == REPORT
+    page = (tmp_path / "X" / "parity.html").read_text()
+    assert "the cause: the difference vanishes" in page
+    assert page.count("the cause: the difference vanishes") == 1
+
+
+def test_the_traps_are_listed_by_name_without_a_framework() -> None:
+    code = BLOCKER.format(forbidden={"jax", "flax", "optax", "torch", "rnn_jax", "rnn_torch"}) + (
+        "import runpy\n"
+        "sys.argv = ['parity.py', '--list-traps']\n"
+        "runpy.run_path('scripts/parity.py', run_name='__main__')\n"
+    )
+    finished = python(code)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.splitlines() == [
+        "single-bias", "clip-epsilon", "reset-gate", "adam", "rmsprop-epsilon", "ragged-mean",
+        "padding", "float32", "gates", "initial-values", "batch-order",
+    ]  # fmt: skip
+
+
+def test_layers_of_the_frameworks_as_contenders(call: Call) -> None:
+    finished = call("parity.py", *SHORT, "--cell", "lstm", "--contenders",
+                    "torch/native", "torch/handcrafted")  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    assert "torch/native against torch/handcrafted, 5 steps" in finished.stdout
+    assert "proved in float64" in finished.stdout
+    finished = call("parity.py", *SHORT, "--contenders", "jax/native", "torch/handcrafted",
+                    "--out", "X")  # fmt: skip
+    assert finished.returncode == 1
+    assert "NOT equal: first difference at step 1: " in finished.stdout
+    assert "cause" not in finished.stdout
+    assert "one bias" in Path("X/parity.md").read_text()
+
+
+def test_a_report_is_replaced_as_a_whole(proof, tmp_path: Path, call: Call) -> None:
+    """The old one had a picture of float32, which the new one lacks."""
+    shutil.copytree(proof.args / "X", tmp_path / "X")
+    (tmp_path / "X" / "traps.md").write_text("an older gallery")
+    finished = call("parity.py", *SHORT, "--out", "X", "--overwrite")
+    assert finished.returncode == 0
+    assert {file.name for file in (tmp_path / "X").iterdir()} == REPORT
+    markdown = (tmp_path / "X" / "parity.md").read_text()
+    assert "5 steps" in markdown
+    assert "envelope" not in markdown
+
+
+def test_a_tolerance_of_zero_is_met_by_identical_traces(tmp_path: Path, call: Call) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_trace(tmp_path / folder, 1, {"weights/w": np.array([1.0, 2.0])})
+    finished = call("parity.py", "a", "b", "--tolerance", "0")
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert "equal within 0: 1 step, 1 tensors each" in finished.stdout
+
+
+def test_traces_in_float32_are_not_called_a_proof_in_float64(tmp_path: Path, call: Call) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write_trace(tmp_path / folder, 1, {"weights/w": np.array([1.0, 2.0], np.float32)})
+    assert call("parity.py", "a", "b").stdout.startswith("in float32: equal within 1e-09: ")
+
+
+STRANGE = [
+    "<script>alert(1)</script>/<b>", "layers/$x$", "layers/$a_{$", "layers/_x", "/", "plain",
+    "layers/a|b", "层/隐藏", "layers/a\nb", "layers/" + "a.very.long.name." * 9,
+]  # fmt: skip
+
+
+def test_names_are_escaped_drawn_and_printed_in_one_line(tmp_path: Path, call: Call) -> None:
+    """A tensor's name is anything that a file can hold; a folder's nearly so."""
+    first, second = "<script>alert(2)<", "$x$|_"
+    for folder, value in ((first, 1.0), (second, 2.0)):
+        (tmp_path / folder).mkdir()
+        for step in (1, 2):
+            write_trace(tmp_path / folder, step, dict.fromkeys(STRANGE, np.array([3.0, value])))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        finished = call("parity.py", first, second, "--out", "X")
+    assert (finished.returncode, finished.stderr) == (1, "")
+    assert "first difference at step 1: <script>alert(1)</script>/<b>[1]: " in finished.stdout
+    assert all(line.isprintable() for line in finished.stdout.splitlines())
+    page = (tmp_path / "X" / "parity.html").read_text()
+    assert "<script" not in page
+    assert "<b>" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&lt;script&gt;alert(2)&lt;" in page
+    markdown = (tmp_path / "X" / "parity.md").read_text()
+    rows = [line for line in markdown.splitlines() if line.startswith("| layers | ")]
+    assert r"| layers | a\|b | 3.33e-01 | 1 | 3.33e-01 |" in rows
+    assert "| layers | a b | 3.33e-01 | 1 | 3.33e-01 |" in rows
+
+
+def test_plots_of_many_tensors_and_of_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    many = {f"weights/w{i}": np.array([1.0, 2.0]) for i in range(100)}
+    huge = {"weights/huge": np.array([1e308, -1e308]), "weights/nan": np.array(np.nan)}
+    tiny = {"weights/tiny": np.array(5e-324), "weights/empty": np.zeros(0)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for tensors in (many, huge, tiny, {"weights/zero": np.zeros(2)}):
+            other = {name: -array for name, array in tensors.items()}
+            for tolerance in (0.0, 1e-9):
+                for theirs in (tensors, other):
+                    found = compare([tensors] * 2, [theirs] * 2, tolerance=tolerance)
+                    write_parity_report(Findings(found), tmp_path, title="t", command="c")
+
+
+def test_an_interruption_speaks_of_resuming_only_where_there_is_something_to_resume(
+    monkeypatch, capsys
+) -> None:
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["parity.py"])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(interrupt)
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "parity.py: interrupted\n"
+
+
+def test_the_help_is_quick_and_shows_every_option_of_its_own() -> None:
+    ran = subprocess.run(
+        [sys.executable, str(SCRIPTS / "parity.py"), "--help"],
+        capture_output=True, text=True, check=True, env=os.environ | {"COLUMNS": "80"},
+    )  # fmt: skip
+    for option in ("--steps", "--tolerance", "--runs", "--contenders", "--inject", "--list-traps",
+                   "--trap-gallery", "--traces", "--out", "--overwrite"):  # fmt: skip
+        assert option in ran.stdout, option
