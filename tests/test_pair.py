@@ -795,6 +795,19 @@ def test_suspects_of_ones_own() -> None:
     ]
 
 
+def test_the_batch_that_differs_is_the_one_looked_at() -> None:
+    """The second of three holds what the port leaves out."""
+    data = batches()
+    data[1][0][0, 0, 0] = 10.0
+    clamped = port(lambda params, x: function(params, jnp.minimum(x, 5.0)), None, optax.sgd(0.1))
+    suspects = {"minimum": port(optimizer=optax.sgd(0.1))}
+    theirs = original(optimizer=sgd())
+    pair = compare_programs(clamped, theirs, data, steps=6, suspects=suspects)
+    assert pair.comparison.difference is not None
+    assert pair.comparison.difference.step == 2
+    assert causes(pair) == ["minimum"]
+
+
 def test_rounding_that_grows_is_called_so() -> None:
     """Gradient descent as the logistic map w → 4w(1 - w): each step doubles a deviation."""
 
