@@ -150,7 +150,8 @@ def run_flax(case: Case, dtype: str) -> tuple[Tensors, Tensors]:
         _, x, before = split(case, tensors)
         merged = nnx.merge(graph, nnx.from_flat_state(flat))
         hx = before if network.cell == "lstm" else before[0]
-        outputs = named(case, *merged(x, hx, masks=masks))
+        output, final = merged.run(x, hx, masks=masks)
+        outputs = named(case, output, final if network.cell == "lstm" else final[0])
         terms = [
             jnp.sum(outputs[name] * jnp.asarray(case.cotangents[name], dtype)) for name in outputs
         ]
