@@ -60,7 +60,7 @@ def scale_by_adam(
 ) -> optax.GradientTransformation:
     """optax's moments of Adam, with a bias correction that float32 can hold.
 
-    optax computes 1 - β₂ᵗ as it stands: in float32 up to 6e-5 of it is rounding when t is small,
+    optax computes 1 - β₂ᵗ as it stands: in float32 up to 3e-5 of it is rounding when t is small,
     which PyTorch, computing it in float64, does not have.
     """
     moments = optax.scale_by_adam(b1, b2)

@@ -112,7 +112,8 @@ class JaxProgram:
     def weights(self) -> Weights:
         if not self._params:
             raise InvalidInput(
-                f"{self.name} begins with the other program's weights: expected it to be the first"
+                f"{self.name} begins with the weights of the other program: expected JAX first, "
+                "compare_programs(jax, torch, …)"
             )
         return self._torchs(self._params)
 
@@ -153,7 +154,10 @@ class JaxProgram:
             if not isinstance(outputs, tuple) or not isinstance(outputs[-1], dict):
                 raise InvalidInput("watch: expected a function that returns (outputs, dict)")
             outputs, watched = outputs
-        return self._loss(outputs, targets), (outputs, watched)
+        loss = self._loss(outputs, targets)
+        if jnp.ndim(loss):
+            raise InvalidInput(f"loss: expected one number, got shape {jnp.shape(loss)}")
+        return loss, (outputs, watched)
 
     def _step(self, params: dict, state: Any, inputs: list, targets: Any) -> Any:
         both = jax.value_and_grad(self._forward, has_aux=True)

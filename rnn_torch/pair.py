@@ -58,22 +58,25 @@ class TorchProgram:
     def load(self, weights: Weights) -> None:
         with torch.no_grad():
             for name, param in self._params.items():
-                param.copy_(torch.from_numpy(np.ascontiguousarray(weights[name])))
+                param.copy_(torch.tensor(weights[name]))
 
     def weights(self) -> Weights:
         return {name: _array(param) for name, param in self._params.items()}
 
     def step(self, example: Example) -> Trace:
         inputs, targets = [self._tensor(x) for x in example.inputs], self._tensor(example.targets)
-        seen: dict[str, Tensor] = below("inputs", {str(i): x for i, x in enumerate(inputs)})
-        seen["inputs/targets"] = targets
+        # Copies: the module, the loss or a layer after a watched one may change what it gets.
+        seen: dict[str, Tensor] = below("inputs", {str(i): x.clone() for i, x in enumerate(inputs)})
+        seen["inputs/targets"] = targets.clone()
         seen |= below("before", {name: p.clone() for name, p in self._params.items()})
         self._watched.clear()
         self._module.zero_grad()
         outputs = self._module(*inputs)
-        loss = self._loss(outputs, targets)
-        loss.backward()
         seen |= below("layers", self._watched) | below("logits", _parts("outputs", outputs))
+        loss = self._loss(outputs, targets)
+        if loss.dim():
+            raise InvalidInput(f"loss: expected one number, got shape {tuple(loss.shape)}")
+        loss.backward()
         seen["loss/loss"] = loss
         gradients = {
             name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
@@ -111,7 +114,7 @@ def _parts(name: str, value: Any) -> dict[str, Tensor]:
     if value is None:
         return {}
     if torch.is_tensor(value):
-        return {name: value}
+        return {name: value.detach().clone()}
     values = value.items() if isinstance(value, dict) else enumerate(value)
     return {k: t for key, part in values for k, t in _parts(f"{name}.{key}", part).items()}
 

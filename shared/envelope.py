@@ -46,7 +46,7 @@ class Envelope(NamedTuple):
     @property
     def sentence(self) -> str:
         steps, inside = len(self.cross), int(self.inside.sum())
-        end = f"largest deviation {self.cross.max():.1e}, the envelope's {self.edge[-1]:.1e}"
+        end = f"over the run: at most {self.cross.max():.1e}, the envelope {self.edge[-1]:.1e}"
         if inside == steps:
             return f"inside the envelope of {self.runs} runs a side at every step ({end})"
         beyond = np.where(
@@ -54,8 +54,8 @@ class Envelope(NamedTuple):
         )
         worst = int(beyond.argmax())
         return (
-            f"inside the envelope of {self.runs} runs a side at {inside} of {steps} steps, beyond "
-            f"it by up to {beyond[worst]:.1f} times at step {worst + 1} ({end})"
+            f"inside the envelope of {self.runs} runs a side at {inside} of {steps} steps, past "
+            f"its edge by at most {100 * (beyond[worst] - 1):.0f} %, at step {worst + 1} ({end})"
         )
 
 

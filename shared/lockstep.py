@@ -8,7 +8,7 @@ Each side goes on from its own state, so that what is compared is a whole run an
 by one.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -164,7 +164,15 @@ def diagnose(
         left = _deviation(taken(suspect.side()), expected)
         vanishes = left < min(VANISHED * deviation, SAME)
         findings.append(Finding(suspect.name, suspect.about, left, vanishes))
-    return Diagnosis(deviation, findings)
+    return Diagnosis(deviation, ranked(findings))
+
+
+def ranked(findings: Sequence[Finding]) -> list[Finding]:
+    """Of several that leave little of the difference, those that leave no more than rounding or a
+    hundred times the least: another may come close by chance."""
+    least = min((finding.deviation for finding in findings), default=0.0)
+    most = max(ROUNDING, 100 * least)
+    return [f._replace(vanishes=f.vanishes and f.deviation <= most) for f in findings]
 
 
 def _step(config: Config, side: Side, start: Snapshot, at: int) -> Trace:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from shared.errors import InvalidInput
-from shared.lockstep import SAME, VANISHED, Diagnosis, Finding
+from shared.lockstep import SAME, VANISHED, Diagnosis, Finding, ranked
 from shared.parity import PROVED, Comparison
 from shared.parity_report import Findings
 from shared.trace import Trace, phase_of
@@ -25,6 +25,8 @@ from shared.weights import Weights
 
 Inputs = Sequence[np.ndarray]
 """What the model is called with, one array or several."""
+SAME_IN_FLOAT32 = 1e-4
+"""As `shared.lockstep.SAME`, for a single step in float32."""
 FORWARD = ("embedded", "layers", "logits", "loss")
 
 
@@ -129,7 +131,8 @@ def _compare(
     diagnosis, hints = None, []
     if comparison.difference is not None:
         taken = [examples[i % len(examples)] for i in range(comparison.difference.step)]
-        diagnosis = _diagnose(first, second, start, before, taken, suspects)
+        same = SAME if comparison.precisions <= {"float64"} else SAME_IN_FLOAT32
+        diagnosis = _diagnose(first, second, start, before, taken, suspects, same)
         hints = first.hints(taken[-1])
     return Findings(comparison, (a, b), diagnosis, hints=hints)
 
@@ -141,18 +144,19 @@ def _diagnose(
     before: Weights,
     examples: Sequence[Example],
     suspects: Mapping[str, Program],
+    same: float,
 ) -> Diagnosis:
     """Takes the steps up to the one that differed, the last of `examples`, again: as they were, and
     once for each suspect. Then the last one alone, once for each way to misread the weights."""
 
     def finding(name: str, about: str, deviation: float, whole: float) -> Finding:
-        return Finding(name, about, deviation, deviation < min(VANISHED * whole, SAME))
+        return Finding(name, about, deviation, deviation < min(VANISHED * whole, same))
 
     whole = _step_by_step(first, second, start, examples)
     findings = []
     for name, program in suspects.items():
         left = _step_by_step(program, second, start, examples)
-        findings.append(finding(name, name, left, whole))
+        findings.append(finding(name, "the program given for it", left, whole))
     second.begin(before)
     expected = second.step(examples[-1])
 
@@ -161,10 +165,10 @@ def _diagnose(
         return _deviation(first.step(examples[-1]), expected, FORWARD)
 
     whole_forward = forward(before)
-    if whole_forward > SAME:
+    if whole_forward > same:
         for name, about, misread in _misreadings(before):
             findings.append(finding(name, about, forward(misread(before)), whole_forward))
-    return Diagnosis(whole, findings)
+    return Diagnosis(whole, ranked(findings))
 
 
 def _step_by_step(

@@ -30,6 +30,11 @@ SMALLEST_LOSS = 1e-6
 """Smaller losses count as this much. A small cross-entropy is log(1 + s), of which 1 + s is rounded
 to 1e-16 in float64: less than a billionth of this."""
 
+SMALLEST_SHARE = 1e-5
+"""Gradients, and moments of one kind, count with at least this share of the largest one at the
+step. A gradient that is zero in mathematics, such as that of a bias before a normalisation, is
+nothing but the rounding of the others."""
+
 
 class Diverged(AssertionError):
     """Two programs differ; the message names the first difference."""
@@ -88,6 +93,10 @@ class Comparison:
     precisions: set[str] = field(default_factory=set)
     """Dtypes of the real numbers that were compared."""
 
+    def __post_init__(self) -> None:
+        if not self.tolerance >= 0:
+            raise InvalidInput(f"tolerance: expected 0 or more, got {self.tolerance}")
+
     def add(self, step: int, first: Mapping, second: Mapping) -> None:
         """Compares S steps, of which `step` is the first; every array has a leading axis S.
 
@@ -98,7 +107,8 @@ class Comparison:
         """
         names = self._names(step, first, second)
         pairs = {name: (np.asarray(first[name]), np.asarray(second[name])) for name in names}
-        errors = {name: _errors(name, *pair) for name, pair in pairs.items()}
+        floors = _floors(pairs)
+        errors = {name: _errors(name, *pair, floors[name]) for name, pair in pairs.items()}
         self.precisions |= {a.dtype.name for a, _ in pairs.values() if a.dtype.kind not in "iub"}
         for name, error in errors.items():
             per_step = error.reshape(len(error), -1).max(1, initial=0.0)
@@ -266,7 +276,30 @@ def _stacked(trace: Mapping) -> Trace:
     return {name: np.asarray(array)[None] for name, array in trace.items()}
 
 
-def _errors(name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _floors(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The least magnitude that each tensor counts with, (S,): a share of the largest gradient."""
+    largest: dict[str, np.ndarray] = {}
+    groups = {name: _group(name) for name in pairs}
+    for name, pair in pairs.items():
+        sides = (np.where(np.isfinite(side), side, 0).astype(np.float64) for side in pair)
+        found = [np.abs(side).reshape(len(side), -1).max(1, initial=0.0) for side in sides]
+        before = largest.get(groups[name], np.zeros(len(found[0])))
+        largest[groups[name]] = np.maximum.reduce([before, *found])
+    return {
+        name: SMALLEST_SHARE * largest[group] if group else np.zeros(len(pairs[name][0]))
+        for name, group in groups.items()
+    }
+
+
+def _group(name: str) -> str:
+    """What a tensor's rounding comes with: the gradients of a step, or one kind of moments."""
+    phase, _, tensor = name.partition("/")
+    if phase in ("gradients", "clipped"):
+        return phase
+    return f"{phase}/{tensor.partition('.')[0]}" if phase == "moments" else ""
+
+
+def _errors(name: str, a: np.ndarray, b: np.ndarray, floor: np.ndarray) -> np.ndarray:
     """Each element's error in the measure above, (S, …); infinite where a value is not finite."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     finite = np.isfinite(x) & np.isfinite(y)
@@ -274,6 +307,7 @@ def _errors(name: str, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", over="ignore"):
         magnitude = np.maximum(np.abs(x), np.abs(y))
         scale = magnitude.max(axes, keepdims=True, initial=0.0, where=finite)
+        scale = np.maximum(scale, floor.reshape(-1, *(1 for _ in axes)))
         if name == "loss/loss":
             scale = np.maximum(scale, SMALLEST_LOSS)
         error = np.abs(x - y) / np.where(scale > 0, scale, 1.0)

@@ -148,6 +148,8 @@ def _judge(axes: Axes, comparison: Comparison) -> None:
     if finite:
         axes.set_yscale("log")
         axes.set_ylim(max(min(finite) / 3, np.finfo(float).tiny), 5 * max(finite))
+    first, last = comparison.steps[0], comparison.steps[-1]
+    axes.set_xlim(first - 0.02 * (last - first) - 0.5, last + 0.02 * (last - first) + 0.5)
     if comparison.difference is not None:
         axes.axvline(comparison.difference.step, color="#d62728", linewidth=0.8, alpha=0.6)
 

@@ -78,7 +78,8 @@ def cause(comparison: Comparison, diagnosis: Diagnosis | None) -> list[str]:
     if diagnosis.rounding:
         return [
             f"step {difference.step} alone, from one state, agrees within "
-            f"{diagnosis.deviation:.0e}: the difference has grown from rounding"
+            f"{diagnosis.deviation:.0e}: what differs has come from the steps before, from "
+            "rounding or from less than the tolerance"
         ]
     lines = [
         f"cause: {finding.name}: {finding.about} (with it switched, {finding.deviation:.0e} is "

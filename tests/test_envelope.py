@@ -59,8 +59,8 @@ def test_the_edge_is_the_largest_spread_so_far_of_either_side() -> None:
     np.testing.assert_array_equal(envelope.edge, [ROUNDED, 3e-6, 3e-6, 5e-6])
     np.testing.assert_array_equal(envelope.inside, [True, True, False, True])
     assert envelope.sentence == (
-        "inside the envelope of 4 runs a side at 3 of 4 steps, beyond it by up to 1.0 times at "
-        "step 3 (largest deviation 4.0e-06, the envelope's 5.0e-06)"
+        "inside the envelope of 4 runs a side at 3 of 4 steps, past its edge by at most 3 %, "
+        "at step 3 (over the run: at most 4.0e-06, the envelope 5.0e-06)"
     )
     assert ROUNDED == 2 * 2.0**-23
 
@@ -69,11 +69,11 @@ def test_the_sentence_names_the_step_that_is_furthest_beyond() -> None:
     """Beyond by its ratio to the edge: the deviation at step 4 is larger, and so is the edge."""
     spread = {"jax": np.array([1e-6, 1e-6, 1e-6, 1e-3])}
     outside = Envelope(np.array([1e-6, 2e-6, 5e-6, 4e-3]), spread, 2)
-    assert "at 1 of 4 steps, beyond it by up to 5.0 times at step 3 " in outside.sentence
+    assert "at 1 of 4 steps, past its edge by at most 400 %, at step 3 " in outside.sentence
     inside = Envelope(np.array([1e-6, 1e-6, 1e-6, 1e-3]), spread, 2)
     assert inside.sentence == (
-        "inside the envelope of 2 runs a side at every step (largest deviation 1.0e-03, the "
-        "envelope's 1.0e-03)"
+        "inside the envelope of 2 runs a side at every step (over the run: at most 1.0e-03, "
+        "the envelope 1.0e-03)"
     )
 
 
@@ -204,5 +204,5 @@ def test_frameworks_differ_as_rounding_does_and_a_planted_difference_does_not() 
     # The first loss is that of the same weights; from the second on, they are not the same.
     assert found.inside[0]
     assert not found.inside[1:].any(), found.sentence
-    assert f"at 1 of {STEPS} steps, beyond it by up to" in found.sentence
+    assert f"at 1 of {STEPS} steps, past its edge by at most" in found.sentence
     assert (found.cross[2:] > 30 * found.edge[2:]).all()

@@ -18,7 +18,7 @@ from flax import linen, nnx
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
 from shared.errors import InvalidInput
-from shared.pair import compare_programs
+from shared.pair import Example, compare_programs
 from shared.parity import Diverged
 from shared.parity_report import Findings
 from shared.trace import phase_of
@@ -786,7 +786,7 @@ def test_suspects_of_ones_own() -> None:
     assert causes(pair) == ["eps"]
     assert pair.diagnosis is not None
     assert [finding.name for finding in pair.diagnosis.findings] == ["eps", "decay", "gates"]
-    assert pair.verdicts[1].startswith("cause: eps: eps (with it switched, ")
+    assert pair.verdicts[1].startswith("cause: eps: the program given for it (with it")
     del suspects["eps"]
     pair = compare_programs(ours, theirs, batches(), suspects=suspects)
     assert causes(pair) == []
@@ -834,7 +834,7 @@ def test_rounding_that_grows_is_called_so() -> None:
     assert pair.diagnosis is not None
     assert pair.diagnosis.rounding
     assert causes(pair) == []
-    assert "the difference has grown from rounding" in pair.verdicts[1]
+    assert "what differs has come from the steps before, from rounding" in pair.verdicts[1]
 
 
 def test_a_difference_raises_where_it_is_checked() -> None:
@@ -928,7 +928,9 @@ def test_options_that_mean_nothing(options: dict, expected: str) -> None:
 
 
 def test_the_program_in_jax_cannot_come_second() -> None:
-    with pytest.raises(InvalidInput, match="jax begins with the other program's weights"):
+    with pytest.raises(
+        InvalidInput, match="jax begins with the weights of the other program: expected JAX first"
+    ):
         compare_programs(original(), port(), batches())
 
 
@@ -966,3 +968,42 @@ def test_float64_is_switched_on_for_the_process_and_float32_leaves_it_off() -> N
     single, double = ran.stdout.splitlines()
     assert single.startswith("in float32: equal within 1e-05: 3 steps, ")
     assert double.startswith("proved in float64: equal within 1e-09: 3 steps, ")
+
+
+def test_what_is_shown_is_not_changed_by_what_comes_after() -> None:
+    """A layer that works in place, and inputs that the module changes."""
+
+    class InPlace(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = torch.nn.Linear(3, 4)
+            self.temperature = torch.nn.Parameter(torch.tensor(2.0))  # a scalar
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x.mul_(2)
+            return torch.relu_(self.a(x)) * self.temperature
+
+    def port(params: dict, x: jax.Array) -> tuple:
+        a = 2 * x @ params["k"] + params["b"]
+        return jax.nn.relu(a) * params["t"], {"a": a}
+
+    names = {"a.weight": "k.T", "a.bias": "b", "temperature": "t"}
+    params = {"k": np.zeros((3, 4)), "b": np.zeros(4), "t": np.zeros(())}
+    theirs = TorchProgram(
+        InPlace(),
+        lambda y, t: ((y - t) ** 2).mean(),
+        lambda p: torch.optim.SGD(p, 0.1),
+        watch=["a"],
+    )
+    ours = JaxProgram(
+        port, params, lambda y, t: ((y - t) ** 2).mean(), optax.sgd(0.1), names=names, watch=True
+    )
+    rng = np.random.default_rng(0)
+    batches = [(rng.standard_normal((5, 3)), rng.standard_normal((5, 4))) for _ in range(4)]
+    compare_programs(ours, theirs, batches).comparison.check()
+
+
+def test_a_loss_that_is_no_number_is_refused() -> None:
+    theirs = TorchProgram(torch.nn.Linear(2, 2), lambda y, t: (y - t) ** 2)
+    with pytest.raises(InvalidInput, match=r"loss: expected one number, got shape \(3, 2\)"):
+        theirs.step(Example((np.ones((3, 2)),), np.ones((3, 2))))

@@ -513,3 +513,31 @@ def test_a_tensor_that_a_file_of_a_folder_lacks_is_named(
 def test_a_folder_that_is_missing_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
     for sides in ((folders[0], tmp_path / "c"), (tmp_path / "c", folders[0])):
         refused(lambda s=sides: compare_folders(*s), f"{tmp_path / 'c'}: expected a folder")
+
+
+def test_a_gradient_that_is_only_rounding_is_judged_by_the_others() -> None:
+    """Zero in mathematics, such as a bias before a normalisation: 7e-18 here and 6e-18 there."""
+    first = {"gradients/a": np.array([0.3, 0.1]), "gradients/b": np.array([7e-18])}
+    second = first | {"gradients/b": np.array([6e-18])}
+    compare([first], [second]).check()
+    wrong = first | {"gradients/b": np.array([1e-13])}  # far above the rounding of 0.3
+    assert compare([first], [wrong]).difference is not None
+
+
+@pytest.mark.parametrize("phase", ["weights", "layers", "logits"])
+def test_only_gradients_and_moments_are_judged_by_others(phase: str) -> None:
+    first = {f"{phase}/a": np.array([0.3, 0.1]), f"{phase}/b": np.array([7e-18])}
+    second = first | {f"{phase}/b": np.array([6e-18])}
+    assert compare([first], [second]).difference is not None
+
+
+def test_moments_are_judged_by_those_of_their_kind() -> None:
+    first = {"moments/exp_avg.a": np.array([0.3]), "moments/exp_avg_sq.a": np.array([1e-9])}
+    second = first | {"moments/exp_avg_sq.a": np.array([1.1e-9])}
+    assert compare([first], [second]).difference is not None
+
+
+@pytest.mark.parametrize("tolerance", [float("nan"), -1e-9])
+def test_a_tolerance_that_means_nothing_is_refused(tolerance: float) -> None:
+    with pytest.raises(InvalidInput, match="tolerance: expected 0 or more"):
+        compare([{"a": np.ones(2)}], [{"a": np.ones(2)}], tolerance=tolerance)

@@ -338,3 +338,13 @@ def test_flax_values_are_those_that_flax_draws() -> None:
             assert not drawn[name].any()
     for block in np.split(drawn["rnn.weight_hh_l0"], 3):
         np.testing.assert_allclose(block @ block.T, np.eye(16), atol=1e-6)
+
+
+def test_of_several_that_come_close_the_closest_is_the_cause() -> None:
+    """At a tiny learning rate, ε in another place is all but right; the trap itself is exact."""
+    config = replace(shown("adam:no-correction"), epochs=10)
+    optimization = replace(config.optimization, eps=1e-13, learning_rate=1e-4)
+    _, diagnosis = diagnosed(
+        resolve(replace(config, optimization=optimization)), "adam:no-correction"
+    )
+    assert diagnosis.causes == ["adam:no-correction"]
