@@ -84,9 +84,7 @@ class Backend:
     def advance(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Metrics]:
-        state.network.train()
-        if not state.carry:
-            state.carry = state.network.zero_state(batch.inputs.shape[1])
+        self._prepare(state, batch)
         taken = []
         for i, rate in enumerate(rates):
             taken.append(self._step(state, self._batch(batch, i), float(rate)))
@@ -96,9 +94,7 @@ class Backend:
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Trace]:
-        state.network.train()
-        if not state.carry:
-            state.carry = state.network.zero_state(batch.inputs.shape[1])
+        self._prepare(state, batch)
         steps = []
         for i, rate in enumerate(rates):
             seen: dict[str, torch.Tensor] = {}
@@ -142,6 +138,12 @@ class Backend:
             tuple(_array(part) for part in state.carry),
             state.step,
         )
+
+    def _prepare(self, state: State, batch: Batch[np.ndarray]) -> None:
+        """Training mode, and a carry of zeros where there is none yet."""
+        state.network.train()
+        if not state.carry:
+            state.carry = state.network.zero_state(batch.inputs.shape[1])
 
     def _step(
         self,

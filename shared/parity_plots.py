@@ -67,9 +67,7 @@ def save_envelope(envelope: Envelope, names: tuple[str, str], file: Path) -> Non
     figure = new_figure(5)
     axes = figure.subplots()
     steps = np.arange(1, len(envelope.cross) + 1)
-    axes.fill_between(
-        steps, LOWEST, _drawable(envelope.edge), color="#d0d7de", label="envelope", zorder=0
-    )
+    axes.fill_between(steps, LOWEST, envelope.edge, color="#d0d7de", label="envelope", zorder=0)
     for i, (name, spread) in enumerate(envelope.spread.items()):
         axes.plot(
             steps, _gaps(spread), ".", color=COLORS[i + 1], markersize=3, alpha=0.7,
@@ -157,7 +155,3 @@ def _judge(axes: Axes, comparison: Comparison) -> None:
 def _gaps(values: np.ndarray) -> np.ndarray:
     """A line breaks where a value is not finite, or zero, which a logarithmic axis has not."""
     return np.where((values > 0) & np.isfinite(values), values, np.nan)
-
-
-def _drawable(values: np.ndarray) -> np.ndarray:
-    return np.maximum(values, LOWEST)

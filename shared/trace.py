@@ -28,6 +28,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes  # noqa: F401  (NumPy then knows bfloat16, which files may hold)
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save

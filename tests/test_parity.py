@@ -19,7 +19,7 @@ from shared.parity import (
     compare_folders,
 )
 from shared.trace import PHASES, Trace, phase_of, split_steps, write_trace
-from tests.traces import STEPS, take, text, words
+from tests.traces import STEPS, refused, take, text, words
 
 AT = 1
 """The step that is changed, from 0: neither the first nor the last."""
@@ -329,15 +329,6 @@ def test_equal_steps_are_reported_in_one_sentence() -> None:
 
 
 # What cannot be compared --------------------------------------------------------------------------
-
-
-def refused(call, *parts: str) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        call()
-    message = str(caught.value)
-    assert "\n" not in message
-    for part in parts:
-        assert part in message, message
 
 
 def test_tensors_that_one_side_lacks_are_named(trace: Trace) -> None:

@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 from shared import lockstep
 from shared.backend import Snapshot
@@ -18,6 +19,7 @@ from shared.config import (
     OptimizationConfig,
     TextData,
 )
+from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task
 from shared.trace import Trace
@@ -119,3 +121,13 @@ def _text_file() -> str:
     file = Path(_folder().name) / "text.txt"
     file.write_text("".join(np.random.default_rng(5).choice(list("abcd"), 32)))
     return str(file)
+
+
+def refused(call, *parts: str) -> None:
+    """Raises unless a call is refused in one line, with every expected part in it."""
+    with pytest.raises(InvalidInput) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in parts:
+        assert part in message, message
