@@ -12,8 +12,8 @@ import numpy as np
 
 from shared.backend import Snapshot
 from shared.config import Config
+from shared.deviation import SMALLEST_LOSS
 from shared.lockstep import Side, rates
-from shared.parity import SMALLEST_LOSS
 from shared.randomness import generator
 
 ROUNDED = 2 * float(np.finfo(np.float32).eps)

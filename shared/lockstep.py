@@ -18,7 +18,7 @@ import numpy as np
 from shared.backend import Backend, Snapshot, load_backend
 from shared.batching import Batches, training_batches
 from shared.config import Config
-from shared.parity import PROVED, Comparison
+from shared.parity import PROVED, Comparison, deviation, in_both
 from shared.schedule import learning_rates
 from shared.start import first_position
 from shared.tasks.task import Task
@@ -74,13 +74,20 @@ class Finding(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
+    """A look at a single step, taken by the first side from the state of the second one."""
+
+    step: int
+    """The one that differed first; or if it agrees when it is taken alone, the one of those before
+    that deviates most."""
+    name: str
+    """The tensor that deviates most there."""
     deviation: float
-    """Largest deviation of that step alone, taken from the state of the second side."""
+    """By how much."""
     findings: list[Finding]
 
     @property
     def rounding(self) -> bool:
-        """Whether that step does nothing else in the first side than in the second."""
+        """Whether no step does anything else in the first side than in the second."""
         return self.deviation < ROUNDING
 
     @property
@@ -120,7 +127,10 @@ def run(
     before, moments = None, dict(second.start.moments)
     pairs = zip(_traces(config, first, steps), _traces(config, second, steps), strict=True)
     for (start, mine), (_, theirs) in pairs:
-        comparison.add(start + 1, *(_common(mine, theirs) if native else (mine, theirs)))
+        # torch.nn's layers keep the outputs of all but the last to themselves.
+        shown = in_both(mine, theirs) if native else (mine, theirs)
+        comparison.left_out |= mine.keys() ^ theirs.keys() if native else set()
+        comparison.add(start + 1, *shown)
         for side, trace in ((first, mine), (second, theirs)):
             for i, step in enumerate(split_steps(trace) if traces else ()):
                 write_trace(trace_folder(traces, side), start + 1 + i, step)
@@ -147,24 +157,26 @@ def diagnose(
 
     At the first step each side begins with its own weights. Later both begin with the second side's
     state, so that only what this one step does differently is left, and nothing of what earlier
-    steps have added up.
+    steps have added up. If that is nothing, the cause is in an earlier step that deviated by less
+    than the tolerance: of all of them, the one that deviates most is looked at.
     """
     difference, before = lockstep.comparison.difference, lockstep.before
     assert difference is not None
     assert before is not None
-    at = difference.step - 1
-
-    def taken(side: Side) -> Trace:
-        return _step(config, side, side.start if at == 0 else before, at)
-
-    expected = taken(second)
-    deviation = _deviation(taken(first), expected)
+    expected = _taken(config, second, before)
+    largest, name = deviation(*in_both(_taken(config, first, before), expected))
+    if largest < ROUNDING:
+        for earlier in _states(config, second, difference.step - 1):
+            theirs = _taken(config, second, earlier)
+            found = deviation(*in_both(_taken(config, first, earlier), theirs))
+            if found[0] > largest:
+                (largest, name), before, expected = found, earlier, theirs
     findings = []
-    for suspect in suspects:
-        left = _deviation(taken(suspect.side()), expected)
-        vanishes = left < min(VANISHED * deviation, SAME)
+    for suspect in suspects if largest >= ROUNDING else ():
+        left, _ = deviation(*in_both(_taken(config, suspect.side(), before), expected))
+        vanishes = left < min(VANISHED * largest, SAME)
         findings.append(Finding(suspect.name, suspect.about, left, vanishes))
-    return Diagnosis(deviation, ranked(findings))
+    return Diagnosis(before.step + 1, name, largest, ranked(findings))
 
 
 def ranked(findings: Sequence[Finding]) -> list[Finding]:
@@ -175,16 +187,20 @@ def ranked(findings: Sequence[Finding]) -> list[Finding]:
     return [f._replace(vanishes=f.vanishes and f.deviation <= most) for f in findings]
 
 
-def _step(config: Config, side: Side, start: Snapshot, at: int) -> Trace:
-    batch = side.batches.take(at, 1)
-    state = side.backend.init(start)
-    return side.backend.trace(state, batch, rates(config, side, at, 1))[1]
+def _taken(config: Config, side: Side, before: Snapshot) -> Trace:
+    """The step after a state, of the other side or its own; the first step from its own start."""
+    at = before.step
+    state = side.backend.init(before if at else side.start)
+    return side.backend.trace(state, side.batches.take(at, 1), rates(config, side, at, 1))[1]
 
 
-def _deviation(first: Trace, second: Trace) -> float:
-    comparison = Comparison("", "", np.inf)
-    comparison.add(1, *_common(first, second))
-    return comparison.largest[0]
+def _states(config: Config, side: Side, steps: int) -> Iterator[Snapshot]:
+    """The state before each of the first steps."""
+    moments = dict(side.start.moments)
+    for start, trace in _traces(config, side, steps):
+        for i in range(len(trace["loss/loss"])):
+            yield _before(start + i, i, trace, moments)
+        moments = {name: array[-1] for name, array in _phase(trace, "moments").items()}
 
 
 def _traces(config: Config, side: Side, steps: int) -> Iterator[tuple[int, Trace]]:
@@ -219,10 +235,3 @@ def _before(step: int, i: int, trace: Trace, moments: dict[str, np.ndarray]) -> 
 def _phase(trace: Trace, phase: str) -> Trace:
     prefix = f"{phase}/"
     return {n.removeprefix(prefix): array for n, array in trace.items() if n.startswith(prefix)}
-
-
-def _common(first: Trace, second: Trace) -> tuple[Trace, Trace]:
-    """The tensors that both have: torch.nn's layers keep the outputs of all but the last to
-    themselves."""
-    names = [name for name in first if name in second]
-    return {name: first[name] for name in names}, {name: second[name] for name in names}

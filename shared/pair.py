@@ -18,7 +18,7 @@ import numpy as np
 
 from shared.errors import InvalidInput
 from shared.lockstep import SAME, VANISHED, Diagnosis, Finding, ranked
-from shared.parity import PROVED, Comparison
+from shared.parity import PROVED, Comparison, deviation, in_both
 from shared.parity_report import Findings
 from shared.trace import Trace, phase_of
 from shared.weights import Weights
@@ -121,7 +121,12 @@ def _compare(
     for step in range(1, (steps or len(examples)) + 1):
         example = examples[(step - 1) % len(examples)]
         earlier = second.weights()
-        mine, theirs = _same_moments(first.step(example), second.step(example))
+        taken = first.step(example), second.step(example)
+        # Optimizers remember different things.
+        mine, theirs = in_both(*taken, ("moments",))
+        comparison.left_out |= {
+            n for n in taken[0].keys() ^ taken[1].keys() if n.startswith("moments/")
+        }
         found = comparison.difference is not None
         comparison.add(step, *({n: a[None] for n, a in t.items()} for t in (mine, theirs)))
         if comparison.difference is not None and not found:
@@ -152,46 +157,43 @@ def _diagnose(
     def finding(name: str, about: str, deviation: float, whole: float) -> Finding:
         return Finding(name, about, deviation, deviation < min(VANISHED * whole, same))
 
-    whole = _step_by_step(first, second, start, examples)
+    whole, name, step = _step_by_step(first, second, start, examples)
     findings = []
-    for name, program in suspects.items():
-        left = _step_by_step(program, second, start, examples)
-        findings.append(finding(name, "the program given for it", left, whole))
+    for suspect, program in suspects.items():
+        left, _, _ = _step_by_step(program, second, start, examples)
+        findings.append(finding(suspect, "the program given for it", left, whole))
     second.begin(before)
-    expected = second.step(examples[-1])
+    expected = _forward(second.step(examples[-1]))
 
     def forward(weights: Weights) -> float:
         first.begin(weights)
-        return _deviation(first.step(examples[-1]), expected, FORWARD)
+        return deviation(_forward(first.step(examples[-1])), expected)[0]
 
     whole_forward = forward(before)
     if whole_forward > same:
-        for name, about, misread in _misreadings(before):
-            findings.append(finding(name, about, forward(misread(before)), whole_forward))
-    return Diagnosis(whole, ranked(findings))
+        for misreading, about, misread in _misreadings(before):
+            findings.append(finding(misreading, about, forward(misread(before)), whole_forward))
+    return Diagnosis(step, name, whole, ranked(findings))
 
 
 def _step_by_step(
     first: Program, second: Program, start: Weights, examples: Sequence[Example]
-) -> float:
+) -> tuple[float, str, int]:
     """The largest deviation of any step if the first program takes each from the second's weights:
-    nothing of what earlier steps have added up, but all that the optimizers remember."""
+    nothing of what earlier steps have added up, but all that the optimizers remember. With its
+    tensor and step."""
     first.begin(start)
     second.begin(start)
-    deviation = 0.0
-    for example in examples:
+    found = []
+    for step, example in enumerate(examples, 1):
         first.load(second.weights())
-        deviation = max(deviation, _deviation(first.step(example), second.step(example)))
-    return deviation
+        traces = in_both(first.step(example), second.step(example), ("moments",))
+        found.append((*deviation(*traces), step))
+    return max(found, key=lambda one: one[0])
 
 
-def _deviation(first: Trace, second: Trace, phases: Sequence[str] | None = None) -> float:
-    """The largest deviation of a step, or of some of its phases."""
-    traces = _same_moments(first, second)
-    names = [n for n in traces[0] if phases is None or phase_of(n) in phases]
-    comparison = Comparison("", "", np.inf)
-    comparison.add(1, *({n: trace[n][None] for n in names} for trace in traces))
-    return comparison.largest[0]
+def _forward(trace: Trace) -> Trace:
+    return {name: array for name, array in trace.items() if phase_of(name) in FORWARD}
 
 
 Misreading = tuple[str, str, Callable[[Weights], Weights]]
@@ -268,15 +270,6 @@ def _transposed(name: str, blocks: int) -> Callable[[Weights], Weights]:
         return {**weights, name: np.ascontiguousarray(np.concatenate(parts))}
 
     return change
-
-
-def _same_moments(first: Trace, second: Trace) -> tuple[Trace, Trace]:
-    """Without the moments that one side does not have: optimizers remember different things."""
-
-    def without(trace: Trace, other: Trace) -> Trace:
-        return {n: a for n, a in trace.items() if phase_of(n) != "moments" or n in other}
-
-    return without(first, second), without(second, first)
 
 
 def _example(i: int, batch: Any) -> Example:

@@ -6,72 +6,27 @@
     comparison.check()                                                     # raises Diverged
 
 A trace is what `shared/trace.py` describes. Whoever wrote it, this module sees arrays and names.
-
-An element's error is judged against the largest magnitude in its tensor, of both programs: one
-that cancelled to nearly nothing carries the rounding of what it was made of. The largest error of a
-tensor at a step, in that measure, is its deviation. Integers differ if they are not the same. A
-number that is not finite is a difference, also where both programs have it.
+How far two tensors lie apart is measured in `shared/deviation.py`.
 """
 
-import math
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
+from shared.deviation import Difference, Overshadowed, describe, errors, floors, overshadowed
 from shared.errors import InvalidInput
-from shared.trace import Trace, phase_of, read_trace, steps_in
+from shared.trace import PHASES, Trace, phase_of, read_trace, steps_in
 
 PROVED = 1e-9
 """Largest deviation that float64 rounding explains over a run."""
-SMALLEST_LOSS = 1e-6
-"""Smaller losses count as this much. A small cross-entropy is log(1 + s), of which 1 + s is rounded
-to 1e-16 in float64: less than a billionth of this."""
-
-SMALLEST_SHARE = 1e-5
-"""Gradients, and moments of one kind, count with at least this share of the largest one at the
-step. A gradient that is zero in mathematics, such as that of a bias before a normalisation, is
-nothing but the rounding of the others."""
 
 
 class Diverged(AssertionError):
     """Two programs differ; the message names the first difference."""
-
-
-class Difference(NamedTuple):
-    """The first element that differs."""
-
-    step: int
-    """Optimizer step, from 1."""
-    name: str
-    """phase/tensor"""
-    index: tuple[int, ...]
-    first: float
-    second: float
-    absolute: float
-    relative: float
-    """Against the largest magnitude in the tensor, and of integers at least 1; NaN where a value is
-    not finite."""
-    ulps: int | None
-    """Numbers of the tensor's dtype that lie between the two values; None if one is not finite."""
-    elements: int
-    """How many elements of the tensor differ."""
-    size: int
-
-    @property
-    def phase(self) -> str:
-        return phase_of(self.name)
-
-    @property
-    def tensor(self) -> str:
-        return self.name.partition("/")[2]
-
-    @property
-    def place(self) -> str:
-        """The element as one would write it: gradients/head.bias[3]."""
-        return self.name + (str(list(self.index)) if self.index else "")
 
 
 @dataclass
@@ -92,10 +47,13 @@ class Comparison:
     difference: Difference | None = None
     precisions: set[str] = field(default_factory=set)
     """Dtypes of the real numbers that were compared."""
+    overshadowed: Overshadowed | None = None
+    left_out: set[str] = field(default_factory=set)
+    """Tensors that only one program shows, for whoever leaves them out to fill in."""
 
     def __post_init__(self) -> None:
-        if not self.tolerance >= 0:
-            raise InvalidInput(f"tolerance: expected 0 or more, got {self.tolerance}")
+        if not 0 <= self.tolerance < 1:
+            raise InvalidInput(f"tolerance: expected a number in [0, 1), got {self.tolerance}")
 
     def add(self, step: int, first: Mapping, second: Mapping) -> None:
         """Compares S steps, of which `step` is the first; every array has a leading axis S.
@@ -107,19 +65,23 @@ class Comparison:
         """
         names = self._names(step, first, second)
         pairs = {name: (np.asarray(first[name]), np.asarray(second[name])) for name in names}
-        floors = _floors(pairs)
-        errors = {name: _errors(name, *pair, floors[name]) for name, pair in pairs.items()}
+        least = floors(pairs)
+        found = {name: errors(name, *pair, least[name]) for name, pair in pairs.items()}
         self.precisions |= {a.dtype.name for a, _ in pairs.values() if a.dtype.kind not in "iub"}
-        for name, error in errors.items():
+        for name, error in found.items():
             per_step = error.reshape(len(error), -1).max(1, initial=0.0)
             self.deviations.setdefault(name, []).extend(map(float, per_step))
-        count = len(next(iter(errors.values())))
+            hidden = overshadowed(step, name, *pairs[name], error, self.tolerance)
+            if hidden is not None:
+                earlier = self.overshadowed
+                self.overshadowed = hidden if earlier is None else earlier.and_more(hidden.elements)
+        count = len(next(iter(found.values())))
         self.steps.extend(range(step, step + count))
         for i in range(count):
-            for name, error in errors.items():
+            for name, error in found.items():
                 if self.difference is None and (error[i] > self.tolerance).any():
                     a, b = (side[i] for side in pairs[name])
-                    self.difference = _describe(step + i, name, a, b, error[i], self.tolerance)
+                    self.difference = describe(step + i, name, a, b, error[i], self.tolerance)
 
     @property
     def equal(self) -> bool:
@@ -153,14 +115,22 @@ class Comparison:
                 f"equal within {self.tolerance:g}: {count}, {len(self.deviations)} tensors each "
                 f"(largest deviation {deviation:.1e}{where})"
             )
-        values = f"{self.first} {d.first!r}, {self.second} {d.second!r}"
-        if d.ulps is None:
-            size = "not finite"
-        else:
-            ulps = f"{d.ulps}" if d.ulps < 10**6 else f"{d.ulps:.1e}"
-            size = f"absolute {d.absolute:.2e}, relative {d.relative:.2e}, {ulps} ULPs"
-        share = f"; {d.elements} of {d.size} elements differ" if d.size > 1 else ""
-        return f"first difference at step {d.step}: {d.place}: {values} ({size}){share}"
+        return f"first difference at step {d.step}: {d.described(self.first, self.second)}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know beside the verdict."""
+        notes = []
+        if self.overshadowed is not None:
+            notes.append(self.overshadowed.described(self.first, self.second))
+        phases = dict.fromkeys(map(phase_of, self.deviations))
+        if unknown := [phase for phase in phases if phase not in PHASES]:
+            notes.append(f"compared after the known phases: {', '.join(unknown)}")
+        if self.left_out:
+            notes.append(
+                f"not compared, since only one side shows it: {', '.join(sorted(self.left_out))}"
+            )
+        return notes
 
     @property
     def growth(self) -> list[tuple[int, float, str]]:
@@ -189,6 +159,12 @@ class Comparison:
                     raise InvalidInput(f"step {step}: {name}: {side} has it, {other} has not")
         for name in first:
             a, b = np.asarray(first[name]), np.asarray(second[name])
+            for side, array in ((self.first, a), (self.second, b)):
+                if not array.ndim:
+                    raise InvalidInput(
+                        f"step {step}: {name}: expected a leading axis of steps, got a scalar in "
+                        f"{side}"
+                    )
             for what, mine, theirs in (
                 ("shape", a.shape[1:], b.shape[1:]),
                 ("dtype", a.dtype.name, b.dtype.name),
@@ -233,19 +209,16 @@ def compare(
         InvalidInput: one has more steps, or traces do not have the same tensors.
     """
     comparison = Comparison(*names, tolerance)
-    ends: list[object] = [None, None]
-    iterators = iter(first), iter(second)
-    step = 1
-    while True:
-        traces = [next(iterator, None) for iterator in iterators]
-        if traces[0] is None or traces[1] is None:
-            ends = [trace is None for trace in traces]
-            break
-        comparison.add(step, *(_stacked(trace) for trace in traces if trace is not None))
-        step += 1
-    if ends[0] != ends[1]:
-        shorter, longer = names if ends[0] else names[::-1]
-        raise InvalidInput(f"{shorter} ends after step {step - 1}, {longer} goes on")
+    pairs: Iterable[tuple[Any, Any]] = itertools.zip_longest(first, second, fillvalue=_END)
+    for step, traces in enumerate(pairs, 1):
+        for trace, side, other in zip(traces, names, names[::-1], strict=True):
+            if trace is _END:
+                raise InvalidInput(f"{side} ends after step {step - 1}, {other} goes on")
+            if not isinstance(trace, Mapping):
+                raise InvalidInput(
+                    f"step {step}: expected a trace, arrays by name, got {trace!r} from {side}"
+                )
+        comparison.add(step, *map(_stacked, traces))
     if not comparison.steps:
         raise InvalidInput(f"{names[0]}, {names[1]}: expected steps to compare, got none")
     return comparison
@@ -272,81 +245,28 @@ def compare_folders(first: Path, second: Path, tolerance: float = PROVED) -> Com
     return comparison
 
 
+_END = object()
+
+
+def deviation(first: Trace, second: Trace) -> tuple[float, str]:
+    """The largest deviation of one step, and its tensor.
+
+    Raises:
+        InvalidInput: as `Comparison.add`.
+    """
+    comparison = Comparison("first", "second", 0.0)
+    comparison.add(1, _stacked(first), _stacked(second))
+    return comparison.largest[:2]
+
+
+def in_both(first: Trace, second: Trace, phases: Sequence[str] = PHASES) -> tuple[Trace, Trace]:
+    """The tensors of these phases that both programs show; of other phases, all."""
+
+    def kept(trace: Trace, other: Trace) -> Trace:
+        return {n: a for n, a in trace.items() if n in other or phase_of(n) not in phases}
+
+    return kept(first, second), kept(second, first)
+
+
 def _stacked(trace: Mapping) -> Trace:
     return {name: np.asarray(array)[None] for name, array in trace.items()}
-
-
-def _floors(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The least magnitude that each tensor counts with, (S,): a share of the largest gradient."""
-    largest: dict[str, np.ndarray] = {}
-    groups = {name: _group(name) for name in pairs}
-    for name, pair in pairs.items():
-        sides = (np.where(np.isfinite(side), side, 0).astype(np.float64) for side in pair)
-        found = [np.abs(side).reshape(len(side), -1).max(1, initial=0.0) for side in sides]
-        before = largest.get(groups[name], np.zeros(len(found[0])))
-        largest[groups[name]] = np.maximum.reduce([before, *found])
-    return {
-        name: SMALLEST_SHARE * largest[group] if group else np.zeros(len(pairs[name][0]))
-        for name, group in groups.items()
-    }
-
-
-def _group(name: str) -> str:
-    """What a tensor's rounding comes with: the gradients of a step, or one kind of moments."""
-    phase, _, tensor = name.partition("/")
-    if phase in ("gradients", "clipped"):
-        return phase
-    return f"{phase}/{tensor.partition('.')[0]}" if phase == "moments" else ""
-
-
-def _errors(name: str, a: np.ndarray, b: np.ndarray, floor: np.ndarray) -> np.ndarray:
-    """Each element's error in the measure above, (S, …); infinite where a value is not finite."""
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    finite = np.isfinite(x) & np.isfinite(y)
-    axes = tuple(range(1, x.ndim))
-    with np.errstate(invalid="ignore", over="ignore"):
-        magnitude = np.maximum(np.abs(x), np.abs(y))
-        scale = magnitude.max(axes, keepdims=True, initial=0.0, where=finite)
-        scale = np.maximum(scale, floor.reshape(-1, *(1 for _ in axes)))
-        if name == "loss/loss":
-            scale = np.maximum(scale, SMALLEST_LOSS)
-        error = np.abs(x - y) / np.where(scale > 0, scale, 1.0)
-    if a.dtype.kind in "iub":
-        error = np.where(a != b, np.maximum(error, 1.0), 0.0)
-    return np.where(finite, error, np.inf)
-
-
-def _describe(
-    step: int, name: str, a: np.ndarray, b: np.ndarray, error: np.ndarray, tolerance: float
-) -> Difference:
-    """The first element whose error is beyond the tolerance."""
-    far = np.argwhere(error > tolerance)
-    index = tuple(int(i) for i in far[0])
-    x, y = a[index].item(), b[index].item()
-    finite = math.isfinite(x) and math.isfinite(y)
-    return Difference(
-        step,
-        name,
-        index,
-        x,
-        y,
-        abs(x - y) if finite else math.nan,
-        float(error[index]) if finite else math.nan,
-        _ulps(a[index], b[index]) if finite else None,
-        len(far),
-        a.size,
-    )
-
-
-def _ulps(a: np.generic, b: np.generic) -> int:
-    """How many numbers of their dtype lie from one to the other; for integers their difference."""
-    return abs(_rank(a) - _rank(b))
-
-
-def _rank(value: np.generic) -> int:
-    """Consecutive numbers of a dtype have consecutive ranks; both zeros have 0."""
-    if value.dtype.kind in "iub":
-        return int(value)
-    bits = int(np.asarray(value).view(f"u{value.dtype.itemsize}"))
-    sign = 1 << (8 * value.dtype.itemsize - 1)
-    return bits if bits < sign else sign - bits

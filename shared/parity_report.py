@@ -59,28 +59,40 @@ class Findings:
             lines.append(f"{proof} {precisions}: {comparison.sentence}")
         else:
             lines.append(f"NOT equal: {comparison.sentence}")
-            lines += cause(comparison, self.diagnosis)
+            lines += cause(comparison, self.diagnosis, noted=bool(self._sides))
             lines += [f"hint: {hint}" for hint in self.hints]
         lines += [f"note: {note}" for note in self.notes]
         return lines + ([f"float32: {self.envelope.sentence}"] if self.envelope else [])
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of the sides, such as weights that a layer cannot hold."""
+        """What a reader must know, such as weights that the layers of a side cannot hold."""
+        return self._sides + self.comparison.notes
+
+    @property
+    def _sides(self) -> list[str]:
         return [f"{side.name}: {note}" for side in self.sides for note in side.backend.notes]
 
 
-def cause(comparison: Comparison, diagnosis: Diagnosis | None) -> list[str]:
-    """What explains a difference, a line for each trap that does; empty without a diagnosis."""
+def cause(comparison: Comparison, diagnosis: Diagnosis | None, noted: bool = False) -> list[str]:
+    """What explains a difference, a line for each trap that does; empty without a diagnosis.
+
+    Args:
+        noted: whether a note of the sides stands beside it, which may explain the difference.
+    """
     difference = comparison.difference
     if diagnosis is None or difference is None:
         return []
     if diagnosis.rounding:
+        steps = f"no step up to {difference.step}" if difference.step > 1 else "no step"
         return [
-            f"step {difference.step} alone, from one state, agrees within "
-            f"{diagnosis.deviation:.0e}: what differs has come from the steps before, from "
-            "rounding or from less than the tolerance"
+            f"{steps}, taken alone from one state, deviates by more than "
+            f"{diagnosis.deviation:.0e}: what differs is rounding that the steps have added up"
         ]
+    earlier = [
+        f"of all steps, taken alone from one state, step {diagnosis.step} deviates most: by "
+        f"{diagnosis.deviation:.0e} in {diagnosis.name}"
+    ]
     lines = [
         f"cause: {finding.name}: {finding.about} (with it switched, {finding.deviation:.0e} is "
         "left of the difference)"
@@ -88,9 +100,9 @@ def cause(comparison: Comparison, diagnosis: Diagnosis | None) -> list[str]:
         if finding.vanishes
     ]
     tried = len({finding.name.partition(":")[0] for finding in diagnosis.findings})
-    if not tried:
-        return []
-    return lines or [f"cause: none of the {tried} known traps that could play a part explains it"]
+    if tried and not lines and not noted:
+        lines = [f"cause: not found among those that could play a part ({tried} tried)"]
+    return (earlier if diagnosis.step < difference.step else []) + lines
 
 
 def write_parity_report(findings: Findings, folder: Path, *, title: str, command: str) -> None:

@@ -107,7 +107,8 @@ def steps_in(folder: Path) -> dict[int, Path]:
     """The files of a folder of traces, by step.
 
     Raises:
-        InvalidInput: there is no such folder, or no trace in it.
+        InvalidInput: there is no such folder, or no trace in it, or a safetensors file of another
+            name, which would be left out.
     """
     if not folder.is_dir():
         raise InvalidInput(f"{folder}: expected a folder of traces, got nothing of that name")
@@ -118,6 +119,10 @@ def steps_in(folder: Path) -> dict[int, Path]:
             if step in found:
                 raise InvalidInput(f"{folder}: expected one file of step {step}, got two")
             found[step] = file
+        elif file.suffix == ".safetensors" and not file.name.startswith("."):
+            raise InvalidInput(
+                f"{folder}: expected files step-000001.safetensors …, got {file.name}"
+            )
     if not found:
         raise InvalidInput(f"{folder}: expected files step-000001.safetensors …, got none")
     return dict(sorted(found.items()))

@@ -8,9 +8,9 @@ import pytest
 
 from shared.backend import Snapshot
 from shared.config import Config, HelloData, NetworkConfig, OptimizationConfig
+from shared.deviation import SMALLEST_LOSS
 from shared.envelope import ROUNDED, Envelope, measure, moved
 from shared.lockstep import Side, side
-from shared.parity import SMALLEST_LOSS
 from shared.tasks import TASKS, load_task
 from shared.validation import resolve
 

@@ -18,6 +18,7 @@ from shared import lockstep
 from shared.config import Config, NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
 from shared.lockstep import Diagnosis, Lockstep, Side
+from shared.parity_report import cause
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task
 from shared.traps import TRAPS, VARIANTS, about
@@ -302,6 +303,29 @@ def test_a_trap_is_found_in_the_middle_of_a_run(monkeypatch: pytest.MonkeyPatch)
         config, ran, first, second, traps.suspects(first, config, task)[:2]
     )
     assert 1e-7 < diagnosis.deviation < 1e-5
+
+
+def test_what_began_in_an_earlier_step_is_looked_for_there() -> None:
+    """A weight is moved by less than the tolerance. Training amplifies that until a later step
+    differs, which alone does the same in both frameworks."""
+    optimization = OptimizationConfig("sgd", learning_rate=2.0)
+    config = resolve(replace(BASE, optimization=optimization, epochs=30))
+    task, first, second = sides(config)
+    weights = {name: array.copy() for name, array in first.start.weights.items()}
+    weights["rnn.weight_hh_l0"][0, 1] *= 1 + 1e-11
+    moved = replace(first, start=first.start._replace(weights=weights))
+    ran = lockstep.run(config, moved, second, 40, tolerance=1e-10)
+    difference = ran.comparison.difference
+    assert difference is not None
+    assert difference.step > 5
+    diagnosis = lockstep.diagnose(
+        config, ran, moved, second, traps.suspects(first, config, task)[:1]
+    )
+    assert (diagnosis.step, diagnosis.name) == (1, "before/rnn.weight_hh_l0")
+    assert diagnosis.causes == []
+    found, none = cause(ran.comparison, diagnosis)
+    assert found.startswith("of all steps, taken alone from one state, step 1 deviates most: by 9e")
+    assert none == "cause: not found among those that could play a part (1 tried)"
 
 
 @pytest.mark.parametrize(
