@@ -1,17 +1,16 @@
 """A JAX function or a Flax module as one program of a pair (see `shared/pair.py`)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax.extend import core as jax_core
 
+from rnn_jax.precision import narrowings
 from shared.errors import InvalidInput
 from shared.pair import Example
 from shared.trace import Trace, below, ordered
@@ -22,8 +21,7 @@ Place = str | Sequence[str] | None
 
 MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq", "trace": "momentum_buffer"}
 """optax's name of a moment → torch's."""
-LIBRARIES = (str(Path(flax.__file__).parent), str(Path(optax.__file__).parent), __file__)
-"""Where the code lies that is not the user's."""
+PRECISIONS = (np.dtype(np.float64), np.dtype(np.float32))
 
 
 class JaxProgram:
@@ -32,8 +30,9 @@ class JaxProgram:
     Switches jax_enable_x64 on, for the whole process, if dtype is float64.
 
     Args:
-        model: `model(params, *inputs)` → outputs, or a `flax.nnx.Module` called with the inputs. A
-            function may return (outputs, dict of arrays) with `watch`, to have those compared, too.
+        model: `model(params, *inputs)` → outputs, or a `flax.nnx.Module` called with the inputs,
+            whose dropout must be off. A function may return (outputs, dict of arrays) with `watch`,
+            to have those compared, too.
         params: pytree of the function's parameters, for its shapes; None with a module.
         loss: (outputs, targets) → scalar.
         optimizer: gets the parameters as {place: array}. None compares up to the gradients.
@@ -44,10 +43,11 @@ class JaxProgram:
         watch: the function returns intermediate results as well, by the names that TorchProgram has
             for them.
         name: what the report calls it.
-        dtype: of parameters and real inputs.
+        dtype: of parameters, real inputs and real state: float64 or float32.
 
     Raises:
-        InvalidInput: a place that does not exist, is named twice, or is not named at all.
+        InvalidInput: a place that does not exist, is named twice, or is not named at all; a module
+            that draws dropout masks; another dtype.
     """
 
     def __init__(
@@ -62,11 +62,14 @@ class JaxProgram:
         name: str = "jax",
         dtype: jax.typing.DTypeLike = np.float64,
     ):
+        if np.dtype(dtype) not in PRECISIONS:
+            raise InvalidInput(f"dtype: expected float64 or float32, got {np.dtype(dtype)}")
         if np.dtype(dtype) == np.float64:
             jax.config.update("jax_enable_x64", True)
         self.name = name
         self._loss, self._optimizer, self._watch, self._dtype = loss, optimizer, watch, dtype
-        self._call, self._shapes = _as_function(model, params)
+        self._call, self._shapes, self._rest = _as_function(model, params, dtype)
+        self._at_start = self._rest
         self._names = {torchs: _places(place, self._shapes) for torchs, place in names.items()}
         self._check_names()
         self._params: dict[str, jax.Array] = {}
@@ -76,6 +79,7 @@ class JaxProgram:
 
     def begin(self, weights: Weights) -> None:
         self.load(weights)
+        self._rest = self._at_start
         if self._optimizer is not None:
             self._state = self._optimizer.init(self._params)
 
@@ -85,12 +89,14 @@ class JaxProgram:
         Raises:
             InvalidInput: weights without a place, or of another shape than there.
         """
+        for name in self._names:
+            if name not in weights:
+                close = difflib.get_close_matches(name, weights, 1)
+                meant = f" (did you mean {close[0]}?)" if close else ""
+                raise InvalidInput(f"names: {name} is no parameter of the other program{meant}")
         for name in weights:
             if name not in self._names:
                 raise InvalidInput(f"names: expected a place for {name} (None if there is none)")
-        for name in self._names:
-            if name not in weights:
-                raise InvalidInput(f"names: {name} is no parameter of the other program")
         self._shapes_of_none = {
             name: np.zeros_like(weights[name]) for name, p in self._names.items() if p is None
         }
@@ -121,8 +127,8 @@ class JaxProgram:
         inputs, targets = self._arrays(example)
         before = self._params
         with jax.default_matmul_precision("highest"):
-            self._params, self._state, seen, gradients, moments = self._compiled(
-                before, self._state, inputs, targets
+            self._params, self._state, self._rest, seen, gradients, moments = self._compiled(
+                before, self._state, self._rest, inputs, targets
             )
         trace = {name: np.asarray(array) for name, array in seen.items()}
         trace |= below("inputs", {str(i): x for i, x in enumerate(inputs)})
@@ -136,20 +142,22 @@ class JaxProgram:
         return {name: trace[name] for name in ordered(trace)}
 
     def hints(self, example: Example) -> list[str]:
-        """Parameters without a twin, and where float64 becomes float32."""
+        """Parameters without a twin, state that is not compared, where float64 becomes float32."""
         missing = [name for name, places in self._names.items() if places is None]
-        found = [f"{self.name} has no {name}, which PyTorch trains" for name in missing]
+        found = [f"{self.name} has no {name}: it counts as zero there" for name in missing]
+        if self._rest:
+            found.append(f"{self.name}: state is not compared: {', '.join(self._rest)}")
         if np.dtype(self._dtype) == np.float64:
             inputs, targets = self._arrays(example)
-            jaxpr = jax.make_jaxpr(self._forward)(self._params, inputs, targets)
-            places = dict.fromkeys(_narrowings(jaxpr.jaxpr))
+            jaxpr = jax.make_jaxpr(self._forward)(self._params, self._rest, inputs, targets)
+            places = dict.fromkeys(narrowings(jaxpr.jaxpr))
             found += [f"float32 inside float64: {place}" for place in places]
         return found
 
     # What is compiled ---------------------------------------------------------------------------
 
-    def _forward(self, params: dict, inputs: list, targets: Any) -> Any:
-        outputs, watched = self._call(params, *inputs), {}
+    def _forward(self, params: dict, rest: dict, inputs: list, targets: Any) -> Any:
+        (outputs, rest), watched = self._call(params, rest, *inputs), {}
         if self._watch:
             if not isinstance(outputs, tuple) or not isinstance(outputs[-1], dict):
                 raise InvalidInput("watch: expected a function that returns (outputs, dict)")
@@ -157,19 +165,28 @@ class JaxProgram:
         loss = self._loss(outputs, targets)
         if jnp.ndim(loss):
             raise InvalidInput(f"loss: expected one number, got shape {jnp.shape(loss)}")
-        return loss, (outputs, watched)
-
-    def _step(self, params: dict, state: Any, inputs: list, targets: Any) -> Any:
-        both = jax.value_and_grad(self._forward, has_aux=True)
-        (value, (outputs, watched)), gradients = both(params, inputs, targets)
         seen = below("layers", watched) | below("logits", _parts("outputs", outputs))
+        return loss, (seen, rest)
+
+    def _step(self, params: dict, state: Any, rest: dict, inputs: list, targets: Any) -> Any:
+        both = jax.value_and_grad(self._forward, has_aux=True)
+        (value, (seen, rest)), gradients = both(params, rest, inputs, targets)
         seen |= {"loss/loss": value, "norm/norm": optax.tree.norm(gradients)}
         moments: dict[str, Any] = {}
         if self._optimizer is not None:
-            updates, state = self._optimizer.update(gradients, state, params)
+            updates, state = self._updates(gradients, state, params)
             params = optax.apply_updates(params, updates)  # pyright: ignore[reportAssignmentType]
             moments = _moments(state)
-        return params, state, seen, gradients, moments
+        return params, state, rest, seen, gradients, moments
+
+    def _updates(self, gradients: dict, state: Any, params: dict) -> Any:
+        assert self._optimizer is not None
+        try:
+            return self._optimizer.update(gradients, state, params)
+        except TypeError as error:  # such as optax.lbfgs, which needs the loss function
+            raise InvalidInput(
+                f"optimizer: expected one that needs the gradients alone, got: {error}"
+            ) from error
 
     # Names ----------------------------------------------------------------------------------------
 
@@ -210,25 +227,49 @@ class JaxProgram:
         return cast[:-1], cast[-1]
 
 
-def _as_function(model: Any, params: Any) -> tuple[Callable[..., Any], dict[str, tuple]]:
-    """The model as a function of parameters by their places, and the shapes of those."""
+Call = Callable[..., tuple[Any, dict[str, Any]]]
+"""(params, rest, *inputs) → outputs and the rest afterwards, each by its places."""
+
+
+def _as_function(model: Any, params: Any, dtype: Any) -> tuple[Call, dict[str, tuple], dict]:
+    """The model as a function of parameters and other state by their places, the shapes of the
+    parameters, and the state, such as the running mean of a normalisation."""
     if isinstance(model, nnx.Module):
-        graph, state, rest = nnx.split(model, nnx.Param, ...)
-        flat = dict(nnx.to_flat_state(state))
-        shapes = {_dotted(path): param.shape for path, param in flat.items()}
-
-        def call_module(values: dict[str, jax.Array], *inputs: Any) -> Any:
-            found = [(path, nnx.Param(values[_dotted(path)])) for path in flat]
-            return nnx.merge(graph, nnx.from_flat_state(found), rest)(*inputs)
-
-        return call_module, shapes
+        return _module_as_function(model, dtype)
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     places = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
 
-    def call_function(values: dict[str, jax.Array], *inputs: Any) -> Any:
-        return model(jax.tree.unflatten(tree, [values[place] for place in places]), *inputs)
+    def call(values: dict[str, jax.Array], rest: dict, *inputs: Any) -> Any:
+        return model(jax.tree.unflatten(tree, [values[place] for place in places]), *inputs), rest
 
-    return call_function, {p: np.shape(leaf) for p, (_, leaf) in zip(places, leaves, strict=True)}
+    shapes = {p: np.shape(leaf) for p, (_, leaf) in zip(places, leaves, strict=True)}
+    return call, shapes, {}
+
+
+def _module_as_function(model: nnx.Module, dtype: Any) -> tuple[Call, dict[str, tuple], dict]:
+    for path, part in nnx.iter_modules(model):
+        if isinstance(part, nnx.Dropout) and part.rate > 0 and not part.deterministic:
+            raise InvalidInput(
+                f"model: expected dropout to be off (model.eval() or a rate of 0), since no two "
+                f"frameworks draw the same, got a rate of {part.rate} in {_dotted(path) or 'it'}"
+            )
+    graph, state, keys, other = nnx.split(model, nnx.Param, nnx.RngState, ...)
+    flat, variables = dict(nnx.to_flat_state(state)), dict(nnx.to_flat_state(other))
+
+    def real(value: Any) -> Any:
+        return value.astype(dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
+
+    def call(values: dict[str, jax.Array], rest: dict, *inputs: Any) -> Any:
+        found = [(path, nnx.Param(values[_dotted(path)])) for path in flat]
+        held = [(path, v.replace(rest[_dotted(path)])) for path, v in variables.items()]
+        states = (nnx.from_flat_state(part) for part in (found, held))
+        merged = nnx.merge(graph, next(states), keys, next(states), copy=True)
+        outputs = merged(*inputs)
+        after = dict(nnx.to_flat_state(nnx.state(merged)))
+        return outputs, {_dotted(path): after[path].get_value() for path in variables}
+
+    rest = {_dotted(path): real(v.get_value()) for path, v in variables.items()}
+    return call, {_dotted(path): param.shape for path, param in flat.items()}, rest
 
 
 def _moments(state: Any) -> dict[str, dict[str, jax.Array]]:
@@ -258,36 +299,13 @@ def _places(place: Place, shapes: Mapping[str, tuple]) -> list[tuple[str, bool]]
 
 def _parts(name: str, value: Any) -> dict[str, Any]:
     leaves = jax.tree_util.tree_leaves_with_path(value)
+    for _, leaf in leaves:
+        if not isinstance(leaf, (jax.Array, np.ndarray)):
+            raise InvalidInput(f"{name}: expected arrays, got {type(leaf).__name__}")
     return {
         ".".join(filter(None, (name, jax.tree_util.keystr(path, simple=True, separator=".")))): leaf
         for path, leaf in leaves
     }
-
-
-def _narrowings(jaxpr: Any) -> Iterator[str]:
-    """Where float64 is converted to float32, in every jaxpr within this one."""
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "convert_element_type":
-            before, after = equation.invars[0].aval.dtype, equation.params["new_dtype"]
-            if before == np.float64 and after == np.float32:
-                yield _source(equation)
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                if isinstance(inner, jax_core.ClosedJaxpr):
-                    yield from _narrowings(inner.jaxpr)
-                elif isinstance(inner, jax_core.Jaxpr):
-                    yield from _narrowings(inner)
-
-
-def _source(equation: Any) -> str:
-    """The line of the user's that an equation comes from, not that of a layer it calls."""
-    from jax._src import source_info_util
-
-    frames = list(source_info_util.user_frames(equation.source_info.traceback))
-    users = [frame for frame in frames if not frame.file_name.startswith(LIBRARIES)]
-    for frame in (users or frames)[:1]:
-        return f"{frame.file_name}:{frame.start_line} ({frame.function_name})"
-    return "unknown"
 
 
 def _dotted(path: tuple) -> str:

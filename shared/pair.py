@@ -57,7 +57,8 @@ class Program(Protocol):
         ...
 
     def hints(self, example: Example) -> list[str]:
-        """What a look at the program itself tells, such as arithmetic in float32."""
+        """What a look at the program itself tells after its last step, such as arithmetic in
+        float32."""
         ...
 
 
@@ -87,9 +88,12 @@ def compare_programs(
         What `write_parity_report` takes; `.comparison.check()` raises unless they are equal.
 
     Raises:
-        InvalidInput: no batches or steps, values that are not finite, programs whose tensors have
-            other names, shapes or dtypes.
+        InvalidInput: no batches or steps, values that are not finite, one program twice, programs
+            whose tensors have other names, shapes or dtypes.
     """
+    for name, program in {"first": first, **(suspects or {})}.items():
+        if program is second:
+            raise InvalidInput(f"{name}: expected another program than the second, got the same")
     examples = [_example(i, batch) for i, batch in enumerate(batches)]
     if not examples:
         raise InvalidInput("batches: expected (inputs, targets) at least once, got none")
@@ -117,7 +121,7 @@ def _compare(
     second.begin(start)
     comparison = Comparison(first.name, second.name, tolerance)
     losses: list[tuple[float, float]] = []
-    before = start
+    before, alive = start, set()
     for step in range(1, (steps or len(examples)) + 1):
         example = examples[(step - 1) % len(examples)]
         earlier = second.weights()
@@ -131,15 +135,36 @@ def _compare(
         comparison.add(step, *({n: a[None] for n, a in t.items()} for t in (mine, theirs)))
         if comparison.difference is not None and not found:
             before = earlier
+        alive |= _alive(theirs)
         losses.append((float(mine["loss/loss"]), float(theirs["loss/loss"])))
     a, b = (np.array(side) for side in zip(*losses, strict=True))
-    diagnosis, hints = None, []
-    if comparison.difference is not None:
-        taken = [examples[i % len(examples)] for i in range(comparison.difference.step)]
+    hints = [*first.hints(examples[-1]), *second.hints(examples[-1])]
+    difference, diagnosis = comparison.difference, None
+    if difference is None:
+        idle = {"gradients": "every gradient is zero", "weights": "no step moves a weight"}
+        hints += [f"{second.name}: {idle[phase]}" for phase in idle if phase not in alive]
+    else:
+        taken = [examples[i % len(examples)] for i in range(difference.step)]
         same = SAME if comparison.precisions <= {"float64"} else SAME_IN_FLOAT32
         diagnosis = _diagnose(first, second, start, before, taken, suspects, same)
-        hints = first.hints(taken[-1])
+        if difference.phase in ("moments", "weights") and not diagnosis.causes:
+            hints.append(
+                "outputs and gradients agree, so look at the optimizer: its settings, clipping, "
+                "schedule; what you suspect can be tried with suspects="
+            )
     return Findings(comparison, (a, b), diagnosis, hints=hints)
+
+
+def _alive(trace: Trace) -> set[str]:
+    """Whether gradients are not all zero, and weights move or there is nothing to move them."""
+    found = (
+        {"gradients"}
+        if any(a.any() for n, a in trace.items() if phase_of(n) == "gradients")
+        else set()
+    )
+    after = {n.removeprefix("weights/"): a for n, a in trace.items() if phase_of(n) == "weights"}
+    moved = any((array != trace[f"before/{name}"]).any() for name, array in after.items())
+    return found | ({"weights"} if moved or not after else set())
 
 
 def _diagnose(
@@ -276,10 +301,19 @@ def _example(i: int, batch: Any) -> Example:
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         raise InvalidInput(f"batches[{i}]: expected (inputs, targets), got {type(batch).__name__}")
     inputs = batch[0] if isinstance(batch[0], (tuple, list)) else (batch[0],)
-    example = Example(tuple(map(np.asarray, inputs)), np.asarray(batch[1]))
-    for array in (*example.inputs, example.targets):
-        if not np.isfinite(array).all():
-            raise InvalidInput(
-                f"batches[{i}]: expected finite numbers, got {array[~np.isfinite(array)][0]}"
-            )
-    return example
+    arrays = [_numbers(f"batches[{i}]", array) for array in (*inputs, batch[1])]
+    return Example(tuple(arrays[:-1]), arrays[-1])
+
+
+def _numbers(what: str, values: Any) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InvalidInput(f"{what}: expected arrays, got: {error}") from error
+    if array.dtype.kind not in "fiub":
+        raise InvalidInput(f"{what}: expected real numbers, got {array.dtype}")
+    if not array.size:
+        raise InvalidInput(f"{what}: expected elements, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise InvalidInput(f"{what}: expected finite numbers, got {array[~np.isfinite(array)][0]}")
+    return array

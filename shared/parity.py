@@ -48,6 +48,8 @@ class Comparison:
     precisions: set[str] = field(default_factory=set)
     """Dtypes of the real numbers that were compared."""
     overshadowed: Overshadowed | None = None
+    empty: set[str] = field(default_factory=set)
+    """Tensors that had no elements at some step."""
     left_out: set[str] = field(default_factory=set)
     """Tensors that only one program shows, for whoever leaves them out to fill in."""
 
@@ -65,13 +67,14 @@ class Comparison:
         """
         names = self._names(step, first, second)
         pairs = {name: (np.asarray(first[name]), np.asarray(second[name])) for name in names}
+        self.empty |= {name for name, (a, _) in pairs.items() if not a.size}
         least = floors(pairs)
         found = {name: errors(name, *pair, least[name]) for name, pair in pairs.items()}
         self.precisions |= {a.dtype.name for a, _ in pairs.values() if a.dtype.kind not in "iub"}
         for name, error in found.items():
             per_step = error.reshape(len(error), -1).max(1, initial=0.0)
             self.deviations.setdefault(name, []).extend(map(float, per_step))
-            hidden = overshadowed(step, name, *pairs[name], error, self.tolerance)
+            hidden = overshadowed(step, name, *pairs[name], error, least[name], self.tolerance)
             if hidden is not None:
                 earlier = self.overshadowed
                 self.overshadowed = hidden if earlier is None else earlier.and_more(hidden.elements)
@@ -126,6 +129,8 @@ class Comparison:
         phases = dict.fromkeys(map(phase_of, self.deviations))
         if unknown := [phase for phase in phases if phase not in PHASES]:
             notes.append(f"compared after the known phases: {', '.join(unknown)}")
+        if empty := sorted(self.empty):
+            notes.append(f"nothing to compare, without elements: {', '.join(empty)}")
         if self.left_out:
             notes.append(
                 f"not compared, since only one side shows it: {', '.join(sorted(self.left_out))}"
@@ -183,8 +188,9 @@ class Comparison:
                     f"step {step}: {name}: expected as many steps as every tensor has, {count} and "
                     f"at least one, got {len(a)}"
                 )
-        if not first:
-            raise InvalidInput(f"step {step}: expected tensors to compare, got none")
+        if not any(np.asarray(array).size for array in first.values()):
+            what = "elements" if first else "tensors"
+            raise InvalidInput(f"step {step}: expected {what} to compare, got none")
         for name in self.deviations if self.steps else ():
             if name not in first:
                 raise InvalidInput(

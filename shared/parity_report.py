@@ -46,7 +46,7 @@ class Findings:
     sides: Sequence[Side] = ()
     config: Config | None = None
     hints: Sequence[str] = ()
-    """What a look at the first program tells."""
+    """What a look at the programs tells."""
 
     @property
     def verdicts(self) -> list[str]:
@@ -60,7 +60,7 @@ class Findings:
         else:
             lines.append(f"NOT equal: {comparison.sentence}")
             lines += cause(comparison, self.diagnosis, noted=bool(self._sides))
-            lines += [f"hint: {hint}" for hint in self.hints]
+        lines += [f"{'note' if comparison.equal else 'hint'}: {hint}" for hint in self.hints]
         lines += [f"note: {note}" for note in self.notes]
         return lines + ([f"float32: {self.envelope.sentence}"] if self.envelope else [])
 

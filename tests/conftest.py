@@ -54,3 +54,13 @@ def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.Complet
         return subprocess.CompletedProcess(arguments, stop.value.code, out, err)
 
     return called
+
+
+@pytest.fixture(scope="module")
+def quick_compilation() -> Iterator[None]:
+    """For tests of many small programs, of which compiling takes most of the time."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)

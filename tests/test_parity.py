@@ -508,6 +508,9 @@ def test_a_gradient_that_is_only_rounding_is_judged_by_the_others() -> None:
     first = {"gradients/a": np.array([0.3, 0.1]), "gradients/b": np.array([7e-18])}
     second = first | {"gradients/b": np.array([6e-18])}
     compare([first], [second]).check()
+    assert not compare([first], [second]).notes
+    small = first | {"gradients/b": np.array([6e-13])}
+    assert compare([first], [small], tolerance=1e-3).notes  # more than rounding
     wrong = first | {"gradients/b": np.array([1e-13])}  # far above the rounding of 0.3
     assert compare([first], [wrong]).difference is not None
 
@@ -543,13 +546,12 @@ def test_elements_that_differ_beside_much_larger_ones_are_told_of() -> None:
     assert comparison.equal
     (note,) = comparison.notes
     assert note == (
-        "2 elements differ by more than 0.1% of themselves, but by less than the tolerance beside "
-        "the largest of the tensor: first weights/w[0, 1] at step 2, jax 0.7, torch 0.5 (largest "
-        "2.0e+12)"
+        "2 elements differ by more than 0.1% of themselves and count as equal only beside larger "
+        "ones: first weights/w[0, 1] at step 2, jax 0.7, torch 0.5 (largest of the tensor 2.0e+12)"
     )
     alone = compare([first], [second])
     assert alone.notes[0].startswith("1 element differs by more than 0.1% of itself")
-    assert "tensor: weights/w[0, 1] at step 1, " in alone.notes[0]
+    assert " itself and counts as equal only beside larger ones: weights/w[0, 1]" in alone.notes[0]
 
 
 def test_what_is_a_difference_is_not_told_of_again() -> None:
