@@ -19,6 +19,7 @@ import tyro
 from shared import cli
 from shared.config import Config, Unprefixed
 from shared.errors import InvalidInput
+from shared.files import report_folder
 from shared.validation import resolve
 
 RUNS = "runs"
@@ -51,7 +52,12 @@ def main(argv: Sequence[str]) -> None:
         )
     if arguments.folders and settings != base:
         raise InvalidInput("run folders are compared as they are: expected no settings beside them")
-    folder = _folder(arguments)
+
+    from shared import report
+
+    name = "comparison" if arguments.folders else settings.task
+    own = {*report.FILES, RUNS}
+    folder = report_folder(arguments.out, name, own, arguments.overwrite)
     if arguments.folders:
         runs = [Path(name) for name in arguments.folders]
     else:
@@ -67,33 +73,15 @@ def main(argv: Sequence[str]) -> None:
     print(f"wrote {folder / HTML}, {folder / MARKDOWN} and the pictures beside them")
 
 
-def _folder(arguments: Arguments) -> Path:
-    from shared.history import free_folder, occupants
-    from shared.report import FILES
-
-    if arguments.out is None:
-        name = "comparison" if arguments.folders else arguments.settings.task
-        return free_folder(Path("reports"), name)
-    folder = Path(arguments.out)
-    names = occupants(folder)
-    if names - {*FILES, RUNS}:
-        raise InvalidInput(
-            f"--out {folder}: expected a new or empty folder, got one with other files"
-        )
-    if names and not arguments.overwrite:
-        raise InvalidInput(f"--out {folder}: holds another report; --overwrite replaces it")
-    return folder
-
-
 def _clear(folder: Path, contenders: Sequence[str]) -> None:
     """Removes the report that a new one replaces, and the runs of other contenders."""
-    from shared import history, report
+    from shared import files, history, report
 
-    history.remove(folder, report.FILES)
+    files.remove(folder, report.FILES)
     for run in (_run_folder(folder, name) for name in CONTENDERS if name not in contenders):
         if run.is_dir():
-            history.remove(run, history.FILES)
-            if not history.occupants(run):
+            files.remove(run, history.FILES)
+            if not files.occupants(run):
                 run.rmdir()
 
 

@@ -23,6 +23,7 @@ import tyro
 from shared import cli
 from shared.config import Config, Unprefixed
 from shared.errors import InvalidInput
+from shared.files import report_folder, reserved
 from shared.validation import resolve
 
 if TYPE_CHECKING:
@@ -57,11 +58,11 @@ class Arguments:
     trap_gallery: bool = False
     """Plant every trap, one after the other, and write a page of what each does to a whole run."""
     traces: str | None = None
-    """Folder for the traces of every step of both sides."""
+    """Folder for the traces of every step of both sides, a folder in it for each."""
     out: str | None = None
     """Folder for the report; by default the next free one in reports/."""
     overwrite: bool = False
-    """Replace the report in --out."""
+    """Replace the report in --out, and the traces in --traces."""
     config: str | None = None
     """A config.json whose settings are the defaults."""
 
@@ -146,21 +147,23 @@ def _compare_folders(arguments: Arguments, argv: Sequence[str]) -> None:
 
     first, second = map(Path, arguments.folders)
     folder = _folder(arguments, "traces")
-    comparison = compare_folders(first, second, arguments.tolerance)
+    with reserved(folder, "--out"):
+        comparison = compare_folders(first, second, arguments.tolerance)
 
-    from shared.parity_report import Findings
+        from shared.parity_report import Findings
 
-    _finish(Findings(comparison), folder, f"traces of {len(comparison.steps)} steps", argv)
+        _finish(Findings(comparison), folder, f"traces of {len(comparison.steps)} steps", argv)
 
 
 def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
     config, task = _load(arguments.settings)
-    folder = _folder(arguments, config.task)
 
     from shared import lockstep
     from shared.envelope import measure
     from shared.parity_report import Findings
+    from shared.traps import check_seen
 
+    folder = _folder(arguments, config.task)
     first, second = (lockstep.side(config, task, name) for name in arguments.contenders)
     _check_comparable(first, second)
     steps, planted = _steps(arguments, config, first), []
@@ -168,26 +171,29 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
         from rnn_jax import traps
 
         planted = [traps.find_switch(arguments.inject, config, first.batches)]
-    traces = _trace_folders(arguments, first, second)
-    title = f"{config.task}: {_cell(config)}"
-    print(f"{title}: {first.name} against {second.name}, {steps} steps in float64", flush=True)
-    sides = first, second
-    ran, diagnosis = _run(config, task, sides, planted, steps, arguments.tolerance, traces)
-    envelope = None
-    if ran.comparison.equal and arguments.runs and not planted:
-        single = replace(config, precision="float32")
-        a, b = (lockstep.side(single, task, name) for name in arguments.contenders)
-        envelope = measure(single, a, b, steps, arguments.runs)
-    findings = Findings(
-        ran.comparison,
-        ran.losses,
-        diagnosis,
-        planted[0].name if planted else None,
-        envelope,
-        sides,
-        config,
-    )
-    _finish(findings, folder, title, argv)
+    with reserved(folder, "--out"):
+        sides = first, second
+        traces = _trace_folders(arguments, sides)
+        title = f"{config.task}: {_cell(config)}"
+        print(f"{title}: {first.name} against {second.name}, {steps} steps in float64", flush=True)
+        ran, diagnosis = _run(config, task, sides, planted, steps, arguments.tolerance, traces)
+        if planted:
+            check_seen(planted[0].name, ran.comparison.equal, steps)
+        envelope = None
+        if ran.comparison.equal and arguments.runs:
+            single = replace(config, precision="float32")
+            a, b = (lockstep.side(single, task, name) for name in arguments.contenders)
+            envelope = measure(single, a, b, steps, arguments.runs)
+        findings = Findings(
+            ran.comparison,
+            ran.losses,
+            diagnosis,
+            planted[0].name if planted else None,
+            envelope,
+            sides,
+            config,
+        )
+        _finish(findings, folder, title, argv)
 
 
 def _run(
@@ -197,7 +203,7 @@ def _run(
     planted: Sequence["Switch"],
     steps: int,
     tolerance: float,
-    traces: Path | None = None,
+    traces: "tuple[Path, Path] | None" = None,
 ) -> tuple["Lockstep", "Diagnosis | None"]:
     """The lockstep run, with what is planted in its first side; and a diagnosis if they differ."""
     from shared import lockstep
@@ -219,17 +225,18 @@ def _run(
 
 def _finish(findings: "Findings", folder: Path, title: str, argv: Sequence[str]) -> None:
     """Prints the verdict, writes the report, and exits with 1 unless both sides are equal."""
-    from shared.parity_report import HTML, MARKDOWN, write_parity_report
+    from shared.parity_report import HTML, MARKDOWN, growth, write_parity_report
     from shared.report import reproduction
 
     for line in findings.verdicts:
         print(cli.printable(line))
-    if len(findings.comparison.growth) > 1 and not findings.comparison.equal:
+    grown = growth(findings.comparison)
+    if grown:
         print("how it grew:")
-        for step, deviation, name in findings.comparison.growth:
-            print(cli.printable(f"  step {step}: {deviation:.1e} at most, in {name}"))
+    for step, deviation, name in grown:
+        where = f" at most, in {name}" if name else ""
+        print(cli.printable(f"  step {step}: {deviation}{where}"))
     command = reproduction(["scripts/parity.py", *argv])
-    _clear(folder)
     write_parity_report(findings, folder, title=title, command=command)
     print(f"wrote {folder / HTML}, {folder / MARKDOWN} and the pictures beside them")
     if not findings.comparison.equal:
@@ -273,45 +280,25 @@ def _cell(config: Config) -> str:
 
 
 def _folder(arguments: Arguments, name: str) -> Path:
-    from shared.history import free_folder, occupants
     from shared.parity_report import FILES, GALLERY
 
-    if arguments.out is None:
-        return free_folder(Path("reports"), f"parity-{name}")
-    folder = Path(arguments.out)
-    names = occupants(folder)
-    if names - {*FILES, *GALLERY}:
-        raise InvalidInput(
-            f"--out {folder}: expected a new or empty folder, got one with other files"
-        )
-    if names and not arguments.overwrite:
-        raise InvalidInput(f"--out {folder}: holds another report; --overwrite replaces it")
-    return folder
+    own = {*FILES, *GALLERY}
+    return report_folder(arguments.out, f"parity-{name}", own, arguments.overwrite)
 
 
-def _clear(folder: Path) -> None:
-    """Removes the report that a new one replaces: it may have had pictures that this one lacks."""
-    from shared.history import remove
-    from shared.parity_report import FILES, GALLERY
-
-    remove(folder, (*FILES, *GALLERY))
-
-
-def _trace_folders(arguments: Arguments, first: "Side", second: "Side") -> Path | None:
-    """--traces with a new folder in it for each side."""
+def _trace_folders(arguments: Arguments, sides: "tuple[Side, Side]") -> "tuple[Path, Path] | None":
+    """In --traces an empty folder for each side."""
     if arguments.traces is None:
         return None
-    from shared.history import occupants
-    from shared.lockstep import trace_folder
+    from shared.trace import new_folders
 
-    traces = Path(arguments.traces)
-    if first.name == second.name:
-        raise InvalidInput(f"--traces: expected two different contenders, got {first.name} twice")
-    if occupants(traces, "--traces"):
-        raise InvalidInput(f"--traces {traces}: expected a new or empty folder, got one with files")
-    for side in (first, second):
-        trace_folder(traces, side).mkdir(parents=True)
-    return traces
+    names = [side.name.replace("/", "-") for side in sides]
+    if names[0] == names[1]:
+        raise InvalidInput(
+            f"--traces: expected two different contenders, got {sides[0].name} twice"
+        )
+    first, second = new_folders(Path(arguments.traces), names, arguments.overwrite)
+    return first, second
 
 
 def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:
@@ -321,28 +308,32 @@ def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:
     from shared.traps import TRAPS
 
     folder = _folder(arguments, "traps")
-    shown, missed = [], []
-    for name, trap in TRAPS.items():
-        config, task = _load(trap.show(arguments.settings))
+    with reserved(folder, "--out"):
+        shown = []
+        for name, trap in TRAPS.items():
+            config, task = _load(trap.show(arguments.settings))
 
-        from rnn_jax import traps
-        from shared import lockstep
+            from rnn_jax import traps
+            from shared import lockstep
 
-        first, second = (lockstep.side(config, task, name) for name in arguments.contenders)
-        planted = traps.find_switch(name, config, first.batches)
-        steps = _steps(arguments, config, first)
-        sides = first, second
-        ran, diagnosis = _run(config, task, sides, [planted], steps, arguments.tolerance)
-        causes = diagnosis.causes if diagnosis else []
-        found = causes == [planted.name]
-        print(f"{name}: {'named' if found else 'NOT named'}: {ran.comparison.sentence}", flush=True)
-        missed += [] if found else [name]
-        shown.append(Planted(planted.name, _cell(config), ran, diagnosis, config))
-    _clear(folder)
-    write_gallery(shown, folder, command=reproduction(["scripts/parity.py", *argv]))
-    print(f"{len(TRAPS) - len(missed)} of {len(TRAPS)} planted traps were named")
+            first, second = (lockstep.side(config, task, name) for name in arguments.contenders)
+            planted = traps.find_switch(name, config, first.batches)
+            steps, sides = _steps(arguments, config, first), (first, second)
+            ran, diagnosis = _run(config, task, sides, [planted], steps, arguments.tolerance)
+            causes = diagnosis.causes if diagnosis else []
+            found = "named" if causes == [planted.name] else "NOT named"
+            print(f"{name}: {found}: {ran.comparison.sentence}", flush=True)
+            shown.append(Planted(planted.name, _cell(config), ran, diagnosis, config))
+            write_gallery(
+                shown,
+                folder,
+                arguments.settings,
+                command=reproduction(["scripts/parity.py", *argv]),
+            )
+    named = sum(planted.named for planted in shown)
+    print(f"{named} of {len(TRAPS)} planted traps were named")
     print(f"wrote {folder / 'traps.html'}, {folder / 'traps.md'} and the pictures beside them")
-    if missed:
+    if named < len(TRAPS):
         sys.exit(1)
 
 

@@ -87,7 +87,7 @@ def _folder(arguments: Arguments, config: Config) -> Path:
         return Path(arguments.resume)
     if arguments.out is not None:
         return Path(arguments.out)
-    from shared.history import free_folder
+    from shared.files import free_folder
 
     name = f"{config.task}-{config.backend}-{config.implementation}-{config.network.cell}"
     return free_folder(Path("runs"), name)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from shared.config import OPTIMIZERS, SCHEDULES, Config, flag, with_choice
+from shared.config import OPTIMIZERS, SCHEDULES, Config, flag, settings, with_choice
 from shared.errors import InvalidInput, TrainingDiverged
 from shared.tasks import TASKS, row
 
@@ -45,7 +45,22 @@ def parse(
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise InvalidInput(_one_line(errors.getvalue())) from None
+        message = _one_line(errors.getvalue())
+        raise InvalidInput(_of_another_task(argv) or message) from None
+
+
+def _of_another_task(argv: Sequence[str]) -> str | None:
+    """What is said of an option that another task has."""
+    owners = {name: settings(row.defaults) for name, row in TASKS.items()}
+    chosen = option(argv, "--task") or "hello"
+    if option(argv, "--config") is not None:  # which decides the task
+        return None
+    for word in argv:
+        name = word.partition("=")[0].removeprefix("--")
+        having = [task for task, values in owners.items() if name in values]
+        if name.startswith("data.") and having and chosen not in having:
+            return f"Unrecognized option --{name}: task {chosen} has none, {', '.join(having)} have"
+    return None
 
 
 def _surrogates(word: str) -> bool:

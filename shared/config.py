@@ -8,6 +8,8 @@ A value of None means "the default that belongs to the other choices"; `resolve`
 run folder always records the number that was really used.
 """
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -199,6 +201,18 @@ def settings(config: Config) -> dict[str, Any]:
         inner = value if isinstance(value, dict) else {name: value}
         flat |= {flag(prefix + key).removeprefix("--"): inner[key] for key in inner}
     return flat
+
+
+def options(values: Mapping[str, Any]) -> list[str]:
+    """Settings as the command line takes them: ["--cell rnn", "--no-bidirectional", …]."""
+    words = []
+    for name, value in values.items():
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif value is not None:
+            several = value if isinstance(value, tuple) else (value,)
+            words.append(shlex.join([f"--{name}", *map(str, several)]))
+    return words
 
 
 def differing(first: Config, second: Config) -> list[str]:

@@ -1,11 +1,13 @@
-"""Files that are whole or not there, and JSON that is checked as it is read."""
+"""Folders to write to, files that are whole or not there, JSON that is checked as it is read."""
 
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import dacite
@@ -16,6 +18,86 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Record = TypeVar("Record", bound="DataclassInstance")
+
+
+def occupants(folder: Path, option: str = "--out") -> set[str]:
+    """Names of what lies in the folder that an option named; none if it has still to be made.
+
+    Raises:
+        InvalidInput: it is no folder, or cannot be read.
+    """
+    try:
+        return {file.name for file in folder.iterdir()}
+    except FileNotFoundError as error:
+        if folder.is_symlink():
+            raise InvalidInput(
+                f"{option} {folder}: expected a folder, got a broken link"
+            ) from error
+        return set()
+    except NotADirectoryError as error:
+        raise InvalidInput(f"{option} {folder}: expected a folder, got a file") from error
+    except OSError as error:
+        raise InvalidInput(
+            f"{option} {folder}: expected a folder, got: {error.strerror}"
+        ) from error
+
+
+def remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """The first of name-1, name-2, … that does not exist in a folder."""
+    number = 1
+    while (parent / f"{name}-{number}").exists():
+        number += 1
+    return parent / f"{name}-{number}"
+
+
+def report_folder(out: str | None, name: str, files: Collection[str], overwrite: bool) -> Path:
+    """Where a report of these files goes: the folder --out, or the next free one in reports/.
+
+    Raises:
+        InvalidInput: it holds another report and overwrite is False, or anything that is no report.
+    """
+    if out is None:
+        return free_folder(Path("reports"), name)
+    folder = Path(out)
+    names = occupants(folder)
+    if not names <= set(files):
+        raise InvalidInput(
+            f"--out {folder}: expected a new or empty folder, got one with other files"
+        )
+    if names and not overwrite:
+        raise InvalidInput(f"--out {folder}: holds another report; --overwrite replaces it")
+    return folder
+
+
+@contextmanager
+def reserved(folder: Path, option: str) -> Iterator[None]:
+    """Makes a folder for what its body writes at the end, and removes it and those above it that
+    it made if nothing was written.
+
+    Raises:
+        InvalidInput: it cannot be made or written to; better known before hours of work than after.
+    """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InvalidInput(
+            f"{option} {folder}: expected a folder that can be written to, got: {error.strerror}"
+        ) from error
+    try:
+        yield
+    finally:
+        for one in made:
+            if any(one.iterdir()):
+                break
+            one.rmdir()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

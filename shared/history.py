@@ -10,7 +10,7 @@ Everything that compares or reports reads these folders, and nothing else.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from shared import checkpoint, segments
 from shared.config import Config, from_json
 from shared.errors import InvalidInput
-from shared.files import parse, read_json, write_atomically, write_json
+from shared.files import occupants, parse, read_json, remove, write_atomically, write_json
 from shared.summary import Summary
 
 CONFIG, METRICS, CURVES, SUMMARY = "config.json", "metrics.jsonl", "curves.png", "summary.json"
@@ -48,28 +48,6 @@ def check_free(folder: Path, overwrite: bool) -> None:
         )
 
 
-def occupants(folder: Path, option: str = "--out") -> set[str]:
-    """Names of what lies in the folder that an option named; none if it has still to be made.
-
-    Raises:
-        InvalidInput: it is no folder, or cannot be read.
-    """
-    try:
-        return {file.name for file in folder.iterdir()}
-    except FileNotFoundError as error:
-        if folder.is_symlink():
-            raise InvalidInput(
-                f"{option} {folder}: expected a folder, got a broken link"
-            ) from error
-        return set()
-    except NotADirectoryError as error:
-        raise InvalidInput(f"{option} {folder}: expected a folder, got a file") from error
-    except OSError as error:
-        raise InvalidInput(
-            f"{option} {folder}: expected a folder, got: {error.strerror}"
-        ) from error
-
-
 def create(folder: Path, config: Config) -> None:
     """Makes a run folder that holds nothing but the configuration.
 
@@ -90,19 +68,6 @@ def reopen(folder: Path, config: Config) -> None:
     """Makes a run unfinished again: what its end left would not fit what now comes."""
     remove(folder, (SUMMARY, CURVES))
     save_config(folder, config)
-
-
-def remove(folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
-
-
-def free_folder(parent: Path, name: str) -> Path:
-    """The first of name-1, name-2, … that does not exist in a folder."""
-    number = 1
-    while (parent / f"{name}-{number}").exists():
-        number += 1
-    return parent / f"{name}-{number}"
 
 
 def save_config(folder: Path, config: Config) -> None:

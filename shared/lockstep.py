@@ -111,7 +111,7 @@ def run(
     second: Side,
     steps: int,
     tolerance: float = PROVED,
-    traces: Path | None = None,
+    traces: tuple[Path, Path] | None = None,
 ) -> Lockstep:
     """Takes steps in both sides and compares every one.
 
@@ -119,7 +119,7 @@ def run(
         config: resolved.
         steps: how many, from the first.
         tolerance: largest deviation that counts as equal.
-        traces: folder for the traces of every step, in a folder for each side that must exist.
+        traces: a folder for the traces of every step of each side.
     """
     comparison = Comparison(first.name, second.name, tolerance)
     native = any(side.name.endswith("/native") for side in (first, second))
@@ -131,9 +131,9 @@ def run(
         shown = in_both(mine, theirs) if native else (mine, theirs)
         comparison.left_out |= mine.keys() ^ theirs.keys() if native else set()
         comparison.add(start + 1, *shown)
-        for side, trace in ((first, mine), (second, theirs)):
-            for i, step in enumerate(split_steps(trace) if traces else ()):
-                write_trace(trace_folder(traces, side), start + 1 + i, step)
+        for folder, trace in zip(traces or (), (mine, theirs), strict=bool(traces)):
+            for i, step in enumerate(split_steps(trace)):
+                write_trace(folder, start + 1 + i, step)
         losses.append((mine["loss/loss"], theirs["loss/loss"]))
         if before is None and comparison.difference is not None:
             at = comparison.difference.step - 1
@@ -141,12 +141,6 @@ def run(
         moments = {name: array[-1] for name, array in _phase(theirs, "moments").items()}
     a, b = (np.concatenate(parts) for parts in zip(*losses, strict=True))
     return Lockstep(comparison, (a, b), before)
-
-
-def trace_folder(traces: Path | None, side: Side) -> Path:
-    """Where the traces of a side go: jax-handcrafted for jax/handcrafted."""
-    assert traces is not None
-    return traces / side.name.replace("/", "-")
 
 
 def diagnose(

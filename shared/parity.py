@@ -114,8 +114,9 @@ class Comparison:
             deviation, name, step = self.largest
             where = f", {name} at step {step}" if deviation else ""
             count = f"{len(self.steps)} steps" if len(self.steps) > 1 else "1 step"
+            tensors = f"{len(self.deviations)} tensors" if len(self.deviations) > 1 else "1 tensor"
             return (
-                f"equal within {self.tolerance:g}: {count}, {len(self.deviations)} tensors each "
+                f"equal within {self.tolerance:g}: {count}, {tensors} each "
                 f"(largest deviation {deviation:.1e}{where})"
             )
         return f"first difference at step {d.step}: {d.described(self.first, self.second)}"

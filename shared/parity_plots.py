@@ -13,6 +13,8 @@ from shared.trace import PHASES, phase_of
 
 MOST_NAMES = 16
 """How many tensors of a phase a legend names; those that deviate most."""
+OTHER = "other"
+"""What tensors of all other phases are drawn under; a file may have hundreds."""
 LOWEST = 1e-18
 """Where zero is drawn on a logarithmic axis: below every deviation that float64 can show."""
 
@@ -26,7 +28,7 @@ def save_deviations(comparison: Comparison, file: Path) -> None:
             [comparison.deviations[name] for name in tensors(comparison, phase)], axis=0
         )
         _line(axes, comparison, values, i, phase)
-    _judge(axes, comparison)
+    _judge(axes, comparison, list(comparison.deviations.values()))
     first, second = plain(comparison.first), plain(comparison.second)
     axes.set_title(f"Deviation by phase: {first} against {second}", fontsize=13)
     finish(axes, "relative deviation")
@@ -45,9 +47,9 @@ def save_tensors(comparison: Comparison, file: Path) -> None:
         drawn = tensors(comparison, phase)
         named = sorted(drawn, key=lambda name: -max(comparison.deviations[name]))[:MOST_NAMES]
         for i, name in enumerate(drawn):
-            label = (name.partition("/")[2] or name) if name in named else None
+            label = name.removeprefix(f"{phase}/") if name in named else None
             _line(axes, comparison, np.array(comparison.deviations[name]), i, label)
-        _judge(axes, comparison)
+        _judge(axes, comparison, [comparison.deviations[name] for name in drawn])
         axes.set_title(plain(phase), fontsize=12)
         finish(axes, "relative deviation")
         several = len(named) > 6
@@ -99,9 +101,11 @@ def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], fil
         above.plot(
             steps, values, color=COLORS[i], linewidth=width, linestyle=style, label=plain(name)
         )
-    lowest, highest = min(map(np.min, losses)), max(map(np.max, losses))
-    if 0 < 20 * lowest < highest < np.inf:
+    known = np.concatenate(losses)
+    known = known[np.isfinite(known)]
+    if len(known) and 0 < 20 * known.min() < known.max():
         above.set_yscale("log")
+    _mark_not_finite(above, steps.tolist(), np.array(losses))
     finish(above, "loss")
     above.set_xlabel("")
     difference = np.abs(losses[0] - losses[1])
@@ -116,13 +120,18 @@ def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], fil
 
 
 def phases(comparison: Comparison) -> list[str]:
-    """The phases that were compared, in the order of a step."""
-    found = dict.fromkeys(phase_of(name) for name in comparison.deviations)
-    return sorted(found, key=lambda phase: PHASES.index(phase) if phase in PHASES else len(PHASES))
+    """The phases that were compared, in the order of a step; all that are not known as one."""
+    found = set(map(_group, comparison.deviations))
+    return [phase for phase in (*PHASES, OTHER) if phase in found]
 
 
 def tensors(comparison: Comparison, phase: str) -> list[str]:
-    return [name for name in comparison.deviations if phase_of(name) == phase]
+    return [name for name in comparison.deviations if _group(name) == phase]
+
+
+def _group(name: str) -> str:
+    phase = phase_of(name)
+    return phase if phase in PHASES else OTHER
 
 
 def _line(
@@ -136,8 +145,9 @@ def _line(
     )  # fmt: skip
 
 
-def _judge(axes: Axes, comparison: Comparison) -> None:
-    """The tolerance and the first difference, on a logarithmic axis."""
+def _judge(axes: Axes, comparison: Comparison, drawn: Sequence[Sequence[float]]) -> None:
+    """The tolerance and the first difference, on a logarithmic axis; and where what is drawn is not
+    finite."""
     axes.set_autoscaley_on(False)
     finite = [v for values in comparison.deviations.values() for v in values if 0 < v < np.inf]
     if comparison.tolerance > 0:
@@ -150,6 +160,20 @@ def _judge(axes: Axes, comparison: Comparison) -> None:
     axes.set_xlim(first - 0.02 * (last - first) - 0.5, last + 0.02 * (last - first) + 0.5)
     if comparison.difference is not None:
         axes.axvline(comparison.difference.step, color="#d62728", linewidth=0.8, alpha=0.6)
+    _mark_not_finite(axes, comparison.steps, np.array(drawn))
+
+
+def _mark_not_finite(axes: Axes, steps: Sequence[int], lines: np.ndarray) -> None:
+    """The first step at which one of the lines (N, S) is not finite: it ends there, and nothing
+    else shows why."""
+    where = np.flatnonzero(~np.isfinite(lines).all(axis=0))
+    if len(where):
+        step = steps[int(where[0])]
+        axes.axvline(step, color="#9467bd", linestyle="--", linewidth=1.2)
+        axes.annotate(
+            f"not finite from step {step}", (step, 0.03), xycoords=("data", "axes fraction"),
+            color="#9467bd", fontsize=9, rotation=90, ha="right", va="bottom",
+        )  # fmt: skip
 
 
 def _gaps(values: np.ndarray) -> np.ndarray:

@@ -11,14 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from shared import environment
-from shared.config import Config, settings
+from shared.config import Config, options, settings
 from shared.envelope import Envelope
+from shared.files import remove
 from shared.lockstep import Diagnosis, Lockstep, Side
 from shared.pages import write_pages
 from shared.parity import Comparison
 from shared.parity_plots import save_deviations, save_envelope, save_losses, save_tensors
 from shared.trace import phase_of
 from shared.traps import TRAPS, about
+from shared.validation import resolve
 
 HTML, MARKDOWN = "parity.html", "parity.md"
 PICTURES = {
@@ -105,8 +107,17 @@ def cause(comparison: Comparison, diagnosis: Diagnosis | None, noted: bool = Fal
     return (earlier if diagnosis.step < difference.step else []) + lines
 
 
+def growth(comparison: Comparison) -> list[tuple[int, str, str]]:
+    """How a difference grew, as it is shown: step, largest deviation and its tensor, if any. Empty
+    where it was there at once."""
+    rows = comparison.growth
+    if comparison.equal or len(rows) < 2:
+        return []
+    return [(step, _size(size), name if size else "") for step, size, name in rows]
+
+
 def write_parity_report(findings: Findings, folder: Path, *, title: str, command: str) -> None:
-    """Writes parity.html, parity.md and the pictures.
+    """Writes parity.html, parity.md and the pictures, in place of an older report.
 
     Args:
         folder: where the files go; it is made if it is missing.
@@ -114,6 +125,7 @@ def write_parity_report(findings: Findings, folder: Path, *, title: str, command
         command: the command line, shown for reproduction.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove(folder, (*FILES, *GALLERY))  # the older one may have had pictures that this one lacks
     comparison = findings.comparison
     names = (comparison.first, comparison.second)
     pictures = {"deviations": PICTURES["deviations"], "by_tensor": PICTURES["by_tensor"]}
@@ -138,10 +150,20 @@ class Planted(NamedTuple):
     diagnosis: Diagnosis | None
     config: Config
 
+    @property
+    def named(self) -> bool:
+        """Whether the instrument names this trap and no other."""
+        return self.diagnosis is not None and self.diagnosis.causes == [self.name]
 
-def write_gallery(shown: Sequence[Planted], folder: Path, *, command: str) -> None:
-    """Writes traps.html, traps.md and a picture of each trap: what it does to a whole run."""
+
+def write_gallery(shown: Sequence[Planted], folder: Path, base: Config, *, command: str) -> None:
+    """Writes traps.html, traps.md and a picture of each trap: what it does to a whole run.
+
+    Args:
+        base: the configuration that each trap changed until it showed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    remove(folder, (*FILES, *GALLERY))  # the older one may have had pictures that this one lacks
     pictures, rows = {}, []
     for planted in shown:
         trap, comparison = planted.name.partition(":")[0], planted.lockstep.comparison
@@ -161,10 +183,17 @@ def write_gallery(shown: Sequence[Planted], folder: Path, *, command: str) -> No
                 "first_loss": f"{losses[0][-1]:.4g}",
                 "second_loss": f"{losses[1][-1]:.4g}",
                 "steps": len(losses[0]),
+                "options": _changed(base, planted.config),
             }
         )
     context = {"rows": rows, "machine": environment.machine(), "command": command}
     write_pages(folder, (GALLERY_HTML, GALLERY_MARKDOWN), pictures, context)
+
+
+def _changed(base: Config, config: Config) -> list[str]:
+    """The options that make the second configuration of the first."""
+    before, after = settings(resolve(base)), settings(config)
+    return options({name: after[name] for name in after if after[name] != before.get(name)})
 
 
 def _context(findings: Findings) -> dict[str, Any]:
@@ -177,8 +206,9 @@ def _context(findings: Findings) -> dict[str, Any]:
         "second": comparison.second,
         "verdicts": findings.verdicts,
         "difference": comparison.difference,
-        "growth": comparison.growth,
-        "alone": diagnosis.deviation if diagnosis else None,
+        "growth": growth(comparison),
+        "diagnosis": diagnosis,
+        "pair": not findings.sides,
         "findings": [
             finding._asdict()
             for finding in sorted(
@@ -188,11 +218,7 @@ def _context(findings: Findings) -> dict[str, Any]:
         "tolerance": comparison.tolerance,
         "float32": findings.envelope.sentence if findings.envelope else None,
         "rows": [_row(comparison, name) for name in comparison.deviations],
-        "settings": {
-            name: " ".join(map(str, value)) if isinstance(value, tuple) else value
-            for name, value in shown.items()
-            if value is not None
-        },
+        "settings": options(shown),
         "machine": environment.machine(),
         "versions": environment.versions("jax") | environment.versions("torch"),
         "sides": [(side.name, side.backend.path, side.backend.device) for side in findings.sides],
@@ -206,6 +232,7 @@ def _row(comparison: Comparison, name: str) -> dict[str, Any]:
     return {
         "phase": phase,
         "tensor": name.removeprefix(f"{phase}/"),
+        "culprit": comparison.difference is not None and comparison.difference.name == name,
         "largest": _size(values[at]),
         "at": comparison.steps[at] if values[at] else "–",
         "last": _size(values[-1]),

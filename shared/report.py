@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from shared import environment
-from shared.config import Config, settings
+from shared.config import Config, options, settings
 from shared.errors import InvalidInput
 from shared.history import Run
 from shared.pages import write_pages
@@ -134,7 +134,7 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
             for name, run in zip(labels(runs), runs, strict=True)
             for where, note in located_notes(run.summary)
         ],
-        "settings": _settings(runs[0].config),
+        "settings": options(_settings(runs[0].config)),
         "differing": _differing(runs),
         "resumed": any(run.resumed for run in runs),
         "environments": [
@@ -224,11 +224,7 @@ def _settings(config: Config) -> dict[str, Any]:
     """Settings in force by the name of their option, without those that name a contender."""
     flat = settings(config)
     del flat["backend"], flat["implementation"]
-    return {
-        name: " ".join(map(str, value)) if isinstance(value, tuple) else value
-        for name, value in flat.items()
-        if value is not None
-    }
+    return {name: value for name, value in flat.items() if value is not None}
 
 
 def _differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
@@ -237,7 +233,11 @@ def _differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
     flats = [_settings(run.config) | {"data": run.summary.data} for run in runs]
     ignored = {"device", "log-every"}
     names = sorted({name for flat in flats for name in flat} - ignored)
-    values = [(name, [flat.get(name, "–") for flat in flats]) for name in names]
+
+    def shown(value: Any) -> Any:
+        return " ".join(map(str, value)) if isinstance(value, tuple) else value
+
+    values = [(name, [shown(flat.get(name, "–")) for flat in flats]) for name in names]
     return [(name, row) for name, row in values if any(value != row[0] for value in row)]
 
 

@@ -34,7 +34,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from shared.errors import InvalidInput
-from shared.files import write_atomically
+from shared.files import occupants, remove, write_atomically
 
 Trace = dict[str, np.ndarray]
 """By name, in the order in which a step computes."""
@@ -44,7 +44,8 @@ PHASES = (
     "moments", "weights",
 )  # fmt: skip
 FORMAT = "rnn-parity trace 1"
-_FILE = re.compile(r"step-(\d+)\.safetensors")
+FILE = re.compile(r"step-(\d+)\.safetensors")
+"""Names of the files of a folder of traces."""
 
 
 def below(phase: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,6 +104,31 @@ def write_trace(folder: Path, step: int, trace: Mapping[str, np.ndarray]) -> Non
     write_atomically(folder / f"step-{step:06}.safetensors", save(tensors, metadata))
 
 
+def new_folders(parent: Path, names: Sequence[str], overwrite: bool) -> list[Path]:
+    """Empty folders for traces, below a folder of their own.
+
+    Raises:
+        InvalidInput: there are traces already and overwrite is False, or other files, or they
+            cannot be made.
+    """
+    folders = [parent / name for name in names]
+    found = {folder: occupants(folder, "--traces") for folder in folders}
+    others = occupants(parent, "--traces") - set(names)
+    if others or any(not FILE.fullmatch(file) for files in found.values() for file in files):
+        raise InvalidInput(f"--traces {parent}: expected a new or empty folder, got one with files")
+    if any(found.values()) and not overwrite:
+        raise InvalidInput(f"--traces {parent}: holds other traces; --overwrite replaces them")
+    try:
+        for folder, files in found.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            remove(folder, files)
+    except OSError as error:
+        raise InvalidInput(
+            f"--traces {parent}: expected a folder that can be written to, got: {error.strerror}"
+        ) from error
+    return folders
+
+
 def steps_in(folder: Path) -> dict[int, Path]:
     """The files of a folder of traces, by step.
 
@@ -114,7 +140,7 @@ def steps_in(folder: Path) -> dict[int, Path]:
         raise InvalidInput(f"{folder}: expected a folder of traces, got nothing of that name")
     found: dict[int, Path] = {}
     for file in sorted(folder.iterdir()):
-        if match := _FILE.fullmatch(file.name):
+        if match := FILE.fullmatch(file.name):
             step = int(match[1])
             if step in found:
                 raise InvalidInput(f"{folder}: expected one file of step {step}, got two")

@@ -20,11 +20,14 @@ class Trap(NamedTuple):
     """What a configuration must have for the trap to change anything; empty if nothing."""
     shown_by: Callable[[Config, Batches], bool]
     """Whether a configuration and its training batches have it."""
+    otherwise: Callable[[Config], str]
+    """What a configuration has that does not."""
     show: Callable[[Config], Config]
     """The configuration, changed so that it has it."""
 
 
-WORDS = ("hello", "yellow", "help")
+WORDS = ("hello", "orange", "pink")
+"""Of several lengths, and with first letters that tell them apart."""
 
 
 def _network(**changes) -> Callable[[Config], Config]:
@@ -72,6 +75,14 @@ def _always(*_: object) -> bool:
     return True
 
 
+def _nothing(_: Config) -> str:
+    return ""
+
+
+def _optimizer_of(config: Config) -> str:
+    return f"--optimizer {config.optimization.optimizer}"
+
+
 def _same(config: Config) -> Config:
     return config
 
@@ -79,51 +90,60 @@ def _same(config: Config) -> Config:
 TRAPS: dict[str, Trap] = {
     "single-bias": Trap(
         "one bias is trained where PyTorch trains two, whose sum moves twice as far in a step",
-        "", _always, _same,
+        "", _always, _nothing, _same,
     ),
     "clip-epsilon": Trap(
         "clipping divides by the norm, as optax does; PyTorch by norm + 1e-6",
-        "--clip-norm", lambda config, _: config.optimization.clip_norm is not None, _clipped,
+        "--clip-norm, below the norm of the gradients",
+        lambda config, _: config.optimization.clip_norm is not None,
+        lambda _: "no --clip-norm", _clipped,
     ),
     "reset-gate": Trap(
         "the GRU's reset gate acts on h before W_hn; PyTorch's on W_hn h + b_hn",
-        "--cell gru", lambda config, _: config.network.cell == "gru", _network(cell="gru"),
+        "--cell gru", lambda config, _: config.network.cell == "gru",
+        lambda config: f"--cell {config.network.cell}", _network(cell="gru"),
     ),
     "adam": Trap(
         "Adam's epsilon or bias correction has another place than in PyTorch",
         "--optimizer adam or adamw",
-        lambda config, _: config.optimization.optimizer in ("adam", "adamw"), _optimizer("adam"),
+        lambda config, _: config.optimization.optimizer in ("adam", "adamw"),
+        _optimizer_of, _optimizer("adam"),
     ),
     "rmsprop-epsilon": Trap(
         "RMSprop's epsilon is inside the root, as in optax; PyTorch's is outside",
         "--optimizer rmsprop",
-        lambda config, _: config.optimization.optimizer == "rmsprop", _optimizer("rmsprop"),
+        lambda config, _: config.optimization.optimizer == "rmsprop",
+        _optimizer_of, _optimizer("rmsprop"),
     ),
     "ragged-mean": Trap(
-        "the mean loss of a batch that is not full is divided by the size of a full one",
-        "a batch that is not full", _ragged, _make_ragged,
+        "the mean loss of a batch that is not full is divided by the size of a full one, padding "
+        "included",
+        "a batch that is not full", _ragged, lambda _: "only full ones", _make_ragged,
     ),
     "padding": Trap(
         "the recurrence runs on into the padding, whose outputs are not zero",
         "sequences of several lengths (--data.words, --data.min-length)",
-        lambda _, batches: batches.split.lengths is not None, _with_lengths,
+        lambda _, batches: batches.split.lengths is not None,
+        lambda _: "sequences of one length", _with_lengths,
     ),
     "float32": Trap(
         "recurrent layers compute in float32 inside a float64 run",
         "--precision float64", lambda config, _: config.precision == "float64",
+        lambda config: f"--precision {config.precision}",
         lambda config: replace(config, precision="float64"),
     ),
     "gates": Trap(
         "a weight is read transposed, or the gates in another order than PyTorch's",
-        "", _always, _same,
+        "", _always, _nothing, _same,
     ),
     "initial-values": Trap(
         "training starts from the framework's own initial values",
-        "", _always, _same,
+        "", _always, _nothing, _same,
     ),
     "batch-order": Trap(
         "examples come in another order",
-        "several sequences (--data.words)", lambda _, batches: batches.rows > 1, _several_words,
+        "several sequences that are not alike (--data.words)",
+        lambda _, batches: batches.rows > 1, lambda _: "one sequence", _several_words,
     ),
 }  # fmt: skip
 
@@ -167,10 +187,25 @@ def check_shown(name: str, config: Config, batches: Batches) -> None:
     """Refuses a configuration in which a trap changes nothing.
 
     Raises:
-        InvalidInput: what it needs.
+        InvalidInput: what it needs, and what came.
     """
     trap = TRAPS[name]
     if not trap.shown_by(config, batches):
         raise InvalidInput(
-            f"--inject {name} changes nothing here: expected {trap.needs}, got none of it"
+            f"--inject {name} changes nothing here: expected {trap.needs}, "
+            f"got {trap.otherwise(config)}"
+        )
+
+
+def check_seen(name: str, equal: bool, steps: int) -> None:
+    """Refuses to call a run with a planted trap equal.
+
+    Raises:
+        InvalidInput: the run was equal all the same.
+    """
+    if equal:
+        needs = TRAPS[name.partition(":")[0]].needs
+        raise InvalidInput(
+            f"--inject {name}: expected a run that it changes{needs and f' ({needs})'}, "
+            f"got {steps} equal steps"
         )

@@ -15,7 +15,10 @@ BAD = {
     "unknown task": (["--task", "chess"], ["--task", "chess", "hello", "last-value"]),
     "unknown cell": (["--cell", "qrnn"], ["--cell", "qrnn", "lstm"]),
     "unknown option": (["--learning", "3"], ["--learning"]),
-    "option of another task": (["--data.path", "x.txt"], ["--data.path", "nrecognized"]),
+    "option of another task": (
+        ["--data.path", "x.txt"],
+        ["Unrecognized option --data.path: task hello has none, text have"],
+    ),
     "no number": (["--hidden-size", "big"], ["--hidden-size", "big"]),
     "zero size": (["--hidden-size", "0"], ["--hidden-size", "positive", "0"]),
     "negative size": (["--batch-size", "-1"], ["--batch-size", "positive", "-1"]),

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidInput
+from shared.files import free_folder
 from shared.history import (
     METRICS,
     History,
     check_free,
     create,
-    free_folder,
     lines_up_to,
     read_config,
 )

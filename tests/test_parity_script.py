@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 
 from shared import cli
 from shared.parity import compare
-from shared.parity_report import Findings, write_parity_report
+from shared.parity_plots import phases, tensors
+from shared.parity_report import Findings, growth, write_parity_report
 from shared.trace import read_trace, write_trace
 from tests.command_line import SCRIPTS, script
 from tests.test_imports import BLOCKER, python
@@ -107,7 +109,7 @@ def test_a_changed_number_in_a_file_is_found(proof, tmp_path: Path, call: Call) 
     assert verdict.endswith("; 1 of 4 elements differ")
     assert grew == "how it grew:"
     assert [line.split(":")[0] for line in steps] == [f"  step {i}" for i in (1, 4, 6)]
-    assert re.fullmatch(r"  step 7: \d\.\de-0[67] at most, in gradients/head\.bias", last)
+    assert re.fullmatch(r"  step 7: \d\.\d\de-0[67] at most, in gradients/head\.bias", last)
     assert wrote.startswith("wrote report/")
     markdown = (tmp_path / "report" / "parity.md").read_text()
     assert "| step | 7 |" in markdown
@@ -177,7 +179,7 @@ def test_a_tolerance_of_zero_is_met_by_identical_traces(tmp_path: Path, call: Ca
         write_trace(tmp_path / folder, 1, {"weights/w": np.array([1.0, 2.0])})
     finished = call("parity.py", "a", "b", "--tolerance", "0")
     assert (finished.returncode, finished.stderr) == (0, "")
-    assert "equal within 0: 1 step, 1 tensors each" in finished.stdout
+    assert "equal within 0: 1 step, 1 tensor each" in finished.stdout
 
 
 def test_traces_in_float32_are_not_called_a_proof_in_float64(tmp_path: Path, call: Call) -> None:
@@ -252,3 +254,106 @@ def test_the_help_is_quick_and_shows_every_option_of_its_own() -> None:
     for option in ("--steps", "--tolerance", "--runs", "--contenders", "--inject", "--list-traps",
                    "--trap-gallery", "--traces", "--out", "--overwrite"):  # fmt: skip
         assert option in ran.stdout, option
+
+
+PLANTED_IN_VAIN = {
+    "clip-epsilon": ["--clip-norm", "1000"],
+    "gates:transposed": ["--hidden-size", "1"],
+    "batch-order": ["--data.words", "aa", "aa", "--batch-size", "1"],
+}
+
+
+@pytest.mark.parametrize("trap", PLANTED_IN_VAIN)
+def test_a_trap_that_changes_nothing_is_no_proof(trap: str, tmp_path: Path, call: Call) -> None:
+    options = ["--steps", "3", "--epochs", "3", *PLANTED_IN_VAIN[trap]]
+    finished = call("parity.py", "--inject", trap, *options)
+    assert finished.returncode == 2
+    assert "proved" not in finished.stdout
+    assert finished.stderr.startswith(f"parity.py: --inject {trap}: expected a run that it changes")
+    assert finished.stderr.endswith(", got 3 equal steps\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_traces_are_replaced_if_one_says_so(proof, tmp_path: Path, call: Call) -> None:
+    """Such as those that an interrupted run left."""
+    shutil.copytree(proof.args / "T", tmp_path / "T")
+    finished = call("parity.py", *SHORT, "--traces", "T")
+    assert finished.returncode == 2
+    assert (
+        finished.stderr == "parity.py: --traces T: holds other traces; --overwrite replaces them\n"
+    )
+    finished = call("parity.py", *SHORT, "--traces", "T", "--overwrite")
+    assert finished.returncode == 0
+    for side in SIDES:
+        assert len(list((tmp_path / "T" / side).iterdir())) == 5
+    (tmp_path / "T" / SIDES[0] / "notes").write_text("mine")
+    finished = call("parity.py", *SHORT, "--traces", "T", "--overwrite")
+    assert finished.returncode == 2
+    assert "expected a new or empty folder, got one with files" in finished.stderr
+
+
+@pytest.mark.parametrize("option", ["--out", "--traces"])
+def test_a_folder_that_cannot_be_made_is_noticed_before_the_first_step(
+    option: str, call: Call
+) -> None:
+    finished = call("parity.py", *SHORT, option, "/proc/none/here")
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert finished.stderr.startswith(
+        f"parity.py: {option} /proc/none/here: expected a folder that "
+    )
+
+
+def test_settings_are_shown_as_they_are_typed(proof, call: Call) -> None:
+    """What a page says can be pasted."""
+    markdown = (proof.args / "X" / "parity.md").read_text()
+    options = re.findall(r"`(--[^`]+)`", markdown)
+    assert {"--no-bidirectional", "--betas 0.9 0.999", "--data.words hello"} <= set(options)
+    words = [word for one in options for word in one.split(" ")]
+    again = call("parity.py", *words, "--steps", "2", "--runs", "0")
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+def steps_of(values: list[float]) -> list[dict[str, np.ndarray]]:
+    return [{"loss/loss": np.array(v), "weights/w": np.array([1.0, v])} for v in values]
+
+
+def test_growth_is_shown_where_something_grew(tmp_path: Path, capsys) -> None:
+    at_once = compare(steps_of([1.0, 1.0]), steps_of([2.0, 2.0]))
+    assert growth(at_once) == []
+    assert growth(compare(steps_of([1.0]), steps_of([1.0]))) == []
+    grown = compare(steps_of([1.0, 1.0, 1.0]), steps_of([1.0, 1 + 1e-12, np.nan]))
+    assert growth(grown) == [
+        (1, "0", ""), (2, "1.00e-12", "loss/loss"), (3, "not finite", "loss/loss"),
+    ]  # fmt: skip
+    for found in (at_once, grown):
+        write_parity_report(Findings(found), tmp_path, title="t", command="c")
+        for file in ("parity.md", "parity.html"):
+            assert ("How it grew" in (tmp_path / file).read_text()) == (found is grown)
+
+
+def test_what_differs_and_its_cause_stand_out(tmp_path: Path, call: Call) -> None:
+    call("parity.py", "--inject", "adam", "--steps", "2", "--epochs", "2", "--out", "X")
+    page = (tmp_path / "X" / "parity.html").read_text()
+    cause, tensor = re.findall(r'<tr class="culprit"><td>(.*?)</td>', page)
+    assert cause == "adam:epsilon-hat"
+    assert tensor == "weights"
+
+
+def test_hundreds_of_names_without_a_phase_are_drawn_in_one_picture(tmp_path: Path) -> None:
+    names = {f"tensor {i}": np.array([1.0, i]) for i in range(400)}
+    found = compare([names] * 3, [names] * 3)
+    assert phases(found) == ["other"]
+    assert len(tensors(found, "other")) == 400
+    write_parity_report(Findings(found), tmp_path, title="t", command="c")
+
+
+def test_the_step_from_which_nothing_is_drawn_is_marked(tmp_path: Path, monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr(Axes, "annotate", lambda self, text, *_, **__: said.append(text))
+    values = steps_of([1.0, 2.0, np.nan, np.nan])
+    losses = np.array([1.0, 2.0, np.nan, np.nan])
+    findings = Findings(compare(values, values), (losses, losses))
+    write_parity_report(findings, tmp_path, title="t", command="c")
+    assert set(said) == {"not finite from step 3"}
+    assert len(said) == 4  # by phase, two pictures by tensor, losses
