@@ -8,6 +8,7 @@ metadata            format, step, fingerprint of the data, training and best val
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,8 @@ from shared.segments import Segment
 
 FORMAT = "rnn-parity checkpoint 1"
 LAST, BEST = "checkpoint-last.safetensors", "checkpoint-best.safetensors"
+SQUARES = ("exp_avg_sq", "square_avg")
+"""Moments that are means of squares."""
 
 
 class Checkpoint(NamedTuple):
@@ -65,7 +68,8 @@ def read(path: Path) -> Checkpoint:
     """Reads what `write` wrote.
 
     Raises:
-        InvalidInput: the file is missing, damaged, or not a checkpoint of this version.
+        InvalidInput: the file is missing, damaged, or not a checkpoint of this version; or it holds
+            what no run writes, such as weights that are not finite.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -84,8 +88,35 @@ def read(path: Path) -> Checkpoint:
         snapshot = Snapshot(groups["weights"], groups["moments"], carry, int(metadata["step"]))
         segments = [parse(Segment, values) for values in json.loads(metadata["segments"])]
         train, best = json.loads(metadata["train"]), json.loads(metadata["best"])
-        return Checkpoint(snapshot, metadata["data"], train, best, segments)
-    except (KeyError, ValueError, TypeError) as error:
+        found = Checkpoint(snapshot, metadata["data"], train, best, segments)
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(
             f"{path}: expected a checkpoint, got a damaged one: {error!r}"
         ) from error
+    try:
+        _check(found)
+    except (InvalidInput, OverflowError) as error:
+        raise InvalidInput(f"{path}: {error}") from error
+    return found
+
+
+def _check(found: Checkpoint) -> None:
+    """Refuses what no run writes: training ends before anything that is not finite is saved."""
+    if found.snapshot.step < 0:
+        raise InvalidInput(f"step: expected 0 or more, got {found.snapshot.step}")
+    for what, scores in (("train", found.train), ("best", found.best)):
+        if scores is not None and not isinstance(scores, dict):
+            raise InvalidInput(f"{what}: expected scores by name, got {scores!r}")
+        for name, value in (scores or {}).items():
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not number or not math.isfinite(value):
+                raise InvalidInput(f"{what}: {name}: expected a finite number, got {value!r}")
+    for name, array in flatten(found.snapshot).items():
+        if not np.isfinite(array).all():
+            raise InvalidInput(
+                f"{name}: expected finite numbers, got {array[~np.isfinite(array)].flat[0]}"
+            )
+        if name.startswith(tuple(f"moments/{square}." for square in SQUARES)) and (array < 0).any():
+            raise InvalidInput(
+                f"{name}: expected a mean of squares, 0 or more, got {array[array < 0].flat[0]}"
+            )

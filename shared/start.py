@@ -1,6 +1,7 @@
 """Where a run starts: at fresh weights, or where its last checkpoint lies."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,9 +87,10 @@ def last_position(config: Config, task: Task, batches: Batches, folder: Path) ->
             of the run needs is missing or damaged.
     """
     position = checkpoint.read(folder / LAST)
-    if not covers(position.segments, position.snapshot.step):
+    reached = position.snapshot.step
+    if not covers(position.segments, reached):
         raise InvalidInput(
-            f"{folder / LAST}: expected segments that cover its {position.snapshot.step} steps, "
+            f"{folder / LAST}: expected segments that cover its {reached} steps, "
             f"got {described(position.segments) or 'none'}"
         )
     if position.data != task.fingerprint:
@@ -96,24 +98,57 @@ def last_position(config: Config, task: Task, batches: Batches, folder: Path) ->
             f"--resume {folder}: expected the data that the run began with "
             f"({position.data}), got other data ({task.fingerprint}) from: {task.source}"
         )
-    if position.best is not None:
-        checkpoint.read(folder / BEST)  # the test at the end needs it: better to fail now
-    history.lines_up_to(position.snapshot.step, folder / history.METRICS, task.metric)
+    expected = _expected_tensors(config, task, batches)
+    _check_tensors(position, expected, config.precision, folder / LAST)
+    _check_scores("train", position.train, ("loss", task.metric), folder / LAST)
+    if task.valid is not None:
+        _check_scores("best", position.best, ("loss", task.metric, "step"), folder / LAST)
+        step = (position.best or {})["step"]
+        if not 0 < step <= reached:
+            raise InvalidInput(
+                f"{folder / LAST}: best: expected a step from 1 to {reached}, got {step}"
+            )
+        best = checkpoint.read(folder / BEST)  # the test at the end needs it: better to fail now
+        if best.data != task.fingerprint:
+            raise InvalidInput(
+                f"{folder / BEST}: expected a checkpoint of the run's data ({task.fingerprint}), "
+                f"got one of other data ({best.data})"
+            )
+        _check_tensors(best, expected, config.precision, folder / BEST)
+    history.lines_up_to(reached, folder / history.METRICS, task.metric)
+    return position
+
+
+def _expected_tensors(config: Config, task: Task, batches: Batches) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all that a checkpoint of a configuration holds."""
     shapes = network_shapes(config.network, task.signature.input_size, task.signature.output_size)
     expected = {f"weights/{name}": shape for name, shape in shapes.items()}
     for moment in moment_names(config.optimization):
         expected |= {f"moments/{moment}.{name}": shape for name, shape in shapes.items()}
     carried = state_shapes(config.network, batches.batch_size)
-    expected |= {f"carry/{k}": shape for k, shape in enumerate(carried)}
-    got = checkpoint.flatten(position.snapshot)
+    return expected | {f"carry/{k}": shape for k, shape in enumerate(carried)}
+
+
+def _check_tensors(
+    found: Checkpoint, expected: dict[str, tuple[int, ...]], precision: str, file: Path
+) -> None:
+    got = checkpoint.flatten(found.snapshot)
     for name in [*expected, *got]:
-        want = f"{config.precision} {expected[name]}" if name in expected else "no such tensor"
+        want = f"{precision} {expected[name]}" if name in expected else "no such tensor"
         have = f"{got[name].dtype} {got[name].shape}" if name in got else "none"
         if want != have:
             raise InvalidInput(
-                f"{folder / LAST}: the configuration beside it expects {want} as {name}, got {have}"
+                f"{file}: the configuration beside it expects {want} as {name}, got {have}"
             )
-    return position
+
+
+def _check_scores(
+    what: str, scores: dict[str, float] | None, names: Sequence[str], file: Path
+) -> None:
+    missing = [name for name in names if name not in (scores or {})]
+    if missing:
+        got = ", ".join(scores) if scores else "none"
+        raise InvalidInput(f"{file}: {what}: expected {', '.join(missing)}, got {got}")
 
 
 def resumption(config: Config, folder: Path, position: Checkpoint, total: int) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from rnn_torch.backend import Backend
 from shared import checkpoint
@@ -168,6 +169,89 @@ def test_a_checkpoint_whose_segments_leave_a_gap_is_refused(run: Path) -> None:
 def test_a_missing_file_is_noticed_before_training(name: str, run: Path) -> None:
     (run / name).unlink()
     check_refused(run, name, epochs=3)
+
+
+BEST_FILE, LAST_FILE = "checkpoint-best.safetensors", "checkpoint-last.safetensors"
+
+
+def edit_checkpoint(file: Path, **changes) -> None:
+    """Changes tensors (`{name: array or None}`) or metadata (`{key: text}`) of a checkpoint."""
+    with safe_open(file, framework="numpy") as opened:
+        metadata = opened.metadata()
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    tensors |= changes.get("tensors", {})
+    kept = {name: array for name, array in tensors.items() if array is not None}
+    save_file(kept, file, metadata | changes.get("metadata", {}))
+
+
+HOSTILE = {
+    "a best that is a number": (LAST_FILE, {"metadata": {"best": "5"}}, "best: .* got 5"),
+    "a best without its step": (
+        LAST_FILE, {"metadata": {"best": '{"loss": 0.5, "accuracy": 0.5}'}}, "best: .*step",
+    ),
+    "a best whose loss is a text": (
+        LAST_FILE,
+        {"metadata": {"best": '{"loss": "x", "accuracy": 0.5, "step": 3}'}},
+        "best: .*loss",
+    ),
+    "a best without a metric": (
+        LAST_FILE, {"metadata": {"best": '{"loss": 0.5, "step": 3}'}}, "best: .*accuracy",
+    ),
+    "a best of a later step": (
+        LAST_FILE,
+        {"metadata": {"best": '{"loss": 0.5, "accuracy": 0.5, "step": 99}'}},
+        "best: .*step.*99",
+    ),
+    "a best that is not finite": (
+        LAST_FILE,
+        {"metadata": {"best": '{"loss": NaN, "accuracy": 0.5, "step": 3}'}},
+        "best: .*loss",
+    ),
+    "a best of a task with validation that is none": (
+        LAST_FILE, {"metadata": {"best": "null"}}, "best: .* got none",
+    ),
+    "scores of training that are a list": (LAST_FILE, {"metadata": {"train": "[1]"}}, "train: "),
+    "scores of training that are none": (
+        LAST_FILE, {"metadata": {"train": "null"}}, "train: .* got none",
+    ),
+    "no step": (LAST_FILE, {"metadata": {"step": "-3"}}, "step"),
+    "a weight of nan": (
+        LAST_FILE,
+        {"tensors": {"weights/head.bias": np.full(2, np.nan)}},
+        "weights/head.bias: expected finite numbers, got nan",
+    ),
+    "a moment that is infinite": (
+        LAST_FILE,
+        {"tensors": {"moments/exp_avg.head.bias": np.array([1.0, -np.inf])}},
+        "moments/exp_avg.head.bias: expected finite numbers, got -inf",
+    ),
+    "a negative second moment": (
+        LAST_FILE,
+        {"tensors": {"moments/exp_avg_sq.head.bias": np.array([1.0, -1.0])}},
+        "moments/exp_avg_sq.head.bias: expected .* got -1",
+    ),
+    "a best without a weight": (
+        BEST_FILE, {"tensors": {"weights/head.bias": None}}, "weights/head.bias, got none",
+    ),
+    "a best of another shape": (
+        BEST_FILE,
+        {"tensors": {"weights/head.bias": np.ones(3)}},
+        r"expects float64 \(2,\) as weights/head.bias, got float64 \(3,\)",
+    ),
+    "a best whose weight is nan": (
+        BEST_FILE,
+        {"tensors": {"weights/head.bias": np.full(2, np.nan)}},
+        "weights/head.bias: expected finite numbers, got nan",
+    ),
+    "a best of other data": (BEST_FILE, {"metadata": {"data": "0123abcd"}}, "0123abcd"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_checkpoint_is_refused_before_training(case: str, run: Path) -> None:
+    name, changes, message = HOSTILE[case]
+    edit_checkpoint(run / name, **changes)
+    check_refused(run, f"{name}: .*{message}", epochs=3)
 
 
 def test_notes_of_earlier_segments_stay(tmp_path: Path) -> None:
