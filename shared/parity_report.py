@@ -17,21 +17,28 @@ from shared.files import remove
 from shared.lockstep import Diagnosis, Lockstep, Side
 from shared.pages import write_pages
 from shared.parity import Comparison
-from shared.parity_plots import save_deviations, save_envelope, save_losses, save_tensors
+from shared.parity_plots import (
+    OTHER,
+    phases,
+    save_deviations,
+    save_envelope,
+    save_losses,
+    save_phase,
+)
 from shared.tasks import row
-from shared.trace import phase_of
+from shared.trace import PHASES, phase_of
 from shared.traps import TRAPS, about
 from shared.validation import resolve
 
 HTML, MARKDOWN = "parity.html", "parity.md"
 PICTURES = {
     "deviations": "deviations.png",
-    "by_tensor": "tensors.png",
     "losses": "losses.png",
     "envelope": "envelope.png",
 }
+BY_TENSOR = {phase: f"tensors-{phase}.png" for phase in (*PHASES, OTHER)}
 GALLERY_HTML, GALLERY_MARKDOWN = "traps.html", "traps.md"
-FILES = (HTML, MARKDOWN, *PICTURES.values())
+FILES = (HTML, MARKDOWN, *PICTURES.values(), *BY_TENSOR.values())
 GALLERY = (GALLERY_HTML, GALLERY_MARKDOWN, *(f"trap-{name}.png" for name in TRAPS))
 
 
@@ -129,9 +136,11 @@ def write_parity_report(findings: Findings, folder: Path, *, title: str, command
     remove(folder, (*FILES, *GALLERY))  # the older one may have had pictures that this one lacks
     comparison = findings.comparison
     names = (comparison.first, comparison.second)
-    pictures = {"deviations": PICTURES["deviations"], "by_tensor": PICTURES["by_tensor"]}
+    pictures = {"deviations": PICTURES["deviations"]}
     save_deviations(comparison, folder / PICTURES["deviations"])
-    save_tensors(comparison, folder / PICTURES["by_tensor"])
+    for phase in phases(comparison):
+        pictures[f"tensors-{phase}"] = BY_TENSOR[phase]
+        save_phase(comparison, phase, folder / BY_TENSOR[phase])
     if findings.losses is not None:
         pictures["losses"] = PICTURES["losses"]
         save_losses(findings.losses, names, folder / PICTURES["losses"])
@@ -220,6 +229,7 @@ def _context(findings: Findings) -> dict[str, Any]:
                 diagnosis.findings if diagnosis else (), key=lambda f: f.deviation
             )
         ],
+        "phases": phases(comparison),
         "tolerance": comparison.tolerance,
         "float32": findings.envelope.sentence if findings.envelope else None,
         "rows": [_row(comparison, name) for name in comparison.deviations],
