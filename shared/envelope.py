@@ -54,9 +54,10 @@ class Envelope(NamedTuple):
         )
         worst = int(beyond.argmax())
         past = 100 * (beyond[worst] - 1)
+        by = f"at most {past:.0f}" if past >= 1 else "less than 1"
         return (
             f"inside the envelope of {self.runs} runs a side at {inside} of {steps} steps, past "
-            f"its edge by {f'at most {past:.0f}' if past >= 1 else 'less than 1'} %, at step {worst + 1} ({end})"
+            f"its edge by {by} %, at step {worst + 1} ({end})"
         )
 
 
