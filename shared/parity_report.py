@@ -6,7 +6,7 @@ write_parity_report(Findings(comparison), Path("reports/parity-1"), title="hello
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from shared import environment
 from shared.config import Config, options, settings
 from shared.envelope import Envelope
 from shared.files import remove
-from shared.lockstep import Diagnosis, Lockstep, Side
+from shared.lockstep import Diagnosis, Side
 from shared.pages import write_pages
 from shared.parity import Comparison
 from shared.parity_plots import (
@@ -28,7 +28,6 @@ from shared.parity_plots import (
 from shared.tasks import row
 from shared.trace import PHASES, phase_of
 from shared.traps import TRAPS, about
-from shared.validation import resolve
 
 HTML, MARKDOWN = "parity.html", "parity.md"
 PICTURES = {
@@ -36,8 +35,8 @@ PICTURES = {
     "losses": "losses.png",
     "envelope": "envelope.png",
 }
-BY_TENSOR = {phase: f"tensors-{phase}.png" for phase in (*PHASES, OTHER)}
 GALLERY_HTML, GALLERY_MARKDOWN = "traps.html", "traps.md"
+BY_TENSOR = {phase: f"tensors-{phase}.png" for phase in (*PHASES, OTHER)}
 FILES = (HTML, MARKDOWN, *PICTURES.values(), *BY_TENSOR.values())
 GALLERY = (GALLERY_HTML, GALLERY_MARKDOWN, *(f"trap-{name}.png" for name in TRAPS))
 
@@ -149,62 +148,6 @@ def write_parity_report(findings: Findings, folder: Path, *, title: str, command
         save_envelope(findings.envelope, names, folder / PICTURES["envelope"])
     context = _context(findings) | {"title": title, "command": command}
     write_pages(folder, (HTML, MARKDOWN), pictures, context)
-
-
-class Planted(NamedTuple):
-    """A trap and what came of it."""
-
-    name: str
-    cell: str
-    lockstep: Lockstep
-    diagnosis: Diagnosis | None
-    config: Config
-
-    @property
-    def named(self) -> bool:
-        """Whether the instrument names this trap and no other."""
-        return self.diagnosis is not None and self.diagnosis.causes == [self.name]
-
-
-def write_gallery(shown: Sequence[Planted], folder: Path, base: Config, *, command: str) -> None:
-    """Writes traps.html, traps.md and a picture of each trap: what it does to a whole run.
-
-    Args:
-        base: the configuration that each trap changed until it showed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    remove(folder, (*FILES, *GALLERY))  # the older one may have had pictures that this one lacks
-    pictures, rows = {}, []
-    for planted in shown:
-        trap, comparison = planted.name.partition(":")[0], planted.lockstep.comparison
-        pictures[trap] = f"trap-{trap}.png"
-        names = (f"{comparison.first} with {planted.name}", comparison.second)
-        save_losses(planted.lockstep.losses, names, folder / pictures[trap])
-        losses = planted.lockstep.losses
-        rows.append(
-            {
-                "trap": trap,
-                "name": planted.name,
-                "about": about(planted.name)[0].upper() + about(planted.name)[1:],
-                "needs": TRAPS[trap].needs,
-                "task": f"{planted.config.task}: {planted.cell}",
-                "sentence": comparison.sentence,
-                "causes": cause(comparison, planted.diagnosis),
-                "first_loss": f"{losses[0][-1]:.4g}",
-                "second_loss": f"{losses[1][-1]:.4g}",
-                "steps": len(losses[0]),
-                "options": _changed(base, planted.config),
-            }
-        )
-    context = {"rows": rows, "machine": environment.machine(), "command": command}
-    write_pages(folder, (GALLERY_HTML, GALLERY_MARKDOWN), pictures, context)
-
-
-def _changed(base: Config, config: Config) -> list[str]:
-    """The options that make the second configuration of the first."""
-    before, after = settings(resolve(base)), settings(config)
-    changed = {name: after[name] for name in after if after[name] != before.get(name)}
-    return options(changed, settings(base))
 
 
 def _context(findings: Findings) -> dict[str, Any]:
