@@ -382,6 +382,8 @@ def test_what_differs_and_its_cause_stand_out(tmp_path: Path, call: Call) -> Non
     cause, tensor = re.findall(r'<tr class="culprit"><td>(.*?)</td>', page)
     assert cause == "adam:epsilon-hat"
     assert tensor == "weights"
+    for text in (page, (tmp_path / "X" / "parity.md").read_text()):
+        assert re.findall(r"([\w.]+) \(differs first\)", text) == ["head.bias"]
 
 
 def test_hundreds_of_names_without_a_phase_are_drawn_in_one_picture(tmp_path: Path) -> None:
