@@ -140,6 +140,7 @@ def test_a_planted_trap_exits_with_1_and_is_named(tmp_path: Path, call: Call) ->
     page = (tmp_path / "X" / "parity.html").read_text()
     assert "the cause: the difference vanishes" in page
     assert page.count("the cause: the difference vanishes") == 1
+    assert "Step 1 was taken again, once for each trap with that one thing switched in " in page
 
 
 def test_the_traps_are_listed_by_name_without_a_framework() -> None:
@@ -445,6 +446,27 @@ def test_a_suspect_that_leaves_what_is_not_finite_says_so(tmp_path: Path) -> Non
     for page in ("parity.html", "parity.md"):
         text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", (tmp_path / page).read_text())
         assert not re.search(r"\binf\b", text), page
+
+
+AGAIN = {
+    1: "Step 1 was taken again from the weights of second, once for each program that was given as "
+    "a suspect; and for its outputs, once for each way to misread the weights. As it was, the "
+    "largest deviation of a step is 5.00e-01, in loss/loss at step 1.",
+    3: "All steps up to 3 were taken again, each from the weights of second, once for each program "
+    "that was given as a suspect; and step 3 alone, for its outputs, once for each way to misread "
+    "the weights. As it was, the largest deviation of a step is 5.00e-01, in loss/loss at step 1.",
+}
+
+
+@pytest.mark.parametrize("step", AGAIN)
+def test_what_was_taken_again_for_a_pair_is_said_exactly(step: int, tmp_path: Path) -> None:
+    equal = [1.0] * (step - 1)
+    found = compare(steps_of([*equal, 1.0]), steps_of([*equal, 2.0]))
+    suspect = Finding("eps", "the program given for it", 0.0, True)
+    findings = Findings(found, diagnosis=Diagnosis(1, "loss/loss", 0.5, [suspect]))
+    write_parity_report(findings, tmp_path, title="t", command="c")
+    for page in ("parity.html", "parity.md"):
+        assert AGAIN[step] in " ".join((tmp_path / page).read_text().split())
 
 
 def test_many_names_are_not_listed_in_a_verdict() -> None:
