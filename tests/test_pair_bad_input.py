@@ -13,7 +13,8 @@ from flax import nnx
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
 from shared.errors import InvalidInput
-from shared.pair import Example, compare_programs
+from shared.pair import compare_programs
+from shared.program import Example
 from tests.pair_cases import (
     NAMES,
     Classifier,
@@ -228,5 +229,5 @@ def test_outputs_that_are_no_tensors() -> None:
         lambda params, x: (function(params, x), "text"), empty(),
         lambda out, y: cross_entropy(out[0], y), names=NAMES,
     )  # fmt: skip
-    with pytest.raises(InvalidInput, match="outputs: expected arrays, got str"):
+    with pytest.raises(InvalidInput, match=r"outputs\.1: expected tensors, got str"):
         compare_programs(ours, original(), batches())
