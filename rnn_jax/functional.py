@@ -30,6 +30,10 @@ def as_function(model: Any, params: Any, dtype: Any) -> tuple[Call, dict[str, tu
             f"model: expected a function or an nnx.Module, got {type(model).__name__} of "
             'flax.linen, which `lambda params, x: module.apply({"params": params}, x)` makes one of'
         )
+    if isinstance(model, type):
+        raise InvalidInput(
+            f"model: expected a function or an nnx.Module, got the class {model.__name__}"
+        )
     if isinstance(model, nnx.Module):
         return _module_as_function(model, dtype)
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)

@@ -63,9 +63,11 @@ class JaxProgram:
         name: str = "jax",
         dtype: jax.typing.DTypeLike = np.float64,
     ):
-        if np.dtype(dtype) not in PRECISIONS:
-            raise InvalidInput(f"dtype: expected float64 or float32, got {np.dtype(dtype)}")
-        if np.dtype(dtype) == np.float64:
+        with calling("dtype", "float64 or float32"):
+            dtype = np.dtype(dtype)
+        if dtype not in PRECISIONS:
+            raise InvalidInput(f"dtype: expected float64 or float32, got {dtype}")
+        if dtype == np.float64:
             jax.config.update("jax_enable_x64", True)
         if optimizer is not None and not isinstance(optimizer, optax.GradientTransformation):
             raise InvalidInput(f"optimizer: expected one of optax, got {type(optimizer).__name__}")
@@ -73,7 +75,9 @@ class JaxProgram:
         self._loss, self._optimizer, self._watch, self._dtype = loss, optimizer, watch, dtype
         self._call, self._shapes, self._rest = as_function(model, params, dtype)
         self._at_start = self._rest
-        self._names = {torchs: _places(place, self._shapes) for torchs, place in names.items()}
+        self._names = {
+            torchs: _places(torchs, place, self._shapes) for torchs, place in names.items()
+        }
         self._check_names()
         self._params: dict[str, jax.Array] = {}
         self._shapes_of_none: dict[str, np.ndarray] = {}
@@ -108,6 +112,11 @@ class JaxProgram:
         for name, places in self._names.items():
             if places is None:
                 continue
+            if len(places) > 1 and len(weights[name]) % len(places):
+                raise InvalidInput(
+                    f"names: {name}: expected rows for {len(places)} equal blocks, got "
+                    f"{len(weights[name])}"
+                )
             blocks = np.split(weights[name], len(places)) if len(places) > 1 else [weights[name]]
             for (place, transposed), block in zip(places, blocks, strict=True):
                 value = block.T if transposed else block
@@ -151,7 +160,7 @@ class JaxProgram:
         found = [f"{self.name} has no {name}: it counts as zero there" for name in missing]
         if self._rest:
             found.append(f"{self.name}: state is not compared: {', '.join(self._rest)}")
-        if np.dtype(self._dtype) == np.float64:
+        if self._dtype == np.float64:
             inputs, targets = self._arrays(example)
             jaxpr = jax.make_jaxpr(self._forward)(self._params, self._rest, inputs, targets)
             found += dict.fromkeys(narrowings(jaxpr.jaxpr))
@@ -255,10 +264,12 @@ def _moments(state: Any) -> dict[str, dict[str, jax.Array]]:
     return moments
 
 
-def _places(place: Place, shapes: Mapping[str, tuple]) -> list[tuple[str, bool]] | None:
+def _places(name: str, place: Place, shapes: Mapping[str, tuple]) -> list[tuple[str, bool]] | None:
     """Each place, and whether it is transposed; a parameter may itself be called T."""
     if place is None:
         return None
+    if not isinstance(place, (str, list, tuple)):
+        raise InvalidInput(f"names: {name}: expected a place or several, got {place}")
     several = [place] if isinstance(place, str) else list(place)
     turned = [one.endswith(".T") and one not in shapes for one in several]
     return [(one[:-2] if t else one, t) for one, t in zip(several, turned, strict=True)]

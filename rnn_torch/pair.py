@@ -38,9 +38,9 @@ class TorchProgram:
         dtype: of parameters, buffers and real inputs: float64 or float32.
 
     Raises:
-        InvalidInput: a module that draws dropout masks, has complex parameters or cannot be copied,
-            a name that is no submodule, an optimizer of other parameters or that takes its steps by
-            itself, another dtype.
+        InvalidInput: a module that draws dropout masks, has complex parameters or such without
+            values, or cannot be copied; a name that is no submodule, an optimizer of other
+            parameters or that takes its steps by itself, another dtype.
     """
 
     def __init__(
@@ -55,11 +55,13 @@ class TorchProgram:
         dtype: torch.dtype = torch.float64,
     ):
         if dtype not in PRECISIONS:
-            raise InvalidInput(f"dtype: expected float64 or float32, got {dtype}")
+            raise InvalidInput(f"dtype: expected torch.float64 or torch.float32, got {dtype}")
         if not isinstance(module, nn.Module):
             raise InvalidInput(f"module: expected a torch.nn.Module, got {type(module).__name__}")
         _check_without_dropout(module)
         for param, tensor in module.named_parameters():
+            if nn.parameter.is_lazy(tensor) or tensor.is_meta:
+                raise InvalidInput(f"module: expected parameters with values, got none in {param}")
             if tensor.is_complex():
                 raise InvalidInput(
                     f"module: expected real parameters, got {tensor.dtype} in {param}"

@@ -64,7 +64,7 @@ def compare_programs(
     examples = [_example(i, batch) for i, batch in enumerate(batches)]
     if not examples:
         raise InvalidInput("batches: expected (inputs, targets) at least once, got none")
-    if steps is not None and steps < 1:
+    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 1):
         raise InvalidInput(f"steps: expected a positive number, got {steps}")
     if not 0 <= tolerance < 1:
         raise InvalidInput(f"tolerance: expected a number in [0, 1), got {tolerance}")

@@ -140,6 +140,9 @@ CALLS: dict[str, tuple[dict[str, Any], str]] = {
         "model: expected a function or an nnx.Module, got Dense of flax.linen, which "
         "`lambda params, x: module.apply({\"params\": params}, x)` makes one of",
     ),
+    "a class": (
+        {"function": dict}, "model: expected a function or an nnx.Module, got the class dict",
+    ),
     "complex parameters": (
         {"module": torch.nn.Linear(FEATURES, CLASSES, dtype=torch.complex64)},
         "module: expected real parameters, got torch.complex64 in weight",
