@@ -143,9 +143,9 @@ def test_steps_that_move_nothing_are_told_of() -> None:
 
 def test_weights_that_move_little_by_little_have_moved() -> None:
     pair = compare_plain(
-        optimizers=(lambda p: torch.optim.SGD(p, 1e-9), optax.sgd(1e-9)), data=plain_batches(20)
+        optimizers=(lambda p: torch.optim.SGD(p, 2e-10), optax.sgd(2e-10)), data=plain_batches(40)
     )
-    check_equal(pair, 20)
+    check_equal(pair, 40)
 
 
 def test_a_loss_that_no_parameter_changes_is_told_of() -> None:
