@@ -11,7 +11,7 @@ ARGS ?=
 help:
 	@echo "make run      train 'hello' in JAX and in PyTorch and compare the runs"
 	@echo "make test     run the tests; pytest's options in ARGS: make test ARGS='-x -k gru'"
-	@echo "              the slow ones, 480 more cases of one kind: make test ARGS='-m slow'"
+	@echo "              the slow ones, 600 cases of one kind: make test ARGS='-m slow'"
 	@echo "make lint     ruff check, ruff format --check, pyright"
 	@echo "make install  only build .venv, which the others do when it is missing or out of date"
 	@echo "make clean    remove .venv, caches and builds; runs/ and reports/ stay"

@@ -14,6 +14,7 @@ with 0 if the proof holds, with 1 if not.
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,12 +174,14 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
         planted = [traps.find_switch(arguments.inject, config, first.batches)]
     with reserved(folder, "--out"):
         sides = first, second
-        traces = _trace_folders(arguments, sides)
         title = f"{config.task}: {_cell(config)}"
-        print(f"{title}: {first.name} against {second.name}, {steps} steps in float64", flush=True)
-        ran, diagnosis = _run(config, task, sides, planted, steps, arguments.tolerance, traces)
-        if planted:
-            check_seen(planted[0].name, ran.comparison.equal, steps)
+        with _trace_folders(arguments, sides) as traces:
+            print(
+                f"{title}: {first.name} against {second.name}, {steps} steps in float64", flush=True
+            )
+            ran, diagnosis = _run(config, task, sides, planted, steps, arguments.tolerance, traces)
+            if planted:
+                check_seen(planted[0].name, ran.comparison.equal, steps)
         envelope = None
         if ran.comparison.equal and arguments.runs:
             single = replace(config, precision="float32")
@@ -203,7 +206,7 @@ def _run(
     planted: Sequence["Switch"],
     steps: int,
     tolerance: float,
-    traces: "tuple[Path, Path] | None" = None,
+    traces: Sequence[Path] = (),
 ) -> tuple["Lockstep", "Diagnosis | None"]:
     """The lockstep run, with what is planted in its first side; and a diagnosis if they differ."""
     from shared import lockstep
@@ -286,10 +289,12 @@ def _folder(arguments: Arguments, name: str) -> Path:
     return report_folder(arguments.out, f"parity-{name}", own, arguments.overwrite)
 
 
-def _trace_folders(arguments: Arguments, sides: "tuple[Side, Side]") -> "tuple[Path, Path] | None":
-    """In --traces an empty folder for each side."""
+def _trace_folders(
+    arguments: Arguments, sides: tuple["Side", "Side"]
+) -> AbstractContextManager[Sequence[Path]]:
+    """In --traces a folder for each side, or none."""
     if arguments.traces is None:
-        return None
+        return nullcontext(())
     from shared.trace import new_folders
 
     names = [side.name.replace("/", "-") for side in sides]
@@ -297,8 +302,7 @@ def _trace_folders(arguments: Arguments, sides: "tuple[Side, Side]") -> "tuple[P
         raise InvalidInput(
             f"--traces: expected two different contenders, got {sides[0].name} twice"
         )
-    first, second = new_folders(Path(arguments.traces), names, arguments.overwrite)
-    return first, second
+    return new_folders(Path(arguments.traces), names, arguments.overwrite)
 
 
 def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:

@@ -203,13 +203,18 @@ def settings(config: Config) -> dict[str, Any]:
     return flat
 
 
-def options(values: Mapping[str, Any]) -> list[str]:
-    """Settings as the command line takes them: ["--cell rnn", "--no-bidirectional", …]."""
+def options(values: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
+    """Settings as the command line takes them: ["--cell rnn", "--no-bidirectional", …].
+
+    Args:
+        values: all or some of `settings`. One of None counts where it is not the usual one.
+        usual: `settings` of the defaults that the options change.
+    """
     words = []
     for name, value in values.items():
-        if isinstance(value, bool):
+        if isinstance(value, bool) and usual.get(name) is not None:
             words.append(f"--{name}" if value else f"--no-{name}")
-        elif value is not None:
+        elif value is not None or usual.get(name) is not None:
             several = value if isinstance(value, tuple) else (value,)
             words.append(shlex.join([f"--{name}", *map(str, several)]))
     return words

@@ -69,17 +69,18 @@ class Difference(NamedTuple):
     def described(self, first: str, second: str) -> str:
         """Which element, both values and how far they lie apart."""
         if self.ulps is None:
-            not_finite = [
-                side
-                for side, value in ((first, self.first), (second, self.second))
-                if not math.isfinite(value)
-            ]
-            size = "not finite in " + ("both" if len(not_finite) == 2 else not_finite[0])
+            size = f"not finite in {self.not_finite(first, second)}"
         else:
             ulps = f"{self.ulps}" if self.ulps < 10**6 else f"{self.ulps:.1e}"
             size = f"absolute {self.absolute:.2e}, relative {self.relative:.2e}, {ulps} ULPs"
         share = f"; {self.elements} of {self.size} elements differ" if self.size > 1 else ""
         return f"{self.place}: {first} {self.first!r}, {second} {self.second!r} ({size}){share}"
+
+    def not_finite(self, first: str, second: str) -> str:
+        """The name of the side whose value is not finite, or "both"; empty if both are."""
+        sides = ((first, self.first), (second, self.second))
+        found = [side for side, value in sides if not math.isfinite(value)]
+        return "both" if len(found) == 2 else "".join(found)
 
 
 class Overshadowed(NamedTuple):

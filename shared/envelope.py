@@ -53,9 +53,11 @@ class Envelope(NamedTuple):
             self.inside, 1.0, self.cross / np.maximum(self.edge, np.finfo(float).tiny)
         )
         worst = int(beyond.argmax())
+        past = 100 * (beyond[worst] - 1)
+        by = f"at most {past:.0f}" if past >= 1 else "less than 1"
         return (
             f"inside the envelope of {self.runs} runs a side at {inside} of {steps} steps, past "
-            f"its edge by at most {100 * (beyond[worst] - 1):.0f} %, at step {worst + 1} ({end})"
+            f"its edge by {by} %, at step {worst + 1} ({end})"
         )
 
 

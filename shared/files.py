@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -82,22 +82,23 @@ def reserved(folder: Path, option: str) -> Iterator[None]:
     Raises:
         InvalidInput: it cannot be made or written to; better known before hours of work than after.
     """
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    made: list[Path] = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InvalidInput(
-            f"{option} {folder}: expected a folder that can be written to, got: {error.strerror}"
-        ) from error
-    try:
+        try:
+            made += [one for one in (folder, *folder.parents) if not one.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise InvalidInput(
+                f"{option} {folder}: expected a folder that can be written to, "
+                f"got: {error.strerror}"
+            ) from error
         yield
     finally:
-        for one in made:
-            if any(one.iterdir()):
-                break
-            one.rmdir()
+        with suppress(OSError):  # the first that is not empty, or was not made after all
+            for one in made:
+                one.rmdir()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -111,7 +111,7 @@ def run(
     second: Side,
     steps: int,
     tolerance: float = PROVED,
-    traces: tuple[Path, Path] | None = None,
+    traces: Sequence[Path] = (),
 ) -> Lockstep:
     """Takes steps in both sides and compares every one.
 
@@ -119,7 +119,7 @@ def run(
         config: resolved.
         steps: how many, from the first.
         tolerance: largest deviation that counts as equal.
-        traces: a folder for the traces of every step of each side.
+        traces: a folder for the traces of every step of each side; none writes none.
     """
     comparison = Comparison(first.name, second.name, tolerance)
     native = any(side.name.endswith("/native") for side in (first, second))
@@ -131,7 +131,7 @@ def run(
         shown = in_both(mine, theirs) if native else (mine, theirs)
         comparison.left_out |= mine.keys() ^ theirs.keys() if native else set()
         comparison.add(start + 1, *shown)
-        for folder, trace in zip(traces or (), (mine, theirs), strict=bool(traces)):
+        for folder, trace in zip(traces, (mine, theirs), strict=bool(traces)):
             for i, step in enumerate(split_steps(trace)):
                 write_trace(folder, start + 1 + i, step)
         losses.append((mine["loss/loss"], theirs["loss/loss"]))

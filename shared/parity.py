@@ -129,12 +129,12 @@ class Comparison:
             notes.append(self.overshadowed.described(self.first, self.second))
         phases = dict.fromkeys(map(phase_of, self.deviations))
         if unknown := [phase for phase in phases if phase not in PHASES]:
-            notes.append(f"compared after the known phases: {', '.join(unknown)}")
+            notes.append(f"compared after the known phases: {_listed(unknown)}")
         if empty := sorted(self.empty):
-            notes.append(f"nothing to compare, without elements: {', '.join(empty)}")
+            notes.append(f"nothing to compare, without elements: {_listed(empty)}")
         if self.left_out:
             notes.append(
-                f"not compared, since only one side shows it: {', '.join(sorted(self.left_out))}"
+                f"not compared, since only one side shows it: {_listed(sorted(self.left_out))}"
             )
         return notes
 
@@ -273,6 +273,11 @@ def in_both(first: Trace, second: Trace, phases: Sequence[str] = PHASES) -> tupl
         return {n: a for n, a in trace.items() if n in other or phase_of(n) not in phases}
 
     return kept(first, second), kept(second, first)
+
+
+def _listed(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _stacked(trace: Mapping) -> Trace:

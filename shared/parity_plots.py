@@ -81,7 +81,7 @@ def save_envelope(envelope: Envelope, names: tuple[str, str], file: Path) -> Non
     )  # fmt: skip
     axes.set_yscale("log")
     known = np.concatenate([envelope.cross, *envelope.spread.values()])
-    known = known[known > 0]
+    known = known[(known > 0) & np.isfinite(known)]
     if len(known):
         axes.set_ylim(known.min() / 3, 5 * known.max())
     axes.set_title("float32: the training loss against its envelope", fontsize=13)
@@ -105,14 +105,19 @@ def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], fil
     known = known[np.isfinite(known)]
     if len(known) and 0 < 20 * known.min() < known.max():
         above.set_yscale("log")
-    _mark_not_finite(above, steps.tolist(), np.array(losses))
+    if np.array_equal(np.isfinite(losses[0]), np.isfinite(losses[1])):
+        _mark_not_finite(above, steps.tolist(), losses[0][None])
+    else:
+        for values, name in zip(losses, names, strict=True):
+            _mark_not_finite(above, steps.tolist(), values[None], f"{plain(name)}: ")
     finish(above, "loss")
     above.set_xlabel("")
-    difference = np.abs(losses[0] - losses[1])
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.abs(losses[0] - losses[1])
     below.plot(steps, _gaps(difference), color="#444444", linewidth=1)
-    if (difference > 0).any():
+    if (_gaps(difference) > 0).any():
         below.set_yscale("log")
-    else:
+    elif not difference.any():
         below.text(0.5, 0.5, "no difference", transform=below.transAxes, ha="center")
     finish(below, "difference")
     figure.tight_layout()
@@ -163,7 +168,7 @@ def _judge(axes: Axes, comparison: Comparison, drawn: Sequence[Sequence[float]])
     _mark_not_finite(axes, comparison.steps, np.array(drawn))
 
 
-def _mark_not_finite(axes: Axes, steps: Sequence[int], lines: np.ndarray) -> None:
+def _mark_not_finite(axes: Axes, steps: Sequence[int], lines: np.ndarray, whose: str = "") -> None:
     """The first step at which one of the lines (N, S) is not finite: it ends there, and nothing
     else shows why."""
     where = np.flatnonzero(~np.isfinite(lines).all(axis=0))
@@ -171,7 +176,7 @@ def _mark_not_finite(axes: Axes, steps: Sequence[int], lines: np.ndarray) -> Non
         step = steps[int(where[0])]
         axes.axvline(step, color="#9467bd", linestyle="--", linewidth=1.2)
         axes.annotate(
-            f"not finite from step {step}", (step, 0.03), xycoords=("data", "axes fraction"),
+            f"{whose}not finite from step {step}", (step, 0.03), xycoords=("data", "axes fraction"),
             color="#9467bd", fontsize=9, rotation=90, ha="right", va="bottom",
         )  # fmt: skip
 

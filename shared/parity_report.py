@@ -18,6 +18,7 @@ from shared.lockstep import Diagnosis, Lockstep, Side
 from shared.pages import write_pages
 from shared.parity import Comparison
 from shared.parity_plots import save_deviations, save_envelope, save_losses, save_tensors
+from shared.tasks import row
 from shared.trace import phase_of
 from shared.traps import TRAPS, about
 from shared.validation import resolve
@@ -193,11 +194,13 @@ def write_gallery(shown: Sequence[Planted], folder: Path, base: Config, *, comma
 def _changed(base: Config, config: Config) -> list[str]:
     """The options that make the second configuration of the first."""
     before, after = settings(resolve(base)), settings(config)
-    return options({name: after[name] for name in after if after[name] != before.get(name)})
+    changed = {name: after[name] for name in after if after[name] != before.get(name)}
+    return options(changed, settings(base))
 
 
 def _context(findings: Findings) -> dict[str, Any]:
     comparison, diagnosis, config = findings.comparison, findings.diagnosis, findings.config
+    difference = comparison.difference
     shown = settings(config) if config else {}
     for name in ("backend", "implementation", "precision", "device"):
         shown.pop(name, None)
@@ -205,12 +208,14 @@ def _context(findings: Findings) -> dict[str, Any]:
         "first": comparison.first,
         "second": comparison.second,
         "verdicts": findings.verdicts,
-        "difference": comparison.difference,
+        "difference": difference,
+        "not_finite": difference and difference.not_finite(comparison.first, comparison.second),
         "growth": growth(comparison),
         "diagnosis": diagnosis,
+        "alone": _size(diagnosis.deviation) if diagnosis else "",
         "pair": not findings.sides,
         "findings": [
-            finding._asdict()
+            finding._asdict() | {"deviation": _size(finding.deviation)}
             for finding in sorted(
                 diagnosis.findings if diagnosis else (), key=lambda f: f.deviation
             )
@@ -218,7 +223,7 @@ def _context(findings: Findings) -> dict[str, Any]:
         "tolerance": comparison.tolerance,
         "float32": findings.envelope.sentence if findings.envelope else None,
         "rows": [_row(comparison, name) for name in comparison.deviations],
-        "settings": options(shown),
+        "settings": options(shown, settings(row(config.task).defaults)) if config else [],
         "machine": environment.machine(),
         "versions": environment.versions("jax") | environment.versions("torch"),
         "sides": [(side.name, side.backend.path, side.backend.device) for side in findings.sides],

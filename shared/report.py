@@ -21,6 +21,7 @@ from shared.plotting import deviation, labels, save_curves, save_deviations
 from shared.progress import in_unit
 from shared.segments import Segment, described
 from shared.summary import located_notes
+from shared.tasks import row
 
 HTML, MARKDOWN, CURVES, DEVIATIONS = "report.html", "report.md", "curves.png", "deviations.png"
 FILES = (HTML, MARKDOWN, CURVES, DEVIATIONS)
@@ -134,7 +135,7 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
             for name, run in zip(labels(runs), runs, strict=True)
             for where, note in located_notes(run.summary)
         ],
-        "settings": options(_settings(runs[0].config)),
+        "settings": _options(runs[0].config),
         "differing": _differing(runs),
         "resumed": any(run.resumed for run in runs),
         "environments": [
@@ -218,6 +219,12 @@ def _times(runs: Sequence[Run]) -> list[tuple[str, ...]]:
                 cost += [f"{summary.peak_memory_mb:.0f}"]
             rows.append((title, cost[0], f"{part.step_ms:.3f}", *cost[1:]))
     return rows
+
+
+def _options(config: Config) -> list[str]:
+    flat = settings(config)
+    del flat["backend"], flat["implementation"]
+    return options(flat, settings(row(config.task).defaults))
 
 
 def _settings(config: Config) -> dict[str, Any]:

@@ -24,8 +24,10 @@ order with numbers by their value.
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ml_dtypes  # noqa: F401  (NumPy then knows bfloat16, which files may hold)
@@ -34,7 +36,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from shared.errors import InvalidInput
-from shared.files import occupants, remove, write_atomically
+from shared.files import occupants, remove, reserved, write_atomically
 
 Trace = dict[str, np.ndarray]
 """By name, in the order in which a step computes."""
@@ -104,29 +106,28 @@ def write_trace(folder: Path, step: int, trace: Mapping[str, np.ndarray]) -> Non
     write_atomically(folder / f"step-{step:06}.safetensors", save(tensors, metadata))
 
 
-def new_folders(parent: Path, names: Sequence[str], overwrite: bool) -> list[Path]:
-    """Empty folders for traces, below a folder of their own.
+@contextmanager
+def new_folders(parent: Path, names: Sequence[str], overwrite: bool) -> Iterator[list[Path]]:
+    """Folders for traces, which take their places below `parent` when the body has written all of
+    them; until then, what stood there stays.
 
     Raises:
         InvalidInput: there are traces already and overwrite is False, or other files, or they
             cannot be made.
     """
-    folders = [parent / name for name in names]
-    found = {folder: occupants(folder, "--traces") for folder in folders}
+    found = {name: occupants(parent / name, "--traces") for name in names}
     others = occupants(parent, "--traces") - set(names)
     if others or any(not FILE.fullmatch(file) for files in found.values() for file in files):
         raise InvalidInput(f"--traces {parent}: expected a new or empty folder, got one with files")
     if any(found.values()) and not overwrite:
         raise InvalidInput(f"--traces {parent}: holds other traces; --overwrite replaces them")
-    try:
-        for folder, files in found.items():
-            folder.mkdir(parents=True, exist_ok=True)
-            remove(folder, files)
-    except OSError as error:
-        raise InvalidInput(
-            f"--traces {parent}: expected a folder that can be written to, got: {error.strerror}"
-        ) from error
-    return folders
+    with reserved(parent, "--traces"), TemporaryDirectory(dir=parent) as scratch:
+        for name in names:
+            Path(scratch, name).mkdir()
+        yield [Path(scratch, name) for name in names]
+        for name, files in found.items():
+            remove(parent / name, files)
+            Path(scratch, name).replace(parent / name)
 
 
 def steps_in(folder: Path) -> dict[int, Path]:

@@ -105,20 +105,21 @@ TRAPS: dict[str, Trap] = {
     ),
     "adam": Trap(
         "Adam's epsilon or bias correction has another place than in PyTorch",
-        "--optimizer adam or adamw",
+        "--optimizer adam or adamw, with --eps and --betas above 0",
         lambda config, _: config.optimization.optimizer in ("adam", "adamw"),
         _optimizer_of, _optimizer("adam"),
     ),
     "rmsprop-epsilon": Trap(
         "RMSprop's epsilon is inside the root, as in optax; PyTorch's is outside",
-        "--optimizer rmsprop",
+        "--optimizer rmsprop, with --eps above 0",
         lambda config, _: config.optimization.optimizer == "rmsprop",
         _optimizer_of, _optimizer("rmsprop"),
     ),
     "ragged-mean": Trap(
         "the mean loss of a batch that is not full is divided by the size of a full one, padding "
         "included",
-        "a batch that is not full", _ragged, lambda _: "only full ones", _make_ragged,
+        "a batch that is not full, or targets at every step of sequences of several lengths",
+        _ragged, lambda _: "full batches of one length", _make_ragged,
     ),
     "padding": Trap(
         "the recurrence runs on into the padding, whose outputs are not zero",
@@ -165,6 +166,10 @@ VARIANTS: dict[str, dict[str, str]] = {
 """The variants of a trap that has several. The first that fits a network is the default."""
 
 
+NEEDS = {"gates:transposed": "--hidden-size above 1"}
+"""What a variant needs, where it is more than the trap does."""
+
+
 def about(name: str) -> str:
     """What a trap, or a variant such as "gates:transposed", does."""
     trap, _, variant = name.partition(":")
@@ -204,7 +209,7 @@ def check_seen(name: str, equal: bool, steps: int) -> None:
         InvalidInput: the run was equal all the same.
     """
     if equal:
-        needs = TRAPS[name.partition(":")[0]].needs
+        needs = NEEDS.get(name, TRAPS[name.partition(":")[0]].needs)
         raise InvalidInput(
             f"--inject {name}: expected a run that it changes{needs and f' ({needs})'}, "
             f"got {steps} equal steps"

@@ -56,9 +56,10 @@ def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.Complet
     return called
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def quick_compilation() -> Iterator[None]:
-    """For tests of many small programs, of which compiling takes most of the time."""
+    """For tests of many small programs, of which compiling takes most of the time: XLA leaves out
+    most optimizations, and computes the same but for rounding."""
     import jax
 
     jax.config.update("jax_disable_most_optimizations", True)

@@ -1,17 +1,23 @@
 """Configurations survive JSON, and None means what the other choices say."""
 
 import json
+import shlex
 from dataclasses import asdict, replace
 
 import pytest
 
+from shared import cli
 from shared.config import (
     OPTIMIZERS,
     Config,
+    HelloData,
     NetworkConfig,
     OptimizationConfig,
+    TextData,
     constants,
     from_json,
+    options,
+    settings,
 )
 from shared.errors import InvalidInput
 from shared.tasks import TASKS
@@ -59,3 +65,29 @@ def test_json_that_is_no_configuration_is_refused(case: str) -> None:
     values = DAMAGED[case](asdict(resolve(TASKS["text"].defaults)))
     with pytest.raises(InvalidInput, match="no config of this version"):
         from_json(values)
+
+
+WRITTEN = {
+    "plain": Config(),
+    "words with spaces, both directions": replace(
+        Config(), data=HelloData(("it's one", "two")), network=NetworkConfig(bidirectional=True)
+    ),
+    "nesterov": replace(
+        Config(), optimization=OptimizationConfig("sgd", momentum=0.9, nesterov=True)
+    ),
+    "sgd": replace(Config(), optimization=OptimizationConfig("sgd")),
+    "without what the task has": replace(
+        TASKS["text"].defaults,
+        bptt=None,
+        optimization=OptimizationConfig(),
+        data=TextData(split=(0.5, 0.25, 0.25)),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_settings_as_options_can_be_pasted(case: str) -> None:
+    config = resolve(WRITTEN[case])
+    defaults = TASKS[config.task].defaults
+    words = shlex.split(" ".join(options(settings(config), settings(defaults))))
+    assert resolve(cli.parse(Config, words, defaults, "")) == config

@@ -31,6 +31,8 @@ from shared.training import train
 from tests.compare_arrays import check_all_close, check_close
 from tests.lockstep import OPTIMIZERS, RUN
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 Whole = Callable[[Config, str], Path]
 """A configuration and a backend → the folder of its uninterrupted run."""
 

@@ -70,6 +70,8 @@ def test_the_sentence_names_the_step_that_is_furthest_beyond() -> None:
     spread = {"jax": np.array([1e-6, 1e-6, 1e-6, 1e-3])}
     outside = Envelope(np.array([1e-6, 2e-6, 5e-6, 4e-3]), spread, 2)
     assert "at 1 of 4 steps, past its edge by at most 400 %, at step 3 " in outside.sentence
+    nearly = Envelope(np.array([1e-6, 1.004e-6, 1e-6, 1e-3]), spread, 2)
+    assert "at 3 of 4 steps, past its edge by less than 1 %, at step 2 " in nearly.sentence
     inside = Envelope(np.array([1e-6, 1e-6, 1e-6, 1e-3]), spread, 2)
     assert inside.sentence == (
         "inside the envelope of 2 runs a side at every step (over the run: at most 1.0e-03, "

@@ -102,6 +102,7 @@ def compared(config: Config, steps: int) -> Comparison:
     return comparison
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("case", covering(), ids=str)
 def test_every_phase_of_every_step_agrees(case: Case, tmp_path: Path) -> None:
     compared(config(case, tmp_path), 30).check()
@@ -115,8 +116,8 @@ def test_the_cases_above_pair_everything_with_everything() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", [case for case in EVERY if case not in covering()], ids=str)
-def test_every_other_case_agrees(case: Case, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", EVERY, ids=str)
+def test_every_case_agrees_as_it_is_compiled_for_a_user(case: Case, tmp_path: Path) -> None:
     compared(config(case, tmp_path), 30).check()
 
 

@@ -4,8 +4,10 @@ import html
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +17,10 @@ import pytest
 from matplotlib.axes import Axes
 
 from shared import cli
+from shared.envelope import Envelope
+from shared.lockstep import Diagnosis, Finding
 from shared.parity import compare
-from shared.parity_plots import phases, tensors
+from shared.parity_plots import phases, save_envelope, save_losses, tensors
 from shared.parity_report import Findings, growth, write_parity_report
 from shared.trace import read_trace, write_trace
 from tests.command_line import SCRIPTS, script
@@ -257,20 +261,54 @@ def test_the_help_is_quick_and_shows_every_option_of_its_own() -> None:
 
 
 PLANTED_IN_VAIN = {
-    "clip-epsilon": ["--clip-norm", "1000"],
-    "gates:transposed": ["--hidden-size", "1"],
-    "batch-order": ["--data.words", "aa", "aa", "--batch-size", "1"],
-}
+    "clip-epsilon": (["--clip-norm", "1000"], "--clip-norm, below the norm of the gradients"),
+    "gates:transposed": (["--hidden-size", "1"], "--hidden-size above 1"),
+    "batch-order": (["--data.words", "aa", "aa", "--batch-size", "1"], "not alike"),
+    "adam:epsilon-hat": (["--eps", "0"], "--eps and --betas above 0"),
+    "rmsprop-epsilon": (["--eps", "0"], "--eps above 0"),
+    "padding": (
+        ["--task", "last-value", "--data.train-examples", "200", "--data.sequence-length", "3",
+         "--data.min-length", "3"],
+        "sequences of several lengths",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("trap", PLANTED_IN_VAIN)
 def test_a_trap_that_changes_nothing_is_no_proof(trap: str, tmp_path: Path, call: Call) -> None:
-    options = ["--steps", "3", "--epochs", "3", *PLANTED_IN_VAIN[trap]]
+    settings, needs = PLANTED_IN_VAIN[trap]
+    options = ["--steps", "3", "--epochs", "3", "--traces", "new/T", *settings]
     finished = call("parity.py", "--inject", trap, *options)
     assert finished.returncode == 2
     assert "proved" not in finished.stdout
     assert finished.stderr.startswith(f"parity.py: --inject {trap}: expected a run that it changes")
+    assert needs in finished.stderr
     assert finished.stderr.endswith(", got 3 equal steps\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_traces_that_were_there_are_not_lost_to_a_run_that_is_refused(
+    proof, tmp_path: Path, call: Call
+) -> None:
+    shutil.copytree(proof.args / "T", tmp_path / "T")
+    options = ["--inject", "clip-epsilon", "--clip-norm", "1000", "--steps", "3", "--epochs", "3"]
+    finished = call("parity.py", *options, "--traces", "T", "--overwrite")
+    assert finished.returncode == 2
+    assert len(list((tmp_path / "T" / SIDES[0]).iterdir())) == 20
+
+
+def test_an_interrupted_run_ends_in_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    """A process of its own, stopped as Ctrl-C does it while traces are being written."""
+    command = [sys.executable, str(SCRIPTS / "parity.py"), "--traces", "T", "--out", "X"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.rglob("step-*")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (130, "parity.py: interrupted\n")
     assert not list(tmp_path.iterdir())
 
 
@@ -351,9 +389,48 @@ def test_hundreds_of_names_without_a_phase_are_drawn_in_one_picture(tmp_path: Pa
 def test_the_step_from_which_nothing_is_drawn_is_marked(tmp_path: Path, monkeypatch) -> None:
     said = []
     monkeypatch.setattr(Axes, "annotate", lambda self, text, *_, **__: said.append(text))
-    values = steps_of([1.0, 2.0, np.nan, np.nan])
-    losses = np.array([1.0, 2.0, np.nan, np.nan])
-    findings = Findings(compare(values, values), (losses, losses))
+    values = steps_of([1.0, 2.0, np.inf, np.nan])
+    losses = np.array([1.0, 2.0, np.inf, np.nan])
+    findings = Findings(compare(values, values), (losses, np.array([1.0, 2.0, 1.0, np.nan])))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_parity_report(findings, tmp_path, title="t", command="c")
+    assert said[:3] == ["not finite from step 3"] * 3  # by phase, two pictures by tensor
+    assert said[3:] == ["first: not finite from step 3", "second: not finite from step 4"]
+    for page in ("parity.html", "parity.md"):
+        assert "not finite in both" in (tmp_path / page).read_text()
+
+
+def test_losses_that_are_never_finite_are_not_called_equal(tmp_path: Path, monkeypatch) -> None:
+    said = []
+    monkeypatch.setattr(Axes, "text", lambda self, x, y, text, **_: said.append(text))
+    for value in (np.nan, np.inf):
+        losses = np.full(3, value)
+        save_losses((losses, losses), ("a", "b"), tmp_path / "losses.png")
+    assert said == []
+    save_losses((np.ones(3), np.ones(3)), ("a", "b"), tmp_path / "losses.png")
+    assert said == ["no difference"]
+
+
+def test_an_envelope_that_is_not_finite_is_drawn(tmp_path: Path) -> None:
+    cross = np.array([1e-7, np.inf, np.nan])
+    envelope = Envelope(cross, {"a": cross, "b": cross}, 2)
+    save_envelope(envelope, ("a", "b"), tmp_path / "envelope.png")
+    assert (tmp_path / "envelope.png").stat().st_size > 1000
+
+
+def test_a_suspect_that_leaves_what_is_not_finite_says_so(tmp_path: Path) -> None:
+    found = compare(steps_of([1.0]), steps_of([2.0]))
+    suspect = Finding("eps", "the program given for it", np.inf, False)
+    findings = Findings(found, diagnosis=Diagnosis(1, "loss/loss", np.inf, [suspect]))
     write_parity_report(findings, tmp_path, title="t", command="c")
-    assert set(said) == {"not finite from step 3"}
-    assert len(said) == 4  # by phase, two pictures by tensor, losses
+    for page in ("parity.html", "parity.md"):
+        text = re.sub(r"base64,[A-Za-z0-9+/=]+", "", (tmp_path / page).read_text())
+        assert not re.search(r"\binf\b", text), page
+
+
+def test_many_names_are_not_listed_in_a_verdict() -> None:
+    many = {f"name{i}": np.ones(1) for i in range(400)}
+    (note,) = compare([many], [many]).notes
+    assert note.endswith(": name0, name1, name2, name3, name4, name5, name6, name7, name8, name9 "
+                         "and 390 more")  # fmt: skip

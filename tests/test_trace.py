@@ -29,6 +29,8 @@ from tests import reference
 from tests.compare_arrays import check_all_close, check_close
 from tests.traces import OPTIMIZATIONS, STEPS, last_value, refused, start, take, text, words
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 STEP = 1e-10
 HIDDEN = 3
 BACKENDS = ("jax", "torch")
