@@ -2,9 +2,8 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -63,41 +62,6 @@ def test_ports_train_as_their_original(container: Callable, cell: str) -> None:
         assert f"moments/{kind}.{torchs}" in pair.comparison.deviations
     assert pair.losses is not None
     assert pair.losses[1][-3:].sum() < pair.losses[1][:3].sum()
-
-
-def rmsprop(**options) -> Callable:
-    return lambda params: torch.optim.RMSprop(params, 0.01, **options)
-
-
-TORCH_RMS = {"decay": 0.99, "eps": 1e-8, "eps_in_sqrt": False}
-OPTIMIZERS: dict[str, tuple[Callable, optax.GradientTransformation, set[str]]] = {
-    "adamw": (
-        lambda params: torch.optim.AdamW(params, 0.01, weight_decay=0.1),
-        optax.adamw(0.01, weight_decay=0.1), {"exp_avg", "exp_avg_sq"},
-    ),
-    "plain sgd": (sgd(), optax.sgd(0.1), set()),
-    "momentum": (sgd(momentum=0.9), optax.sgd(0.1, momentum=0.9), {"momentum_buffer"}),
-    "nesterov": (
-        sgd(momentum=0.9, nesterov=True), optax.sgd(0.1, momentum=0.9, nesterov=True),
-        {"momentum_buffer"},
-    ),
-    "rmsprop": (rmsprop(), optax.rmsprop(0.01, **TORCH_RMS), {"square_avg"}),
-    # optax keeps the learning rate in the momentum: the weights are the same, what it holds is not
-    "rmsprop with momentum": (
-        rmsprop(momentum=0.9), optax.rmsprop(0.01, momentum=0.9, **TORCH_RMS), {"square_avg"},
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_optimizers_that_optax_has_as_torch_has_them(optimizer: str) -> None:
-    torchs, optaxs, moments = OPTIMIZERS[optimizer]
-    pair = compare_programs(
-        port(optimizer=optaxs), original(optimizer=torchs), batches(), steps=30
-    )  # fmt: skip
-    check_equal(pair, 30)
-    names = [name.partition("/")[2] for name in pair.comparison.deviations if "moments/" in name]
-    assert {name.partition(".")[0] for name in names} == moments
 
 
 def test_one_layer_for_each_gate() -> None:
@@ -202,26 +166,6 @@ def test_watched_layers_are_compared_before_what_follows_them() -> None:
         compare_programs(port(), theirs, batches())
 
 
-def clip(parameters):
-    torch.nn.utils.clip_grad_norm_(parameters, 0.05)
-
-
-def test_clipping_between_gradients_and_step() -> None:
-    """optax divides by the norm, torch by norm + 1e-6: too small to see in a loss curve."""
-    scale = optax.stateless(
-        lambda g, _: jax.tree.map(
-            lambda x: x * jnp.minimum(1, 0.05 / (optax.tree.norm(g) + 1e-6)), g
-        )
-    )
-    ours = port(optimizer=optax.chain(scale, optax.sgd(0.1)))
-    theirs = original(optimizer=sgd(), prepare=clip)
-    check_equal(compare_programs(ours, theirs, batches(), steps=10), 10)
-    optaxs = optax.chain(optax.clip_by_global_norm(0.05), optax.sgd(0.1))
-    pair = compare_programs(port(optimizer=optaxs), theirs, batches(), steps=10)
-    assert place(pair).startswith("weights/")
-    assert causes(pair) == []
-
-
 def test_real_targets_with_a_squared_error() -> None:
     data = [(x, np.random.default_rng(2).standard_normal((5, CLASSES))) for x, _ in batches()]
     theirs = TorchProgram(Classifier(), torch.nn.functional.mse_loss, sgd())
@@ -229,45 +173,6 @@ def test_real_targets_with_a_squared_error() -> None:
         function, empty(), lambda out, y: jnp.mean((out - y) ** 2), optax.sgd(0.1), names=NAMES
     )  # fmt: skip
     check_equal(compare_programs(ours, theirs, data, steps=10), 10)
-
-
-def test_without_an_optimizer_the_gradients_are_the_last() -> None:
-    pair = compare_programs(port(), original(), batches(), steps=4)
-    check_equal(pair, 4)
-    assert list(pair.comparison.deviations)[-1] == "norm/norm"
-    with pytest.raises(InvalidInput, match=r"weights/\S+: jax has it, torch has not"):
-        compare_programs(port(optimizer=optax.sgd(0.1)), original(), batches())
-
-
-def test_a_frozen_parameter_has_no_gradient() -> None:
-    module = Classifier()
-    module.rnn.weight_hh_l0.requires_grad_(False)
-
-    def frozen(params, x):
-        rec = params["rec"] | {"kernel": jax.lax.stop_gradient(params["rec"]["kernel"])}
-        return function({**params, "rec": rec}, x)
-
-    theirs = original(module=module, optimizer=lambda params: torch.optim.Adam(params, 0.01))
-    ours = port(frozen, optimizer=optax.adam(0.01))
-    check_equal(compare_programs(ours, theirs, batches(), steps=10), 10)
-    pair = compare_programs(port(optimizer=optax.adam(0.01)), theirs, batches())
-    assert place(pair) == "gradients/rnn.weight_hh_l0[0, 0]"
-    assert causes(pair) == []
-
-
-def test_a_parameter_that_neither_optimizer_knows() -> None:
-    theirs = original(optimizer=lambda params: torch.optim.Adam(list(params)[:-1], 0.01))
-    labels = dict.fromkeys(sorted(_places_of(NAMES)), "train") | {"head.bias": "left alone"}
-    partly: Any = {"train": optax.adam(0.01), "left alone": optax.set_to_zero()}
-    ours = port(optimizer=optax.multi_transform(partly, labels))
-    pair = compare_programs(ours, theirs, batches(), steps=10)
-    check_equal(pair, 10)
-    assert "moments/exp_avg.head.weight" in pair.comparison.deviations
-    assert "moments/exp_avg.head.bias" not in pair.comparison.deviations
-
-
-def _places_of(names: Mapping[str, str]) -> list[str]:
-    return [place.removesuffix(".T") for place in names.values()]
 
 
 def test_a_parameter_may_be_called_T() -> None:
