@@ -25,7 +25,6 @@ from shared import cli
 from shared.config import Config, Unprefixed
 from shared.errors import InvalidInput
 from shared.files import report_folder, reserved
-from shared.validation import resolve
 
 if TYPE_CHECKING:
     from rnn_jax.traps import Switch
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from shared.tasks.task import Task
 
 CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
-MOST_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Arguments:
 
 def main(argv: Sequence[str]) -> None:
     base = replace(cli.base_config(argv), precision="float64")
-    arguments = _parse(argv, base)
+    arguments = parse_arguments(argv, base)
     if arguments.list_traps:
         from shared.traps import TRAPS
 
@@ -84,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
         _prove(arguments, argv)
 
 
-def _parse(argv: Sequence[str], base: Config) -> Arguments:
+def parse_arguments(argv: Sequence[str], base: Config) -> Arguments:
     """The arguments; a trap brings the settings that show it, which the command line may change."""
     assert __doc__ is not None
     planted = cli.option(argv, "--inject")
@@ -157,35 +155,32 @@ def _compare_folders(arguments: Arguments, argv: Sequence[str]) -> None:
 
 
 def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
-    config, task = _load(arguments.settings)
-
-    from shared import lockstep
+    from shared import proof
     from shared.envelope import measure
     from shared.parity_report import Findings
     from shared.traps import check_seen
 
+    config, task = _load(arguments.settings)
     folder = _folder(arguments, config.task)
-    first, second = (lockstep.side(config, task, name) for name in arguments.contenders)
-    _check_comparable(first, second)
-    steps, planted = _steps(arguments, config, first), []
+    first, second = sides = proof.contenders(config, task, arguments.contenders)
+    steps, planted = proof.count_steps(arguments.steps, config, first), []
     if arguments.inject is not None:
         from rnn_jax import traps
 
         planted = [traps.find_switch(arguments.inject, config, first.batches)]
+    title = proof.title(config)
     with reserved(folder, "--out"):
-        sides = first, second
-        title = f"{config.task}: {_cell(config)}"
         with _trace_folders(arguments, sides) as traces:
             print(
                 f"{title}: {first.name} against {second.name}, {steps} steps in float64", flush=True
             )
             ran, diagnosis = _run(config, task, sides, planted, steps, arguments.tolerance, traces)
             if planted:
-                check_seen(planted[0].name, ran.comparison.equal, steps)
+                check_seen(planted[0].name, ran.comparison)
         envelope = None
         if ran.comparison.equal and arguments.runs:
             single = replace(config, precision="float32")
-            a, b = (lockstep.side(single, task, name) for name in arguments.contenders)
+            a, b = proof.contenders(single, task, arguments.contenders)
             envelope = measure(single, a, b, steps, arguments.runs)
         findings = Findings(
             ran.comparison,
@@ -199,15 +194,27 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
         _finish(findings, folder, title, argv)
 
 
+def _load(settings: Config) -> tuple[Config, "Task"]:
+    """The configuration, resolved, and its task; imports torch before anyone imports JAX."""
+    from shared.proof import load
+
+    loaded = load(settings)
+
+    import torch
+
+    torch.set_num_threads(1)  # a second thread only waits where tensors are small
+    return loaded
+
+
 def _run(
     config: Config,
     task: "Task",
-    sides: tuple["Side", "Side"],
+    sides: "tuple[Side, Side]",
     planted: Sequence["Switch"],
     steps: int,
     tolerance: float,
     traces: Sequence[Path] = (),
-) -> tuple["Lockstep", "Diagnosis | None"]:
+) -> "tuple[Lockstep, Diagnosis | None]":
     """The lockstep run, with what is planted in its first side; and a diagnosis if they differ."""
     from shared import lockstep
 
@@ -246,42 +253,6 @@ def _finish(findings: "Findings", folder: Path, title: str, argv: Sequence[str])
         sys.exit(1)
 
 
-def _load(settings: Config) -> tuple[Config, "Task"]:
-    """The configuration, resolved, and its task; imports torch before anyone imports JAX."""
-    from shared.start import check_fits
-    from shared.tasks import load_task
-
-    config = resolve(settings)
-    task = load_task(config)
-    check_fits(config, task)
-
-    import torch
-
-    torch.set_num_threads(1)  # a second thread only waits where tensors are small
-    return config, task
-
-
-def _check_comparable(first: "Side", second: "Side") -> None:
-    for side in (first, second):
-        if "torch.nn draws its own dropout masks" in " ".join(side.backend.notes):
-            raise InvalidInput(f"--contenders: {side.name}: {side.backend.notes[0]}")
-
-
-def _steps(arguments: Arguments, config: Config, side: "Side") -> int:
-    total = config.epochs * side.batches.per_epoch
-    if arguments.steps is not None and arguments.steps > total:
-        raise InvalidInput(
-            f"--steps: expected at most the {total} steps of the run (--epochs {config.epochs}), "
-            f"got {arguments.steps}"
-        )
-    return arguments.steps or min(total, MOST_STEPS)
-
-
-def _cell(config: Config) -> str:
-    network = config.network
-    return f"rnn ({network.nonlinearity})" if network.cell == "rnn" else network.cell
-
-
 def _folder(arguments: Arguments, name: str) -> Path:
     from shared.parity_report import FILES, GALLERY
 
@@ -307,36 +278,36 @@ def _trace_folders(
 
 def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:
     """Plants one trap after the other and writes a page of what each does."""
-    from shared.parity_report import Planted, write_gallery
+    from shared import proof
+    from shared.gallery import Planted, write_gallery
+    from shared.parity_report import GALLERY_HTML, GALLERY_MARKDOWN
     from shared.report import reproduction
     from shared.traps import TRAPS
 
     folder = _folder(arguments, "traps")
+    usual, command = Arguments(arguments.settings), reproduction(["scripts/parity.py", *argv])
+    own = {name: getattr(arguments, name) for name in ("steps", "tolerance", "contenders")}
+    own = {name: value for name, value in own.items() if value != getattr(usual, name)}
     with reserved(folder, "--out"):
         shown = []
         for name, trap in TRAPS.items():
             config, task = _load(trap.show(arguments.settings))
 
             from rnn_jax import traps
-            from shared import lockstep
 
-            first, second = (lockstep.side(config, task, name) for name in arguments.contenders)
-            planted = traps.find_switch(name, config, first.batches)
-            steps, sides = _steps(arguments, config, first), (first, second)
-            ran, diagnosis = _run(config, task, sides, [planted], steps, arguments.tolerance)
-            causes = diagnosis.causes if diagnosis else []
-            found = "named" if causes == [planted.name] else "NOT named"
+            sides = proof.contenders(config, task, arguments.contenders)
+            switch = traps.find_switch(name, config, sides[0].batches)
+            steps = proof.count_steps(arguments.steps, config, sides[0])
+            ran, diagnosis = _run(config, task, sides, [switch], steps, arguments.tolerance)
+            shown.append(Planted(switch.name, config, ran, diagnosis))
+            found = "named" if shown[-1].named else "NOT named"
             print(f"{name}: {found}: {ran.comparison.sentence}", flush=True)
-            shown.append(Planted(planted.name, _cell(config), ran, diagnosis, config))
-            write_gallery(
-                shown,
-                folder,
-                arguments.settings,
-                command=reproduction(["scripts/parity.py", *argv]),
-            )
+        write_gallery(shown, folder, arguments.settings, own, command=command)
     named = sum(planted.named for planted in shown)
     print(f"{named} of {len(TRAPS)} planted traps were named")
-    print(f"wrote {folder / 'traps.html'}, {folder / 'traps.md'} and the pictures beside them")
+    print(
+        f"wrote {folder / GALLERY_HTML}, {folder / GALLERY_MARKDOWN} and the pictures beside them"
+    )
     if named < len(TRAPS):
         sys.exit(1)
 

@@ -15,6 +15,8 @@ MOST_NAMES = 16
 """How many tensors of a phase a legend names; those that deviate most."""
 OTHER = "other"
 """What tensors of all other phases are drawn under; a file may have hundreds."""
+WIDEST_OF_TWO = 28
+"""The longest name, in characters, of which a narrow picture's legend has two in a line."""
 LOWEST = 1e-18
 """Where zero is drawn on a logarithmic axis: below every deviation that float64 can show."""
 
@@ -37,30 +39,26 @@ def save_deviations(comparison: Comparison, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def save_tensors(comparison: Comparison, file: Path) -> None:
-    """The deviation of each tensor, step by step, one small picture a phase."""
-    shown = phases(comparison)
-    rows = -(-len(shown) // 2)
-    figure = new_figure(3.2 * rows)
-    grid = figure.subplots(rows, 2, squeeze=False, sharex=True, sharey=True).ravel()
-    for axes, phase in zip(grid, shown, strict=False):
-        drawn = tensors(comparison, phase)
-        named = sorted(drawn, key=lambda name: -max(comparison.deviations[name]))[:MOST_NAMES]
-        for i, name in enumerate(drawn):
-            label = name.removeprefix(f"{phase}/") if name in named else None
-            _line(axes, comparison, np.array(comparison.deviations[name]), i, label)
-        _judge(axes, comparison, [comparison.deviations[name] for name in drawn])
-        axes.set_title(plain(phase), fontsize=12)
-        finish(axes, "relative deviation")
-        several = len(named) > 6
-        more = len(drawn) - len(named)
-        axes.legend(
-            frameon=False, fontsize=6 if several else 8, ncols=2 if several else 1,
-            title=f"and {more} more" if more else None, title_fontsize=6,
-        )  # fmt: skip
-    for axes in grid[len(shown) :]:
-        axes.set_visible(False)
-    figure.tight_layout()
+def save_phase(comparison: Comparison, phase: str, file: Path) -> None:
+    """The deviation of each tensor of a phase, step by step: half a page wide, as wide as a
+    phone."""
+    drawn = tensors(comparison, phase)
+    named = sorted(drawn, key=lambda name: -max(comparison.deviations[name]))[:MOST_NAMES]
+    labels = {name: name.removeprefix(f"{phase}/") for name in named}
+    columns = 1 if max(len(label) for label in labels.values()) > WIDEST_OF_TWO else 2
+    figure = new_figure(3.2 + 0.15 * -(-len(named) // columns), width=5.5)
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.1)
+    axes = figure.subplots()
+    finish(axes, "relative deviation")  # no line is there yet: the legend stands below, outside
+    for i, name in enumerate(sorted(drawn, key=lambda name: name not in labels)):
+        _line(axes, comparison, np.array(comparison.deviations[name]), i, labels.get(name))
+    _judge(axes, comparison, [comparison.deviations[name] for name in drawn])
+    axes.set_title(plain(phase), fontsize=12)
+    more = len(drawn) - len(named)
+    figure.legend(
+        frameon=False, fontsize=8, ncols=columns, loc="outside lower center",
+        title=f"those that deviate most, and {more} more" if more else None, title_fontsize=8,
+    )  # fmt: skip
     figure.savefig(file, dpi=120)
 
 
@@ -112,6 +110,7 @@ def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], fil
             _mark_not_finite(above, steps.tolist(), values[None], f"{plain(name)}: ")
     finish(above, "loss")
     above.set_xlabel("")
+    above.set_xlim(*_span(1, len(losses[0])))
     with np.errstate(invalid="ignore", over="ignore"):
         difference = np.abs(losses[0] - losses[1])
     below.plot(steps, _gaps(difference), color="#444444", linewidth=1)
@@ -162,10 +161,16 @@ def _judge(axes: Axes, comparison: Comparison, drawn: Sequence[Sequence[float]])
         axes.set_yscale("log")
         axes.set_ylim(max(min(finite) / 3, np.finfo(float).tiny), 5 * max(finite))
     first, last = comparison.steps[0], comparison.steps[-1]
-    axes.set_xlim(first - 0.02 * (last - first) - 0.5, last + 0.02 * (last - first) + 0.5)
+    axes.set_xlim(*_span(first, last))
     if comparison.difference is not None:
         axes.axvline(comparison.difference.step, color="#d62728", linewidth=0.8, alpha=0.6)
     _mark_not_finite(axes, comparison.steps, np.array(drawn))
+
+
+def _span(first: int, last: int) -> tuple[float, float]:
+    """The axis of all steps, those too at which nothing is drawn."""
+    margin = 0.02 * (last - first) + 0.5
+    return first - margin, last + margin
 
 
 def _mark_not_finite(axes: Axes, steps: Sequence[int], lines: np.ndarray, whose: str = "") -> None:

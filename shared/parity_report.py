@@ -6,7 +6,7 @@ write_parity_report(Findings(comparison), Path("reports/parity-1"), title="hello
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -14,24 +14,30 @@ from shared import environment
 from shared.config import Config, options, settings
 from shared.envelope import Envelope
 from shared.files import remove
-from shared.lockstep import Diagnosis, Lockstep, Side
+from shared.lockstep import Diagnosis, Side
 from shared.pages import write_pages
 from shared.parity import Comparison
-from shared.parity_plots import save_deviations, save_envelope, save_losses, save_tensors
+from shared.parity_plots import (
+    OTHER,
+    phases,
+    save_deviations,
+    save_envelope,
+    save_losses,
+    save_phase,
+)
 from shared.tasks import row
-from shared.trace import phase_of
+from shared.trace import PHASES, phase_of
 from shared.traps import TRAPS, about
-from shared.validation import resolve
 
 HTML, MARKDOWN = "parity.html", "parity.md"
 PICTURES = {
     "deviations": "deviations.png",
-    "by_tensor": "tensors.png",
     "losses": "losses.png",
     "envelope": "envelope.png",
 }
 GALLERY_HTML, GALLERY_MARKDOWN = "traps.html", "traps.md"
-FILES = (HTML, MARKDOWN, *PICTURES.values())
+BY_TENSOR = {phase: f"tensors-{phase}.png" for phase in (*PHASES, OTHER)}
+FILES = (HTML, MARKDOWN, *PICTURES.values(), *BY_TENSOR.values())
 GALLERY = (GALLERY_HTML, GALLERY_MARKDOWN, *(f"trap-{name}.png" for name in TRAPS))
 
 
@@ -129,9 +135,11 @@ def write_parity_report(findings: Findings, folder: Path, *, title: str, command
     remove(folder, (*FILES, *GALLERY))  # the older one may have had pictures that this one lacks
     comparison = findings.comparison
     names = (comparison.first, comparison.second)
-    pictures = {"deviations": PICTURES["deviations"], "by_tensor": PICTURES["by_tensor"]}
+    pictures = {"deviations": PICTURES["deviations"]}
     save_deviations(comparison, folder / PICTURES["deviations"])
-    save_tensors(comparison, folder / PICTURES["by_tensor"])
+    for phase in phases(comparison):
+        pictures[f"tensors-{phase}"] = BY_TENSOR[phase]
+        save_phase(comparison, phase, folder / BY_TENSOR[phase])
     if findings.losses is not None:
         pictures["losses"] = PICTURES["losses"]
         save_losses(findings.losses, names, folder / PICTURES["losses"])
@@ -140,62 +148,6 @@ def write_parity_report(findings: Findings, folder: Path, *, title: str, command
         save_envelope(findings.envelope, names, folder / PICTURES["envelope"])
     context = _context(findings) | {"title": title, "command": command}
     write_pages(folder, (HTML, MARKDOWN), pictures, context)
-
-
-class Planted(NamedTuple):
-    """A trap and what came of it."""
-
-    name: str
-    cell: str
-    lockstep: Lockstep
-    diagnosis: Diagnosis | None
-    config: Config
-
-    @property
-    def named(self) -> bool:
-        """Whether the instrument names this trap and no other."""
-        return self.diagnosis is not None and self.diagnosis.causes == [self.name]
-
-
-def write_gallery(shown: Sequence[Planted], folder: Path, base: Config, *, command: str) -> None:
-    """Writes traps.html, traps.md and a picture of each trap: what it does to a whole run.
-
-    Args:
-        base: the configuration that each trap changed until it showed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    remove(folder, (*FILES, *GALLERY))  # the older one may have had pictures that this one lacks
-    pictures, rows = {}, []
-    for planted in shown:
-        trap, comparison = planted.name.partition(":")[0], planted.lockstep.comparison
-        pictures[trap] = f"trap-{trap}.png"
-        names = (f"{comparison.first} with {planted.name}", comparison.second)
-        save_losses(planted.lockstep.losses, names, folder / pictures[trap])
-        losses = planted.lockstep.losses
-        rows.append(
-            {
-                "trap": trap,
-                "name": planted.name,
-                "about": about(planted.name)[0].upper() + about(planted.name)[1:],
-                "needs": TRAPS[trap].needs,
-                "task": f"{planted.config.task}: {planted.cell}",
-                "sentence": comparison.sentence,
-                "causes": cause(comparison, planted.diagnosis),
-                "first_loss": f"{losses[0][-1]:.4g}",
-                "second_loss": f"{losses[1][-1]:.4g}",
-                "steps": len(losses[0]),
-                "options": _changed(base, planted.config),
-            }
-        )
-    context = {"rows": rows, "machine": environment.machine(), "command": command}
-    write_pages(folder, (GALLERY_HTML, GALLERY_MARKDOWN), pictures, context)
-
-
-def _changed(base: Config, config: Config) -> list[str]:
-    """The options that make the second configuration of the first."""
-    before, after = settings(resolve(base)), settings(config)
-    changed = {name: after[name] for name in after if after[name] != before.get(name)}
-    return options(changed, settings(base))
 
 
 def _context(findings: Findings) -> dict[str, Any]:
@@ -220,6 +172,7 @@ def _context(findings: Findings) -> dict[str, Any]:
                 diagnosis.findings if diagnosis else (), key=lambda f: f.deviation
             )
         ],
+        "phases": phases(comparison),
         "tolerance": comparison.tolerance,
         "float32": findings.envelope.sentence if findings.envelope else None,
         "rows": [_row(comparison, name) for name in comparison.deviations],

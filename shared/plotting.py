@@ -141,8 +141,8 @@ def _thinned(run: Run) -> tuple[np.ndarray, np.ndarray, int]:
     return steps, curve.loss[:whole].reshape(-1, size).mean(1), size
 
 
-def new_figure(height: float) -> Figure:
-    figure = Figure(figsize=(10, height))
+def new_figure(height: float, width: float = 10) -> Figure:
+    figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
 

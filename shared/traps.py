@@ -11,6 +11,7 @@ from typing import NamedTuple
 from shared.batching import Batches
 from shared.config import Config, GeneratedData, HelloData, with_choice
 from shared.errors import InvalidInput
+from shared.parity import Comparison
 
 
 class Trap(NamedTuple):
@@ -202,15 +203,15 @@ def check_shown(name: str, config: Config, batches: Batches) -> None:
         )
 
 
-def check_seen(name: str, equal: bool, steps: int) -> None:
+def check_seen(name: str, comparison: Comparison) -> None:
     """Refuses to call a run with a planted trap equal.
 
     Raises:
         InvalidInput: the run was equal all the same.
     """
-    if equal:
+    if comparison.equal:
         needs = NEEDS.get(name, TRAPS[name.partition(":")[0]].needs)
         raise InvalidInput(
             f"--inject {name}: expected a run that it changes{needs and f' ({needs})'}, "
-            f"got {steps} equal steps"
+            f"got one {comparison.sentence}"
         )

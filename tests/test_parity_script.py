@@ -14,20 +14,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib import image
 from matplotlib.axes import Axes
 
 from shared import cli
 from shared.envelope import Envelope
 from shared.lockstep import Diagnosis, Finding
 from shared.parity import compare
-from shared.parity_plots import phases, save_envelope, save_losses, tensors
+from shared.parity_plots import phases, save_envelope, save_losses, save_phase, tensors
 from shared.parity_report import Findings, growth, write_parity_report
-from shared.trace import read_trace, write_trace
+from shared.trace import PHASES, read_trace, write_trace
 from tests.command_line import SCRIPTS, script
 from tests.test_imports import BLOCKER, python
 
 Call = Callable[..., subprocess.CompletedProcess]
-REPORT = {"parity.html", "parity.md", "deviations.png", "tensors.png", "losses.png"}
+BY_TENSOR = [f"tensors-{phase}.png" for phase in PHASES]
+REPORT = {"parity.html", "parity.md", "deviations.png", "losses.png", *BY_TENSOR}
 SHORT = ["--task", "hello", "--steps", "5", "--runs", "0"]
 SIDES = "jax-handcrafted", "torch-handcrafted"
 
@@ -64,10 +66,10 @@ def test_the_page_is_self_contained_and_has_the_verdict(proof: subprocess.Comple
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
     assert "url(" not in page
-    assert page.count("data:image/png;base64,") == 4
+    assert page.count("data:image/png;base64,") == 3 + len(PHASES)
     markdown = (proof.args / "X" / "parity.md").read_text()
-    assert re.findall(r"\((\w+\.png)\)", markdown) == [
-        "losses.png", "deviations.png", "tensors.png", "envelope.png",
+    assert re.findall(r"\(([\w-]+\.png)\)", markdown) == [
+        "losses.png", "deviations.png", *BY_TENSOR, "envelope.png",
     ]  # fmt: skip
     for line in proof.stdout.splitlines()[1:3]:
         assert line in markdown
@@ -78,6 +80,9 @@ def test_the_page_is_self_contained_and_has_the_verdict(proof: subprocess.Comple
         )
         assert "--betas 0.9 0.999" in text
         assert "jax/handcrafted" in text
+        words = " ".join(text.split())
+        assert "The envelope is what rounding alone does" in words
+        assert "A step passes through its phases in the order of the legend" in words
 
 
 def test_traces_of_a_proof_are_equal(proof, tmp_path: Path, call: Call) -> None:
@@ -283,7 +288,8 @@ def test_a_trap_that_changes_nothing_is_no_proof(trap: str, tmp_path: Path, call
     assert "proved" not in finished.stdout
     assert finished.stderr.startswith(f"parity.py: --inject {trap}: expected a run that it changes")
     assert needs in finished.stderr
-    assert finished.stderr.endswith(", got 3 equal steps\n")
+    assert ", got one equal within 1e-09: 3 steps, " in finished.stderr
+    assert finished.stderr.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -384,6 +390,16 @@ def test_hundreds_of_names_without_a_phase_are_drawn_in_one_picture(tmp_path: Pa
     assert phases(found) == ["other"]
     assert len(tensors(found, "other")) == 400
     write_parity_report(Findings(found), tmp_path, title="t", command="c")
+    assert {file.name for file in tmp_path.glob("tensors*")} == {"tensors-other.png"}
+
+
+def test_a_picture_by_tensor_is_as_wide_as_a_phone_whatever_its_names(tmp_path: Path) -> None:
+    """Its letters would be too small to read if it were wider."""
+    for length in (3, 28, 200):
+        names = {f"weights/{i}".ljust(length, "w"): np.array([1.0, i]) for i in range(20)}
+        save_phase(compare([names] * 3, [names] * 3), "weights", tmp_path / "picture.png")
+        height, width, _ = image.imread(tmp_path / "picture.png").shape
+        assert (width, 400 < height < 800) == (660, True)
 
 
 def test_the_step_from_which_nothing_is_drawn_is_marked(tmp_path: Path, monkeypatch) -> None:
