@@ -10,9 +10,10 @@ import numpy as np
 import optax
 from flax import nnx
 
+from rnn_jax.functional import as_function
 from rnn_jax.precision import narrowings
 from shared.errors import InvalidInput
-from shared.pair import Example
+from shared.program import Example, calling, parts
 from shared.trace import Trace, below, ordered
 from shared.weights import Weights
 
@@ -62,15 +63,21 @@ class JaxProgram:
         name: str = "jax",
         dtype: jax.typing.DTypeLike = np.float64,
     ):
-        if np.dtype(dtype) not in PRECISIONS:
-            raise InvalidInput(f"dtype: expected float64 or float32, got {np.dtype(dtype)}")
-        if np.dtype(dtype) == np.float64:
+        with calling("dtype", "float64 or float32"):
+            dtype = np.dtype(dtype)
+        if dtype not in PRECISIONS:
+            raise InvalidInput(f"dtype: expected float64 or float32, got {dtype}")
+        if dtype == np.float64:
             jax.config.update("jax_enable_x64", True)
+        if optimizer is not None and not isinstance(optimizer, optax.GradientTransformation):
+            raise InvalidInput(f"optimizer: expected one of optax, got {type(optimizer).__name__}")
         self.name = name
         self._loss, self._optimizer, self._watch, self._dtype = loss, optimizer, watch, dtype
-        self._call, self._shapes, self._rest = _as_function(model, params, dtype)
+        self._call, self._shapes, self._rest = as_function(model, params, dtype)
         self._at_start = self._rest
-        self._names = {torchs: _places(place, self._shapes) for torchs, place in names.items()}
+        self._names = {
+            torchs: _places(torchs, place, self._shapes) for torchs, place in names.items()
+        }
         self._check_names()
         self._params: dict[str, jax.Array] = {}
         self._shapes_of_none: dict[str, np.ndarray] = {}
@@ -81,7 +88,8 @@ class JaxProgram:
         self.load(weights)
         self._rest = self._at_start
         if self._optimizer is not None:
-            self._state = self._optimizer.init(self._params)
+            with calling(f"{self.name}: optimizer"):
+                self._state = self._optimizer.init(self._params)
 
     def load(self, weights: Weights) -> None:
         """As in `Program`.
@@ -104,6 +112,11 @@ class JaxProgram:
         for name, places in self._names.items():
             if places is None:
                 continue
+            if len(places) > 1 and len(weights[name]) % len(places):
+                raise InvalidInput(
+                    f"names: {name}: expected rows for {len(places)} equal blocks, got "
+                    f"{len(weights[name])}"
+                )
             blocks = np.split(weights[name], len(places)) if len(places) > 1 else [weights[name]]
             for (place, transposed), block in zip(places, blocks, strict=True):
                 value = block.T if transposed else block
@@ -142,31 +155,43 @@ class JaxProgram:
         return {name: trace[name] for name in ordered(trace)}
 
     def hints(self, example: Example) -> list[str]:
-        """Parameters without a twin, state that is not compared, where float64 becomes float32."""
+        """Parameters without a twin, state that is not compared, where float64 becomes less."""
         missing = [name for name, places in self._names.items() if places is None]
         found = [f"{self.name} has no {name}: it counts as zero there" for name in missing]
         if self._rest:
             found.append(f"{self.name}: state is not compared: {', '.join(self._rest)}")
-        if np.dtype(self._dtype) == np.float64:
+        if self._dtype == np.float64:
             inputs, targets = self._arrays(example)
             jaxpr = jax.make_jaxpr(self._forward)(self._params, self._rest, inputs, targets)
-            places = dict.fromkeys(narrowings(jaxpr.jaxpr))
-            found += [f"float32 inside float64: {place}" for place in places]
+            found += dict.fromkeys(narrowings(jaxpr.jaxpr))
         return found
 
     # What is compiled ---------------------------------------------------------------------------
 
     def _forward(self, params: dict, rest: dict, inputs: list, targets: Any) -> Any:
-        (outputs, rest), watched = self._call(params, rest, *inputs), {}
+        with calling(f"{self.name}: model"):
+            (outputs, rest), watched = self._call(params, rest, *inputs), {}
         if self._watch:
-            if not isinstance(outputs, tuple) or not isinstance(outputs[-1], dict):
+            pair = isinstance(outputs, tuple) and len(outputs) == 2
+            if not pair or not isinstance(outputs[1], dict):
                 raise InvalidInput("watch: expected a function that returns (outputs, dict)")
             outputs, watched = outputs
-        loss = self._loss(outputs, targets)
-        if jnp.ndim(loss):
-            raise InvalidInput(f"loss: expected one number, got shape {jnp.shape(loss)}")
-        seen = below("layers", watched) | below("logits", _parts("outputs", outputs))
-        return loss, (seen, rest)
+        arrays = (jax.Array, np.ndarray)
+        seen = below("layers", parts("", watched, arrays))
+        seen |= below("logits", parts("outputs", outputs, arrays))
+        with calling(f"{self.name}: loss"):
+            loss = self._loss(outputs, targets)
+        return self._real(loss), (seen, rest)
+
+    def _real(self, loss: Any) -> jax.Array:
+        """The loss, which must be one real number."""
+        got = type(loss).__name__
+        if isinstance(loss, (jax.Array, np.ndarray, float)):
+            array = jnp.asarray(loss)
+            if not array.ndim and jnp.issubdtype(array.dtype, jnp.floating):
+                return array
+            got = f"{array.dtype} of shape {array.shape}"
+        raise InvalidInput(f"{self.name}: loss: expected one real number, got {got}")
 
     def _step(self, params: dict, state: Any, rest: dict, inputs: list, targets: Any) -> Any:
         both = jax.value_and_grad(self._forward, has_aux=True)
@@ -181,12 +206,8 @@ class JaxProgram:
 
     def _updates(self, gradients: dict, state: Any, params: dict) -> Any:
         assert self._optimizer is not None
-        try:
+        with calling(f"{self.name}: optimizer", "one that needs the gradients alone"):
             return self._optimizer.update(gradients, state, params)
-        except TypeError as error:  # such as optax.lbfgs, which needs the loss function
-            raise InvalidInput(
-                f"optimizer: expected one that needs the gradients alone, got: {error}"
-            ) from error
 
     # Names ----------------------------------------------------------------------------------------
 
@@ -227,51 +248,6 @@ class JaxProgram:
         return cast[:-1], cast[-1]
 
 
-Call = Callable[..., tuple[Any, dict[str, Any]]]
-"""(params, rest, *inputs) → outputs and the rest afterwards, each by its places."""
-
-
-def _as_function(model: Any, params: Any, dtype: Any) -> tuple[Call, dict[str, tuple], dict]:
-    """The model as a function of parameters and other state by their places, the shapes of the
-    parameters, and the state, such as the running mean of a normalisation."""
-    if isinstance(model, nnx.Module):
-        return _module_as_function(model, dtype)
-    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
-    places = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
-
-    def call(values: dict[str, jax.Array], rest: dict, *inputs: Any) -> Any:
-        return model(jax.tree.unflatten(tree, [values[place] for place in places]), *inputs), rest
-
-    shapes = {p: np.shape(leaf) for p, (_, leaf) in zip(places, leaves, strict=True)}
-    return call, shapes, {}
-
-
-def _module_as_function(model: nnx.Module, dtype: Any) -> tuple[Call, dict[str, tuple], dict]:
-    for path, part in nnx.iter_modules(model):
-        if isinstance(part, nnx.Dropout) and part.rate > 0 and not part.deterministic:
-            raise InvalidInput(
-                f"model: expected dropout to be off (model.eval() or a rate of 0), since no two "
-                f"frameworks draw the same, got a rate of {part.rate} in {_dotted(path) or 'it'}"
-            )
-    graph, state, keys, other = nnx.split(model, nnx.Param, nnx.RngState, ...)
-    flat, variables = dict(nnx.to_flat_state(state)), dict(nnx.to_flat_state(other))
-
-    def real(value: Any) -> Any:
-        return value.astype(dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
-
-    def call(values: dict[str, jax.Array], rest: dict, *inputs: Any) -> Any:
-        found = [(path, nnx.Param(values[_dotted(path)])) for path in flat]
-        held = [(path, v.replace(rest[_dotted(path)])) for path, v in variables.items()]
-        states = (nnx.from_flat_state(part) for part in (found, held))
-        merged = nnx.merge(graph, next(states), keys, next(states), copy=True)
-        outputs = merged(*inputs)
-        after = dict(nnx.to_flat_state(nnx.state(merged)))
-        return outputs, {_dotted(path): after[path].get_value() for path in variables}
-
-    rest = {_dotted(path): real(v.get_value()) for path, v in variables.items()}
-    return call, {_dotted(path): param.shape for path, param in flat.items()}, rest
-
-
 def _moments(state: Any) -> dict[str, dict[str, jax.Array]]:
     """What the optimizer remembers, by torch's names; what has another scale there is left out."""
     found = {name: optax.tree.get_all_with_path(state, name) for name in MOMENTS}
@@ -288,25 +264,12 @@ def _moments(state: Any) -> dict[str, dict[str, jax.Array]]:
     return moments
 
 
-def _places(place: Place, shapes: Mapping[str, tuple]) -> list[tuple[str, bool]] | None:
+def _places(name: str, place: Place, shapes: Mapping[str, tuple]) -> list[tuple[str, bool]] | None:
     """Each place, and whether it is transposed; a parameter may itself be called T."""
     if place is None:
         return None
+    if not isinstance(place, (str, list, tuple)):
+        raise InvalidInput(f"names: {name}: expected a place or several, got {place}")
     several = [place] if isinstance(place, str) else list(place)
     turned = [one.endswith(".T") and one not in shapes for one in several]
     return [(one[:-2] if t else one, t) for one, t in zip(several, turned, strict=True)]
-
-
-def _parts(name: str, value: Any) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_leaves_with_path(value)
-    for _, leaf in leaves:
-        if not isinstance(leaf, (jax.Array, np.ndarray)):
-            raise InvalidInput(f"{name}: expected arrays, got {type(leaf).__name__}")
-    return {
-        ".".join(filter(None, (name, jax.tree_util.keystr(path, simple=True, separator=".")))): leaf
-        for path, leaf in leaves
-    }
-
-
-def _dotted(path: tuple) -> str:
-    return ".".join(map(str, path))

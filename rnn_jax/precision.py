@@ -1,34 +1,42 @@
-"""Where a computation in float64 becomes one in float32, by the line of the user's code."""
+"""Where a computation in float64 becomes one in less, by the line of the user's code."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import flax
-import numpy as np
+import jax.numpy as jnp
 import optax
 from jax.extend import core as jax_core
 
 HERE = Path(__file__).parent
 LIBRARIES = (
-    str(Path(flax.__file__).parent), str(Path(optax.__file__).parent), str(HERE / "pair.py"),
-)  # fmt: skip
+    *(str(Path(str(library.__file__)).parent) for library in (flax, optax)),
+    *(str(HERE / file) for file in ("pair.py", "functional.py")),
+)
 """Where the code lies that is not the user's."""
 
 
 def narrowings(jaxpr: Any) -> Iterator[str]:
-    """Where float64 is converted to float32, in every jaxpr within this one."""
+    """Where an equation makes less of float64, in every jaxpr within this one: "float32 inside
+    float64: …"."""
     for equation in jaxpr.eqns:
-        if equation.primitive.name == "convert_element_type":
-            before, after = equation.invars[0].aval.dtype, equation.params["new_dtype"]
-            if before == np.float64 and after == np.float32:
-                yield _source(equation)
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else (value,):
-                if isinstance(inner, jax_core.ClosedJaxpr):
-                    yield from narrowings(inner.jaxpr)
-                elif isinstance(inner, jax_core.Jaxpr):
-                    yield from narrowings(inner)
+        inner = [
+            getattr(value, "jaxpr", value)
+            for values in equation.params.values()
+            for value in (values if isinstance(values, (tuple, list)) else (values,))
+            if isinstance(value, (jax_core.ClosedJaxpr, jax_core.Jaxpr))
+        ]
+        for one in inner:
+            yield from narrowings(one)
+        if not inner and "float64" in _precisions(equation.invars):
+            for less in sorted(_precisions(equation.outvars) - {"float64"}):
+                yield f"{less} inside float64: {_source(equation)}"
+
+
+def _precisions(variables: Sequence[Any]) -> set[str]:
+    dtypes = (getattr(variable.aval, "dtype", None) for variable in variables)
+    return {dtype.name for dtype in dtypes if dtype and jnp.issubdtype(dtype, jnp.floating)}
 
 
 def _source(equation: Any) -> str:

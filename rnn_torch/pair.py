@@ -5,14 +5,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rnn_torch.precision import Narrowings, subnormals_flushed
 from shared.errors import InvalidInput
-from shared.pair import Example
-from shared.trace import Trace, below, ordered
+from shared.program import Example, calling, parts
+from shared.trace import Trace, below, ordered, phase_of
 from shared.weights import Weights
 
 PRECISIONS = (torch.float64, torch.float32)
@@ -37,8 +38,9 @@ class TorchProgram:
         dtype: of parameters, buffers and real inputs: float64 or float32.
 
     Raises:
-        InvalidInput: a module that draws dropout masks, a name that is no submodule, an optimizer
-            of other parameters or that takes its steps by itself, another dtype.
+        InvalidInput: a module that draws dropout masks, has complex parameters or such without
+            values, or cannot be copied; a name that is no submodule, an optimizer of other
+            parameters or that takes its steps by itself, another dtype.
     """
 
     def __init__(
@@ -53,27 +55,40 @@ class TorchProgram:
         dtype: torch.dtype = torch.float64,
     ):
         if dtype not in PRECISIONS:
-            raise InvalidInput(f"dtype: expected float64 or float32, got {dtype}")
+            raise InvalidInput(f"dtype: expected torch.float64 or torch.float32, got {dtype}")
+        if not isinstance(module, nn.Module):
+            raise InvalidInput(f"module: expected a torch.nn.Module, got {type(module).__name__}")
         _check_without_dropout(module)
+        for param, tensor in module.named_parameters():
+            if nn.parameter.is_lazy(tensor) or tensor.is_meta:
+                raise InvalidInput(f"module: expected parameters with values, got none in {param}")
+            if tensor.is_complex():
+                raise InvalidInput(
+                    f"module: expected real parameters, got {tensor.dtype} in {param}"
+                )
         self.name = name
-        self._module = copy.deepcopy(module).to(dtype)
         self._loss, self._make, self._prepare, self._dtype = loss, optimizer, prepare, dtype
-        self._params = dict(self._module.named_parameters())
-        self._buffers = {name: b.clone() for name, b in self._module.named_buffers()}
-        self._watch, self._watched = tuple(watch), {}
-        self._calls: Counter[str] = Counter()
-        submodules = dict(self._module.named_modules())
+        with calling("module", "one that can be copied"):
+            self._original = copy.deepcopy(module).to(dtype)
+        self._watch = tuple(watch)
         for watched in watch:
-            if watched not in submodules:
+            if watched not in dict(self._original.named_modules()):
                 raise InvalidInput(f"watch: expected names of submodules, got {watched}")
-            submodules[watched].register_forward_hook(self._hook(watched))
-        self._optimizer = self._fresh_optimizer()
+        self._watched: dict[str, Tensor] = {}
+        self._calls: Counter[str] = Counter()
+        self._renew()
 
     def begin(self, weights: Weights) -> None:
+        self._renew()
         self.load(weights)
-        with torch.no_grad():
-            for name, buffer in self._module.named_buffers():
-                buffer.copy_(self._buffers[name])
+
+    def _renew(self) -> None:
+        """Takes a fresh copy, for buffers and whatever else a module may keep of its steps."""
+        self._module = copy.deepcopy(self._original)
+        submodules = dict(self._module.named_modules())
+        for watched in self._watch:
+            submodules[watched].register_forward_hook(self._hook(watched))
+        self._params = dict(self._module.named_parameters())
         self._optimizer = self._fresh_optimizer()
 
     def load(self, weights: Weights) -> None:
@@ -85,7 +100,7 @@ class TorchProgram:
         return {name: _array(param) for name, param in self._params.items()}
 
     def step(self, example: Example) -> Trace:
-        with subnormals_flushed():
+        with subnormals_flushed(), torch.enable_grad():
             return self._step(example)
 
     def _step(self, example: Example) -> Trace:
@@ -97,54 +112,86 @@ class TorchProgram:
         self._watched.clear()
         self._calls.clear()
         self._module.zero_grad()
-        outputs = self._module(*inputs)
+        outputs = self._outputs(inputs)
         for watched in self._watch:
             if not self._calls[watched]:
                 raise InvalidInput(f"watch: expected {watched} to be called in a step, it was not")
         seen |= below("layers", self._watched) | below("logits", _parts("outputs", outputs))
-        loss = self._loss(outputs, targets)
-        if loss.dim():
-            raise InvalidInput(f"loss: expected one number, got shape {tuple(loss.shape)}")
-        loss.backward()
+        loss = self._loss_of(outputs, targets)
+        if loss.requires_grad:  # else no parameter plays a part in it
+            with calling(f"{self.name}: loss", "one with gradients"):
+                loss.backward()
         seen["loss/loss"] = loss
         gradients = {
-            name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+            name: torch.zeros_like(p) if p.grad is None else p.grad.to_dense().clone()
             for name, p in self._params.items()
         }
         seen |= below("gradients", gradients)
         seen["norm/norm"] = torch.nn.utils.get_total_norm(gradients.values())
         if self._optimizer is not None:
-            if self._prepare is not None:
-                self._prepare(list(self._params.values()))
-            self._optimizer.step()
+            self._update(self._optimizer)
             for name, param in self._params.items():
                 for kind, moment in self._optimizer.state[param].items():
                     if torch.is_tensor(moment) and moment.shape == param.shape and param.dim():
                         seen[f"moments/{kind}.{name}"] = moment
             seen |= below("weights", self._params)
-        return {name: _array(seen[name]) for name in ordered(seen)}
+        layers = iter(below("layers", self._watched))  # in the order in which they ran
+        names = [next(layers) if phase_of(n) == "layers" else n for n in ordered(seen)]
+        return {name: _array(seen[name]) for name in names}
 
     def hints(self, example: Example) -> list[str]:
-        """Buffers, which are not compared, and where float64 becomes float32."""
+        """Buffers, which are not compared, random numbers, and where float64 becomes less."""
+        before = dict(self._original.named_buffers())
         changed = [
             name
             for name, buffer in self._module.named_buffers()
-            if not torch.equal(buffer, self._buffers[name])
+            if name not in before or not np.array_equal(_array(buffer), _array(before[name]))
         ]
         found = [f"{self.name}: state is not compared: {', '.join(changed)}"] if changed else []
-        if self._dtype == torch.float64:
-            with Narrowings() as narrowings:
-                self._loss(
-                    self._module(*map(self._tensor, example.inputs)), self._tensor(example.targets)
-                )
-            places = dict.fromkeys(narrowings.places)
-            found += [f"float32 inside float64: {place}" for place in places]
-        return found
+        random = torch.get_rng_state()
+        with Narrowings() as narrowings:
+            outputs = self._outputs([self._tensor(array) for array in example.inputs])
+            self._loss_of(outputs, self._tensor(example.targets))
+        if not torch.equal(random, torch.get_rng_state()):
+            found.append(f"{self.name}: the model draws random numbers")
+        return found + list(dict.fromkeys(narrowings.places))
+
+    # The user's own code ------------------------------------------------------------------------
+
+    def _outputs(self, inputs: list[Tensor]) -> Any:
+        with calling(f"{self.name}: model"):
+            return self._module(*inputs)
+
+    def _loss_of(self, outputs: Any, targets: Tensor) -> Tensor:
+        with calling(f"{self.name}: loss"):
+            loss = self._loss(outputs, targets)
+        got = type(loss).__name__
+        if torch.is_tensor(loss):
+            if not loss.dim() and loss.is_floating_point():
+                return loss
+            got = f"{str(loss.dtype).removeprefix('torch.')} of shape {tuple(loss.shape)}"
+        raise InvalidInput(f"{self.name}: loss: expected one real number as a tensor, got {got}")
+
+    def _update(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._prepare is not None:
+            with calling(f"{self.name}: prepare"):
+                self._prepare(list(self._params.values()))
+        with calling(f"{self.name}: optimizer"):
+            optimizer.step()
 
     def _fresh_optimizer(self) -> torch.optim.Optimizer | None:
         if self._make is None:
             return None
-        optimizer = self._make(self._params.values())
+        if not callable(self._make):
+            raise InvalidInput(
+                f"optimizer: expected a function of the parameters, got {type(self._make).__name__}"
+            )
+        with calling(f"{self.name}: optimizer"):
+            optimizer = self._make(self._params.values())
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise InvalidInput(
+                f"optimizer: expected a torch.optim.Optimizer, got {type(optimizer).__name__}"
+            )
         if isinstance(optimizer, torch.optim.LBFGS):
             raise InvalidInput(
                 "optimizer: expected one that needs the gradients alone, got LBFGS, which calls "
@@ -163,7 +210,10 @@ class TorchProgram:
         def keep(_: nn.Module, __: Any, output: Any) -> None:
             self._calls[name] += 1
             again = f"#{self._calls[name]}" if self._calls[name] > 1 else ""
-            self._watched |= _parts(name + again, output)
+            tensors = _parts(name + again, output)
+            if not tensors:
+                raise InvalidInput(f"watch: expected tensors of {name or 'the module'}, got none")
+            self._watched |= tensors
 
         return keep
 
@@ -187,22 +237,11 @@ def _check_without_dropout(module: nn.Module) -> None:
 
 
 def _parts(name: str, value: Any) -> dict[str, Tensor]:
-    """The tensors of an output by name: "lstm" if it is one, else "lstm.0", "lstm.1.0", … or by
-    the names of its fields."""
-    if value is None:
-        return {}
-    if torch.is_tensor(value):
-        return {name: value.detach().clone()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        values = zip(value._fields, value, strict=True)  # pyright: ignore[reportAttributeAccessIssue]
-    elif isinstance(value, dict):
-        values = value.items()
-    elif isinstance(value, (tuple, list)):
-        values = enumerate(value)
-    else:
-        raise InvalidInput(f"{name}: expected tensors, got {type(value).__name__}")
-    return {k: t for key, part in values for k, t in _parts(f"{name}.{key}", part).items()}
+    return {n: tensor.detach().clone() for n, tensor in parts(name, value, Tensor).items()}
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().numpy().copy()
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:  # which NumPy does not know by itself
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16).copy()
+    return tensor.numpy().copy()

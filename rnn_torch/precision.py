@@ -1,5 +1,5 @@
-"""Where a computation in float64 becomes one in float32, by the line of the user's code; and
-subnormal numbers, which count as zero as they do in JAX on CPUs."""
+"""Where a computation in float64 becomes one in less, by the line of the user's code; and subnormal
+numbers, which count as zero as they do in JAX on CPUs."""
 
 import traceback
 from collections.abc import Iterator
@@ -10,26 +10,36 @@ from typing import Any
 import jaxtyping
 import numpy as np
 import torch
-from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 LIBRARIES = tuple(str(Path(file).parent) for file in (torch.__file__, jaxtyping.__file__, __file__))
 """Where the code lies that is not the user's: functions of torch, and wrappers of functions."""
 
 
-class Narrowings(TorchFunctionMode):
-    """Notes where in its context a function of torch makes float32 of float64."""
+class Narrowings(TorchDispatchMode):
+    """Notes where in its context an operation makes less of float64: "float32 inside float64: …".
+
+    Operations, not functions: an assignment to a part of a tensor is one, too, and returns nothing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.places: list[str] = []
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if torch.is_tensor(result) and result.dtype == torch.float32:
-            given = [*args, *(kwargs or {}).values()]
-            if any(torch.is_tensor(one) and one.dtype == torch.float64 for one in given):
-                self.places.append(_source())
+        if torch.float64 in _precisions((args, kwargs)):
+            less = _precisions(result) - {torch.float64}
+            self.places += [
+                f"{str(dtype).removeprefix('torch.')} inside float64: {_source()}" for dtype in less
+            ]
         return result
+
+
+def _precisions(values: Any) -> set[torch.dtype]:
+    tensors = (one for one in tree_leaves(values) if torch.is_tensor(one))
+    return {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
 
 
 def _source() -> str:

@@ -27,8 +27,10 @@ from shared.errors import InvalidInput
 from shared.files import report_folder, reserved
 
 if TYPE_CHECKING:
-    from shared.lockstep import Side
+    from rnn_jax.traps import Switch
+    from shared.lockstep import Diagnosis, Lockstep, Side
     from shared.parity_report import Findings
+    from shared.tasks.task import Task
 
 CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
 
@@ -158,7 +160,7 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
     from shared.parity_report import Findings
     from shared.traps import check_seen
 
-    config, task = proof.load(arguments.settings)
+    config, task = _load(arguments.settings)
     folder = _folder(arguments, config.task)
     first, second = sides = proof.contenders(config, task, arguments.contenders)
     steps, planted = proof.count_steps(arguments.steps, config, first), []
@@ -172,9 +174,7 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
             print(
                 f"{title}: {first.name} against {second.name}, {steps} steps in float64", flush=True
             )
-            ran, diagnosis = proof.run(
-                config, task, sides, planted, steps, arguments.tolerance, traces
-            )
+            ran, diagnosis = _run(config, task, sides, planted, steps, arguments.tolerance, traces)
             if planted:
                 check_seen(planted[0].name, ran.comparison)
         envelope = None
@@ -192,6 +192,45 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
             config,
         )
         _finish(findings, folder, title, argv)
+
+
+def _load(settings: Config) -> tuple[Config, "Task"]:
+    """The configuration, resolved, and its task; imports torch before anyone imports JAX."""
+    from shared.proof import load
+
+    loaded = load(settings)
+
+    import torch
+
+    torch.set_num_threads(1)  # a second thread only waits where tensors are small
+    return loaded
+
+
+def _run(
+    config: Config,
+    task: "Task",
+    sides: "tuple[Side, Side]",
+    planted: Sequence["Switch"],
+    steps: int,
+    tolerance: float,
+    traces: Sequence[Path] = (),
+) -> "tuple[Lockstep, Diagnosis | None]":
+    """The lockstep run, with what is planted in its first side; and a diagnosis if they differ."""
+    from shared import lockstep
+
+    first, second = sides
+    observed = first
+    if planted:
+        from rnn_jax import traps
+
+        observed = traps.switched(first, config, task, planted)
+    ran = lockstep.run(config, observed, second, steps, tolerance, traces)
+    if ran.comparison.equal or first.name != "jax/handcrafted":
+        return ran, None
+    from rnn_jax import traps
+
+    suspects = traps.suspects(first, config, task, planted)
+    return ran, lockstep.diagnose(config, ran, observed, second, suspects)
 
 
 def _finish(findings: "Findings", folder: Path, title: str, argv: Sequence[str]) -> None:
@@ -252,18 +291,18 @@ def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:
     with reserved(folder, "--out"):
         shown = []
         for name, trap in TRAPS.items():
-            config, task = proof.load(trap.show(arguments.settings))
+            config, task = _load(trap.show(arguments.settings))
 
             from rnn_jax import traps
 
             sides = proof.contenders(config, task, arguments.contenders)
             switch = traps.find_switch(name, config, sides[0].batches)
             steps = proof.count_steps(arguments.steps, config, sides[0])
-            ran, diagnosis = proof.run(config, task, sides, [switch], steps, arguments.tolerance)
+            ran, diagnosis = _run(config, task, sides, [switch], steps, arguments.tolerance)
             shown.append(Planted(switch.name, config, ran, diagnosis))
             found = "named" if shown[-1].named else "NOT named"
             print(f"{name}: {found}: {ran.comparison.sentence}", flush=True)
-            write_gallery(shown, folder, arguments.settings, own, command=command)
+        write_gallery(shown, folder, arguments.settings, own, command=command)
     named = sum(planted.named for planted in shown)
     print(f"{named} of {len(TRAPS)} planted traps were named")
     print(

@@ -12,7 +12,7 @@ Both begin with the second program's weights and take the same batches. docs/pai
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,46 +20,13 @@ from shared.errors import InvalidInput
 from shared.lockstep import SAME, VANISHED, Diagnosis, Finding, ranked
 from shared.parity import PROVED, Comparison, deviation, in_both
 from shared.parity_report import Findings
+from shared.program import Example, Program
 from shared.trace import Trace, phase_of
 from shared.weights import Weights
 
-Inputs = Sequence[np.ndarray]
-"""What the model is called with, one array or several."""
 SAME_IN_FLOAT32 = 1e-4
 """As `shared.lockstep.SAME`, for a single step in float32."""
 FORWARD = ("embedded", "layers", "logits", "loss")
-
-
-class Example(NamedTuple):
-    """One batch."""
-
-    inputs: Inputs
-    targets: np.ndarray
-
-
-class Program(Protocol):
-    """A model with its loss and optimizer, in either framework."""
-
-    name: str
-
-    def begin(self, weights: Weights) -> None:
-        """Takes over weights by their names in PyTorch; the optimizer forgets what it knew."""
-        ...
-
-    def load(self, weights: Weights) -> None:
-        """The same, but the optimizer goes on."""
-        ...
-
-    def weights(self) -> Weights: ...
-
-    def step(self, example: Example) -> Trace:
-        """Takes an optimizer step and shows it; without an optimizer, up to the gradients."""
-        ...
-
-    def hints(self, example: Example) -> list[str]:
-        """What a look at the program itself tells after its last step, such as arithmetic in
-        float32."""
-        ...
 
 
 def compare_programs(
@@ -97,7 +64,7 @@ def compare_programs(
     examples = [_example(i, batch) for i, batch in enumerate(batches)]
     if not examples:
         raise InvalidInput("batches: expected (inputs, targets) at least once, got none")
-    if steps is not None and steps < 1:
+    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 1):
         raise InvalidInput(f"steps: expected a positive number, got {steps}")
     if not 0 <= tolerance < 1:
         raise InvalidInput(f"tolerance: expected a number in [0, 1), got {tolerance}")
@@ -127,7 +94,14 @@ def _compare(
         earlier = second.weights()
         taken = first.step(example), second.step(example)
         # Optimizers remember different things.
+        for program, trace in zip((first, second), taken, strict=True):
+            if not any(a.size for n, a in trace.items() if phase_of(n) == "logits"):
+                raise InvalidInput(
+                    f"{program.name}: outputs: expected elements to compare, got none"
+                )
         mine, theirs = in_both(*taken, ("moments",))
+        # In the second one's order, which knows in which its layers ran.
+        mine = {n: mine[n] for n in theirs if n in mine} | mine
         comparison.left_out |= {
             n for n in taken[0].keys() ^ taken[1].keys() if n.startswith("moments/")
         }
@@ -135,13 +109,16 @@ def _compare(
         comparison.add(step, *({n: a[None] for n, a in t.items()} for t in (mine, theirs)))
         if comparison.difference is not None and not found:
             before = earlier
-        alive |= _alive(theirs)
+        alive |= _alive(theirs, start, tolerance)
         losses.append((float(mine["loss/loss"]), float(theirs["loss/loss"])))
     a, b = (np.array(side) for side in zip(*losses, strict=True))
     hints = [*first.hints(examples[-1]), *second.hints(examples[-1])]
     difference, diagnosis = comparison.difference, None
     if difference is None:
-        idle = {"gradients": "every gradient is zero", "weights": "no step moves a weight"}
+        idle = {
+            "gradients": "every gradient is zero",
+            "weights": "no weight moves by more than the tolerance",
+        }
         hints += [f"{second.name}: {idle[phase]}" for phase in idle if phase not in alive]
     else:
         taken = [examples[i % len(examples)] for i in range(difference.step)]
@@ -155,15 +132,17 @@ def _compare(
     return Findings(comparison, (a, b), diagnosis, hints=hints)
 
 
-def _alive(trace: Trace) -> set[str]:
-    """Whether gradients are not all zero, and weights move or there is nothing to move them."""
-    found = (
-        {"gradients"}
-        if any(a.any() for n, a in trace.items() if phase_of(n) == "gradients")
-        else set()
-    )
+def _alive(trace: Trace, start: Weights, tolerance: float) -> set[str]:
+    """Whether gradients are not all zero, and weights are no longer what they were, or there is
+    nothing to move them: a step in the wrong direction would pass if it were small enough."""
+    found = set()
+    if any(a.any() for n, a in trace.items() if phase_of(n) == "gradients"):
+        found.add("gradients")
     after = {n.removeprefix("weights/"): a for n, a in trace.items() if phase_of(n) == "weights"}
-    moved = any((array != trace[f"before/{name}"]).any() for name, array in after.items())
+    moved = any(
+        np.abs(array - start[name]).max(initial=0.0) > tolerance * np.abs(array).max(initial=0.0)
+        for name, array in after.items()
+    )
     return found | ({"weights"} if moved or not after else set())
 
 
@@ -312,6 +291,8 @@ def _numbers(what: str, values: Any) -> np.ndarray:
         raise InvalidInput(f"{what}: expected arrays, got: {error}") from error
     if array.dtype.kind not in "fiub":
         raise InvalidInput(f"{what}: expected real numbers, got {array.dtype}")
+    if array.dtype.itemsize > 8:
+        raise InvalidInput(f"{what}: expected numbers of 64 bits at most, got {array.dtype}")
     if not array.size:
         raise InvalidInput(f"{what}: expected elements, got shape {array.shape}")
     if not np.isfinite(array).all():

@@ -1,34 +1,26 @@
-"""One run of two contenders: the same steps in both, and a diagnosis where they differ.
+"""What a proof is made of: a configuration and its task, two contenders, a number of steps.
 
-    config, task = load(settings)
-    sides = contenders(config, task, ("jax/handcrafted", "torch/handcrafted"))
-    lockstep, diagnosis = run(config, task, sides, planted=[], steps=1000, tolerance=1e-9)
-
-`shared/lockstep.py` takes the steps; here is what a configuration must be for it, and where a
-framework is loaded.
+config, task = load(settings)
+sides = contenders(config, task, ("jax/handcrafted", "torch/handcrafted"))
+ran = lockstep.run(config, *sides, count_steps(None, config, sides[0]))
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from shared import lockstep
 from shared.config import Config
 from shared.errors import InvalidInput
-from shared.lockstep import Diagnosis, Lockstep, Side
+from shared.lockstep import Side
 from shared.start import check_fits
 from shared.tasks import load_task
 from shared.tasks.task import Task
 from shared.validation import resolve
 
-if TYPE_CHECKING:
-    from rnn_jax.traps import Switch
-
 MOST_STEPS = 1000
 
 
 def load(settings: Config) -> tuple[Config, Task]:
-    """The configuration, resolved, and its task; imports torch before anyone imports JAX.
+    """The configuration, resolved, and its task.
 
     Raises:
         InvalidInput: the task has not what the configuration needs.
@@ -36,10 +28,6 @@ def load(settings: Config) -> tuple[Config, Task]:
     config = resolve(settings)
     task = load_task(config)
     check_fits(config, task)
-
-    import torch
-
-    torch.set_num_threads(1)  # a second thread only waits where tensors are small
     return config, task
 
 
@@ -69,31 +57,6 @@ def count_steps(wanted: int | None, config: Config, side: Side) -> int:
             f"got {wanted}"
         )
     return wanted or min(total, MOST_STEPS)
-
-
-def run(
-    config: Config,
-    task: Task,
-    sides: tuple[Side, Side],
-    planted: Sequence["Switch"],
-    steps: int,
-    tolerance: float,
-    traces: Sequence[Path] = (),
-) -> tuple[Lockstep, Diagnosis | None]:
-    """The lockstep run, with what is planted in its first side; and a diagnosis if they differ."""
-    first, second = sides
-    observed = first
-    if planted:
-        from rnn_jax import traps
-
-        observed = traps.switched(first, config, task, planted)
-    ran = lockstep.run(config, observed, second, steps, tolerance, traces)
-    if ran.comparison.equal or first.name != "jax/handcrafted":
-        return ran, None
-    from rnn_jax import traps
-
-    suspects = traps.suspects(first, config, task, planted)
-    return ran, lockstep.diagnose(config, ran, observed, second, suspects)
 
 
 def title(config: Config) -> str:

@@ -13,6 +13,7 @@ from flax import linen, nnx
 
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
+from shared.pair import compare_programs
 from shared.parity_report import Findings
 
 FEATURES, HIDDEN, CLASSES = 2, 3, 4
@@ -178,3 +179,51 @@ def check_equal(pair: Findings, steps: int, *told: str) -> None:
 
 def sgd(**options) -> Callable:
     return lambda params: torch.optim.SGD(params, 0.1, **options)
+
+
+# A linear layer, for what needs no recurrence: it compiles at once --------------------------------
+
+PLAIN = {"weight": "kernel.T", "bias": "bias"}
+CROSS_ENTROPIES = (torch.nn.functional.cross_entropy, cross_entropy)
+
+
+def same(y: Any) -> Any:
+    return y
+
+
+class Plain(torch.nn.Linear):
+    """`after` makes the outputs of what the layer gives."""
+
+    def __init__(self, after: Callable[[Any], Any] = same):
+        super().__init__(FEATURES, CLASSES)
+        self.after = after
+
+    def forward(self, x):
+        return self.after(super().forward(x))
+
+
+def plain(after: Callable[[Any], Any] = same) -> Callable[..., Any]:
+    return lambda params, x: after(dense(params)(x))
+
+
+def plain_batches(count: int = 2) -> list:
+    rng = np.random.default_rng(2)
+    return [(rng.standard_normal((6, FEATURES)), rng.integers(0, CLASSES, 6)) for _ in range(count)]
+
+
+def compare_plain(
+    module: Any = None,
+    function: Any = None,
+    losses: tuple[Any, Any] = CROSS_ENTROPIES,
+    optimizers: tuple[Any, Any] = (None, None),
+    data: Any = None,
+    **options: Any,
+) -> Findings:
+    """The layer against its port, each with changes of its own."""
+    params = {"kernel": np.ones((FEATURES, CLASSES)), "bias": np.ones(CLASSES)}
+    ours = JaxProgram(
+        function or plain(), params, losses[1], optimizers[1], names=PLAIN, watch="watch" in options
+    )
+    torch.manual_seed(0)
+    theirs = TorchProgram(module or Plain(), losses[0], optimizers[0], **options)
+    return compare_programs(ours, theirs, data or plain_batches())

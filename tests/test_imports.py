@@ -1,7 +1,9 @@
 """Who may import whom, proved in fresh processes with the forbidden packages made unimportable."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +81,26 @@ def test_help_loads_neither_framework_nor_numpy() -> None:
     finished = python(code)
     assert finished.returncode == 0, finished.stderr
     assert "--hidden-size" in finished.stdout
+
+
+FRAMEWORKS = {"jax", "jaxlib", "flax", "optax", "torch", "rnn_jax", "rnn_torch"}
+
+
+def imported(file: Path) -> set[str]:
+    """The top-level packages that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def test_the_shared_layer_names_no_framework() -> None:
+    """Also not inside a function, or for its types."""
+    files = sorted(Path("shared").rglob("*.py"))
+    assert len(files) > 30
+    for file in files:
+        assert not imported(file) & FRAMEWORKS, file
+    assert imported(Path("scripts/parity.py")) >= {"torch", "rnn_jax"}

@@ -13,7 +13,8 @@ from flax import nnx
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
 from shared.errors import InvalidInput
-from shared.pair import Example, compare_programs
+from shared.pair import compare_programs
+from shared.program import Example
 from tests.pair_cases import (
     NAMES,
     Classifier,
@@ -62,6 +63,15 @@ BAD_NAMES: dict[str, tuple[dict[str, Any], str]] = {
         {**NAMES, "head.weight": "head.kernel"},
         "names: head.weight: expected shape (3, 4) for head.kernel, got (4, 3)",
     ),
+    "blocks of other sizes": (
+        {**{k: v for k, v in NAMES.items() if k != "rnn.bias_hh_l0"},
+         "head.bias": ["head.bias", "rec.bias", "inp.bias"], "rnn.bias_ih_l0": None,
+         "rnn.bias_hh_l0": None},
+        "names: head.bias: expected rows for 3 equal blocks, got 4",
+    ),
+    "no name": (
+        {**NAMES, "head.bias": 3}, "names: head.bias: expected a place or several, got 3",
+    ),
     "transposed": (
         {**NAMES, "head.weight": "rec.kernel.T", "rnn.weight_hh_l0": "head.kernel.T"},
         "names: rnn.weight_hh_l0: expected shape (3, 4) for head.kernel, got (3, 12) after "
@@ -74,6 +84,7 @@ def check_message(error: pytest.ExceptionInfo, expected: str) -> None:
     assert str(error.value) == expected
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("case", BAD_NAMES)
 def test_names_that_do_not_fit(case: str) -> None:
     names, expected = BAD_NAMES[case]
@@ -108,6 +119,7 @@ def test_batches_that_cannot_be_used(case: str) -> None:
     [
         ({"steps": 0}, "steps: expected a positive number, got 0"),
         ({"steps": -1}, "steps: expected a positive number, got -1"),
+        ({"steps": 2.5}, "steps: expected a positive number, got 2.5"),
         ({"tolerance": float("nan")}, "tolerance: expected a number in [0, 1), got nan"),
         ({"tolerance": -1e-9}, "tolerance: expected a number in [0, 1), got -1e-09"),
     ],
@@ -175,10 +187,28 @@ def test_optimizers_that_call_the_model_themselves() -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_other_precisions_are_refused(dtype: str) -> None:
-    with pytest.raises(InvalidInput, match=f"expected float64 or float32, got torch.{dtype}"):
+    with pytest.raises(
+        InvalidInput, match=rf"torch\.float64 or torch\.float32, got torch\.{dtype}"
+    ):
         original(dtype=getattr(torch, dtype))
     with pytest.raises(InvalidInput, match=f"expected float64 or float32, got {dtype}"):
         port(dtype=getattr(jnp, dtype))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_dtype_of_the_other_framework() -> None:
+    with pytest.raises(InvalidInput, match="dtype: expected float64 or float32, got TypeError"):
+        port(dtype=torch.float64)
+    with pytest.raises(InvalidInput, match=r"torch\.float64 or torch\.float32, got float64"):
+        original(dtype="float64")
+
+
+@pytest.mark.parametrize(
+    "module", [torch.nn.LazyLinear(2), torch.nn.Linear(2, 2, device="meta")], ids=["lazy", "meta"]
+)
+def test_a_module_without_values(module: torch.nn.Module) -> None:
+    with pytest.raises(InvalidInput, match="module: expected parameters with values, got none in"):
+        original(module=module)
 
 
 class Dropping(nnx.Module):
@@ -228,5 +258,5 @@ def test_outputs_that_are_no_tensors() -> None:
         lambda params, x: (function(params, x), "text"), empty(),
         lambda out, y: cross_entropy(out[0], y), names=NAMES,
     )  # fmt: skip
-    with pytest.raises(InvalidInput, match="outputs: expected arrays, got str"):
+    with pytest.raises(InvalidInput, match=r"outputs\.1: expected tensors, got str"):
         compare_programs(ours, original(), batches())

@@ -1,7 +1,6 @@
 """A planted bug in a port is named, and nothing else is."""
 
 import itertools
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from rnn_torch.pair import TorchProgram
 from shared.pair import compare_programs
 from shared.parity import Diverged
 from shared.parity_report import Findings
-from shared.trace import phase_of
 from tests.pair_cases import (
     CELLS,
     CLASSES,
@@ -273,85 +271,6 @@ def test_a_single_bias_is_hinted_at() -> None:
     module.rnn.bias_hh_l0.requires_grad_(False)
     pair = compare_programs(ours, original(module=module, optimizer=sgd()), batches(), steps=5)
     check_equal(pair, 5, "jax has no rnn.bias_hh_l0: it counts as zero there")
-
-
-OPTIMIZER = (
-    "hint: outputs and gradients agree, so look at the optimizer: its settings, clipping, "
-    "schedule; what you suspect can be tried with suspects="
-)
-
-
-def check_no_claim(pair: Findings) -> None:
-    """The difference, where to look, and nothing that would explain it."""
-    verdict, hint, *notes = pair.verdicts
-    assert hint == OPTIMIZER
-    left = ", ".join(sorted(pair.comparison.left_out))
-    assert notes == ([f"note: not compared, since only one side shows it: {left}"] if left else [])
-    assert verdict.startswith("NOT equal: first difference at step ")
-    assert pair.diagnosis is not None
-    assert not pair.diagnosis.rounding
-
-
-def test_another_epsilon_is_seen_in_the_weights_and_no_cause_is_invented() -> None:
-    theirs = original(optimizer=lambda params: torch.optim.Adam(params, 0.01))
-    ours = port(optimizer=optax.adam(0.01, eps=1e-6))
-    pair = compare_programs(ours, theirs, batches())
-    assert place(pair) == "weights/head.bias[0]"
-    for name, deviations in pair.comparison.deviations.items():
-        assert phase_of(name) in ("before", "weights") or deviations[0] < 1e-12, name
-    assert causes(pair) == []
-    check_no_claim(pair)
-
-
-MEMORIES: dict[str, tuple[Callable, optax.GradientTransformation, int, str]] = {
-    "momentum": (
-        sgd(momentum=0.9), optax.sgd(0.1, momentum=0.8), 2, "moments/momentum_buffer.head.bias[0]",
-    ),
-    "a schedule": (
-        sgd(), optax.sgd(optax.piecewise_constant_schedule(0.1, {3: 0.5})), 4,
-        "weights/head.bias[0]",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("memory", MEMORIES)
-def test_what_an_optimizer_remembers_is_not_called_rounding(memory: str) -> None:
-    """With a fresh optimizer the step that differs would agree."""
-    torchs, optaxs, step, where = MEMORIES[memory]
-    suspects = {"the optimizer": port(optimizer=optax.sgd(0.1, momentum=0.9)),
-                "clipping": port(optimizer=optax.chain(optax.clip(0.01), optaxs))}  # fmt: skip
-    theirs = original(optimizer=torchs)
-    pair = compare_programs(port(optimizer=optaxs), theirs, batches(), steps=6)
-    assert pair.comparison.difference is not None
-    assert pair.comparison.difference.step == step
-    assert place(pair) == where
-    check_no_claim(pair)
-    if memory == "momentum":
-        pair = compare_programs(
-            port(optimizer=optaxs), theirs, batches(), steps=6, suspects=suspects
-        )  # fmt: skip
-        assert causes(pair) == ["the optimizer"]
-
-
-def test_suspects_of_ones_own() -> None:
-    theirs = original(optimizer=lambda params: torch.optim.Adam(params, 0.01))
-    suspects = {
-        "eps": port(optimizer=optax.adam(0.01)),
-        "decay": port(optimizer=optax.adamw(0.01, eps=1e-6)),
-        "gates": port(partial(function, cell=partial(lstm, order="ifog")), None, optax.adam(0.01)),
-    }
-    ours = port(optimizer=optax.adam(0.01, eps=1e-6))
-    pair = compare_programs(ours, theirs, batches(), suspects=suspects)
-    assert causes(pair) == ["eps"]
-    assert pair.diagnosis is not None
-    assert [finding.name for finding in pair.diagnosis.findings] == ["eps", "decay", "gates"]
-    assert pair.verdicts[1].startswith("cause: eps: the program given for it (with it")
-    del suspects["eps"]
-    pair = compare_programs(ours, theirs, batches(), suspects=suspects)
-    assert causes(pair) == []
-    assert pair.verdicts[1:] == [
-        "cause: not found among those that could play a part (2 tried)", OPTIMIZER,
-    ]  # fmt: skip
 
 
 def test_the_batch_that_differs_is_the_one_looked_at() -> None:

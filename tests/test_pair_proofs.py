@@ -1,9 +1,10 @@
 """What could pass for a proof of a pair and is none, or holds only with a note beside it."""
 
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -11,21 +12,24 @@ import pytest
 import torch
 from flax import nnx
 
-from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
 from shared.pair import compare_programs
 from tests.pair_cases import (
     CLASSES,
+    CROSS_ENTROPIES,
     FEATURES,
-    NAMES,
+    PLAIN,
     Classifier,
+    Plain,
     batches,
     check_equal,
-    cross_entropy,
-    empty,
+    compare_plain,
+    dense,
     function,
     original,
     place,
+    plain,
+    plain_batches,
     port,
     sgd,
 )
@@ -106,86 +110,89 @@ def compare_losses(theirs: TorchProgram) -> np.ndarray:
     return losses[1]
 
 
-def test_subnormal_numbers_count_as_zero_on_both_sides() -> None:
-    tiny = np.full((5, 2, FEATURES), 1e-160)
-    theirs = TorchProgram(Scaled(), lambda out, _: (1e10 * out).sum())
-    ours = JaxProgram(
-        lambda params, x: x * params["w"] * 1e-160, {"w": np.ones(FEATURES)},
-        lambda out, _: (1e10 * out).sum(), names={"w": "w"},
-    )  # fmt: skip
-    before = float(np.array(1e-300) * 1e-10)  # zero where a backend ran in this process before
-    compare_programs(ours, theirs, [(tiny, np.ones(5))]).comparison.check()
-    assert float(np.array(1e-300) * 1e-10) == before
+def test_state_in_plain_attributes_is_restored() -> None:
+    """And buffers that a step makes or gives another shape."""
 
-
-class Scaled(torch.nn.Module):
-    """Products of 1e-320."""
-
-    def __init__(self):
-        super().__init__()
-        self.w = torch.nn.Parameter(torch.ones(FEATURES))
-
-    def forward(self, x):
-        return x * self.w * 1e-160
-
-
-def test_arithmetic_in_float32_is_told_of_beside_a_proof() -> None:
-    """Both round to float32, and agree."""
-
-    def rounded(params, x):
-        return function(params, x.astype(jnp.float32).astype(x.dtype))
-
-    class Rounded(Classifier):
+    class Counting(Plain):
         def forward(self, x):
-            return super().forward(x.float().double())  # in torch
+            self.calls = getattr(self, "calls", 0) + 1
+            outputs = super().forward(x) * self.calls
+            if self.calls > 1:
+                outputs = outputs + self.last
+            self.register_buffer("last", outputs.detach())
+            return outputs
 
-    pair = compare_programs(port(rounded), original(module=Rounded()), batches())
-    assert pair.comparison.equal
-    lines = Path(__file__).read_text().splitlines()
-    ours, theirs = pair.hints
-    assert ours.startswith(f"float32 inside float64: {__file__}:")
-    assert ours.endswith(".rounded)")
-    (at,) = (i for i, line in enumerate(lines, 1) if line.endswith("# in torch"))
-    assert theirs == f"float32 inside float64: {__file__}:{at} (forward)"
-    assert [f"note: {hint}" for hint in pair.hints] == pair.verdicts[1:]
+    theirs = original(module=Counting(), optimizer=sgd())
+    ours = {"kernel": np.ones((FEATURES, CLASSES)), "bias": np.ones(CLASSES)}
+    losses = []
+    for _ in range(2):
+        port_ = port(plain(), ours, optax.sgd(0.1), names=PLAIN)
+        pair = compare_programs(port_, theirs, plain_batches(3))
+        assert "torch: state is not compared: last" in pair.hints
+        assert pair.losses is not None
+        losses.append(pair.losses[1])
+    np.testing.assert_array_equal(*losses)
 
 
 def test_steps_that_move_nothing_are_told_of() -> None:
-    pair = compare_programs(
-        port(optimizer=optax.sgd(-1e-30)), original(optimizer=lambda p: torch.optim.SGD(p, 1e-30)),
-        batches(),
-    )  # fmt: skip
-    check_equal(pair, 3, "torch: no step moves a weight")
+    """Or so little that even with the wrong sign they would pass."""
+    for rate in (1e-30, 1e-13):
+        pair = compare_plain(optimizers=(lambda p, r=rate: torch.optim.SGD(p, r), optax.sgd(-rate)))
+        check_equal(pair, 2, "torch: no weight moves by more than the tolerance")
+
+
+def test_weights_that_move_little_by_little_have_moved() -> None:
+    pair = compare_plain(
+        optimizers=(lambda p: torch.optim.SGD(p, 2e-10), optax.sgd(2e-10)), data=plain_batches(40)
+    )
+    check_equal(pair, 40)
 
 
 def test_a_loss_that_no_parameter_changes_is_told_of() -> None:
-    theirs = TorchProgram(Classifier(), lambda out, _: 0 * out.sum())
-    ours = JaxProgram(function, empty(), lambda out, _: 0 * out.sum(), names=NAMES)
-    check_equal(compare_programs(ours, theirs, batches()), 3, "torch: every gradient is zero")
+    """Also one that torch could not differentiate at all."""
+    zero = "torch: every gradient is zero"
+    check_equal(compare_plain(losses=(lambda y, _: 0 * y.sum(), lambda y, _: 0 * y.sum())), 2, zero)
+    detached = compare_plain(
+        Plain(lambda y: y.detach()),
+        plain(jax.lax.stop_gradient),
+        optimizers=(sgd(), optax.sgd(0.1)),
+    )
+    check_equal(detached, 2, zero, "torch: no weight moves by more than the tolerance")
+    with torch.no_grad():  # is the surroundings' business
+        check_equal(compare_plain(), 2)
+
+
+def test_random_numbers_in_a_step_are_told_of() -> None:
+    pair = compare_plain(Plain(lambda y: torch.nn.functional.dropout(y, 0.5)))
+    assert not pair.comparison.equal
+    assert "torch: the model draws random numbers" in pair.hints
 
 
 class Pair(NamedTuple):
     outputs: Any
-    more: dict[str, Any]
+    more: Any
+
+
+@jax.tree_util.register_dataclass
+@dataclass
+class Record:
+    first: Any
+    second: Any = None
 
 
 def test_outputs_have_the_same_names_in_both() -> None:
-    class Named(Classifier):
-        def forward(self, x):
-            out = super().forward(x)
-            return Pair(out, {"twice": [2 * out, (3 * out,)]})
+    def structured(y: Any) -> Any:
+        return Pair(y, {"twice": [2 * y, (3 * y,)], "record": Record(4 * y)})
 
-    def named(params, x):
-        out = function(params, x)
-        return Pair(out, {"twice": [2 * out, (3 * out,)]})
-
-    theirs = TorchProgram(Named(), lambda out, y: torch.nn.functional.cross_entropy(out.outputs, y))
-    ours = JaxProgram(named, empty(), lambda out, y: cross_entropy(out.outputs, y), names=NAMES)
-    pair = compare_programs(ours, theirs, batches())
-    check_equal(pair, 3)
-    assert {n for n in pair.comparison.deviations if n.startswith("logits/")} == {
-        "logits/outputs.outputs", "logits/outputs.more.twice.0", "logits/outputs.more.twice.1.0",
-    }  # fmt: skip
+    losses: Any = tuple(lambda out, t, loss=loss: loss(out.outputs, t) for loss in CROSS_ENTROPIES)
+    pair = compare_plain(Plain(structured), plain(structured), losses)
+    check_equal(pair, 2)
+    assert [n for n in pair.comparison.deviations if n.startswith("logits/")] == [
+        "logits/outputs.more.record.first",
+        "logits/outputs.more.twice.0",
+        "logits/outputs.more.twice.1.0",
+        "logits/outputs.outputs",
+    ]
 
 
 def test_every_call_of_a_watched_submodule_is_compared() -> None:
@@ -201,3 +208,39 @@ def test_every_call_of_a_watched_submodule_is_compared() -> None:
     check_equal(compare_programs(port(twice, watch=True), theirs, batches()), 3)
     pair = compare_programs(port(partial(twice, wrong=0.1), watch=True), theirs, batches())
     assert place(pair).startswith("layers/head[")
+
+
+class Stacked(torch.nn.Module):
+    """`last` runs first, and again; its outputs are a tuple."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = Plain(lambda y: (y, (2 * y,)))
+        self.first = torch.nn.Linear(CLASSES, CLASSES)
+
+    def forward(self, x):
+        return self.first(self.last(x)[0] + self.last(2 * x)[0])
+
+
+def stacked(params, x, wrong=0.0):
+    a, b = (dense(params["last"])(scale * x) for scale in (1 + wrong, 2))
+    outputs = dense(params["first"])(a + b)
+    return outputs, {"first": outputs, "last": (a, (2 * a,)), "last#2": (b, (2 * b,))}
+
+
+def test_layers_are_compared_in_the_order_in_which_they_ran() -> None:
+    """Not in that of their names: the first that differs is where the bug is."""
+    names = {f"{n}.{t}": f"{n}.{place}" for n in ("last", "first") for t, place in PLAIN.items()}
+    params = {
+        n: {"kernel": np.ones((width, CLASSES)), "bias": np.ones(CLASSES)}
+        for n, width in (("last", FEATURES), ("first", CLASSES))
+    }
+    theirs = original(module=Stacked(), watch=["first", "last"])
+    pair = compare_programs(
+        port(partial(stacked, wrong=0.1), params, names=names, watch=True), theirs, plain_batches()
+    )
+    assert place(pair) == "layers/last.0[0, 0]"
+    layers = [name for name in pair.comparison.deviations if name.startswith("layers/")]
+    assert layers == [
+        f"layers/{name}" for name in ("last.0", "last.1.0", "last#2.0", "last#2.1.0", "first")
+    ]

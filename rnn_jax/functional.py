@@ -1,0 +1,88 @@
+"""A model as a function of its parameters and its other state, each by their places."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen, nnx
+
+from shared.errors import InvalidInput
+
+Call = Callable[..., tuple[Any, dict[str, Any]]]
+"""(params, rest, *inputs) → outputs and the rest afterwards, each by its places."""
+
+
+def as_function(model: Any, params: Any, dtype: Any) -> tuple[Call, dict[str, tuple], dict]:
+    """The model as a function of parameters and other state by their places, the shapes of the
+    parameters, and the state, such as the running mean of a normalisation.
+
+    Args:
+        model, params, dtype: as for `JaxProgram`.
+
+    Raises:
+        InvalidInput: a module that draws dropout masks or is one of flax.linen, parameters that are
+            not real numbers, or two of them in one place.
+    """
+    if isinstance(model, linen.Module):
+        raise InvalidInput(
+            f"model: expected a function or an nnx.Module, got {type(model).__name__} of "
+            'flax.linen, which `lambda params, x: module.apply({"params": params}, x)` makes one of'
+        )
+    if isinstance(model, type):
+        raise InvalidInput(
+            f"model: expected a function or an nnx.Module, got the class {model.__name__}"
+        )
+    if isinstance(model, nnx.Module):
+        return _module_as_function(model, dtype)
+    leaves, tree = jax.tree_util.tree_flatten_with_path(params)
+    places = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
+    for place, (_, leaf) in zip(places, leaves, strict=True):
+        _check_real(place, leaf)
+        if places.count(place) > 1:
+            raise InvalidInput(f"params: {place}: expected one parameter there, got two")
+
+    def call(values: dict[str, jax.Array], rest: dict, *inputs: Any) -> Any:
+        return model(jax.tree.unflatten(tree, [values[place] for place in places]), *inputs), rest
+
+    shapes = {p: np.shape(leaf) for p, (_, leaf) in zip(places, leaves, strict=True)}
+    return call, shapes, {}
+
+
+def _module_as_function(model: nnx.Module, dtype: Any) -> tuple[Call, dict[str, tuple], dict]:
+    for path, part in nnx.iter_modules(model):
+        if isinstance(part, nnx.Dropout) and part.rate > 0 and not part.deterministic:
+            raise InvalidInput(
+                f"model: expected dropout to be off (model.eval() or a rate of 0), since no two "
+                f"frameworks draw the same, got a rate of {part.rate} in {_dotted(path) or 'it'}"
+            )
+    graph, state, keys, other = nnx.split(model, nnx.Param, nnx.RngState, ...)
+    flat, variables = dict(nnx.to_flat_state(state)), dict(nnx.to_flat_state(other))
+    for path, param in flat.items():
+        _check_real(_dotted(path), param.get_value())
+
+    def real(value: Any) -> Any:
+        return value.astype(dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
+
+    def call(values: dict[str, jax.Array], rest: dict, *inputs: Any) -> Any:
+        found = [(path, nnx.Param(values[_dotted(path)])) for path in flat]
+        held = [(path, v.replace(rest[_dotted(path)])) for path, v in variables.items()]
+        states = (nnx.from_flat_state(part) for part in (found, held))
+        merged = nnx.merge(graph, next(states), keys, next(states), copy=True)
+        outputs = merged(*inputs)
+        after = dict(nnx.to_flat_state(nnx.state(merged)))
+        return outputs, {_dotted(path): after[path].get_value() for path in variables}
+
+    rest = {_dotted(path): real(v.get_value()) for path, v in variables.items()}
+    return call, {_dotted(path): param.shape for path, param in flat.items()}, rest
+
+
+def _check_real(place: str, leaf: Any) -> None:
+    """As real numbers it would be the parameter of another program."""
+    if np.iscomplexobj(leaf):
+        raise InvalidInput(f"params: {place}: expected real numbers, got {leaf.dtype}")
+
+
+def _dotted(path: tuple) -> str:
+    return ".".join(map(str, path))
