@@ -164,7 +164,10 @@ def _diagnose(
     whole, name, step = _step_by_step(first, second, start, examples)
     findings = []
     for suspect, program in suspects.items():
-        left, _, _ = _step_by_step(program, second, start, examples)
+        try:
+            left, _, _ = _step_by_step(program, second, start, examples)
+        except InvalidInput as error:
+            raise InvalidInput(f"suspects: {suspect}: {error}") from error
         findings.append(finding(suspect, "the program given for it", left, whole))
     second.begin(before)
     expected = _forward(second.step(examples[-1]))

@@ -260,3 +260,9 @@ def test_outputs_that_are_no_tensors() -> None:
     )  # fmt: skip
     with pytest.raises(InvalidInput, match=r"outputs\.1: expected tensors, got str"):
         compare_programs(ours, original(), batches())
+
+
+def test_a_suspect_that_does_not_fit_is_named() -> None:
+    wrong = port(optimizer=optax.sgd(0.2))
+    with pytest.raises(InvalidInput, match=r"^suspects: bare: step 1: \S+: second has it"):
+        compare_programs(wrong, original(optimizer=sgd()), batches(), suspects={"bare": port()})
