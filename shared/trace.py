@@ -27,6 +27,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -48,6 +49,8 @@ PHASES = (
 FORMAT = "rnn-parity trace 1"
 FILE = re.compile(r"step-(\d+)\.safetensors")
 """Names of the files of a folder of traces."""
+UNFINISHED = ".unfinished-traces-"
+"""How a folder's name begins while traces are being written into it."""
 
 
 def below(phase: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,17 +120,20 @@ def new_folders(parent: Path, names: Sequence[str], overwrite: bool) -> Iterator
     """
     found = {name: occupants(parent / name, "--traces") for name in names}
     others = occupants(parent, "--traces") - set(names)
-    if others or any(not FILE.fullmatch(file) for files in found.values() for file in files):
+    left = {name for name in others if name.startswith(UNFINISHED)}  # by a run that was killed
+    if others - left or any(not FILE.fullmatch(file) for files in found.values() for file in files):
         raise InvalidInput(f"--traces {parent}: expected a new or empty folder, got one with files")
-    if any(found.values()) and not overwrite:
+    if (left or any(found.values())) and not overwrite:
         raise InvalidInput(f"--traces {parent}: holds other traces; --overwrite replaces them")
-    with reserved(parent, "--traces"), TemporaryDirectory(dir=parent) as scratch:
+    with reserved(parent, "--traces"), TemporaryDirectory(prefix=UNFINISHED, dir=parent) as scratch:
         for name in names:
             Path(scratch, name).mkdir()
         yield [Path(scratch, name) for name in names]
         for name, files in found.items():
             remove(parent / name, files)
             Path(scratch, name).replace(parent / name)
+        for name in left:
+            rmtree(parent / name)
 
 
 def steps_in(folder: Path) -> dict[int, Path]:

@@ -331,6 +331,13 @@ def test_traces_are_replaced_if_one_says_so(proof, tmp_path: Path, call: Call) -
     assert finished.returncode == 0
     for side in SIDES:
         assert len(list((tmp_path / "T" / side).iterdir())) == 5
+    unfinished = tmp_path / "T" / ".unfinished-traces-of a run that was killed"
+    unfinished.mkdir()
+    (unfinished / "step-000001.safetensors").write_text("half")
+    assert call("parity.py", *SHORT, "--traces", "T").stderr.endswith("replaces them\n")
+    finished = call("parity.py", *SHORT, "--traces", "T", "--overwrite")
+    assert finished.returncode == 0
+    assert {file.name for file in (tmp_path / "T").iterdir()} == set(SIDES)
     (tmp_path / "T" / SIDES[0] / "notes").write_text("mine")
     finished = call("parity.py", *SHORT, "--traces", "T", "--overwrite")
     assert finished.returncode == 2
