@@ -93,12 +93,12 @@ def _compare(
         example = examples[(step - 1) % len(examples)]
         earlier = second.weights()
         taken = first.step(example), second.step(example)
-        # Optimizers remember different things.
         for program, trace in zip((first, second), taken, strict=True):
             if not any(a.size for n, a in trace.items() if phase_of(n) == "logits"):
                 raise InvalidInput(
                     f"{program.name}: outputs: expected elements to compare, got none"
                 )
+        # Optimizers remember different things.
         mine, theirs = in_both(*taken, ("moments",))
         # In the second one's order, which knows in which its layers ran.
         mine = {n: mine[n] for n in theirs if n in mine} | mine
