@@ -92,18 +92,18 @@ def _compare(
     for step in range(1, (steps or len(examples)) + 1):
         example = examples[(step - 1) % len(examples)]
         earlier = second.weights()
-        taken = first.step(example), second.step(example)
-        for program, trace in zip((first, second), taken, strict=True):
+        traces = first.step(example), second.step(example)
+        for program, trace in zip((first, second), traces, strict=True):
             if not any(a.size for n, a in trace.items() if phase_of(n) == "logits"):
                 raise InvalidInput(
                     f"{program.name}: outputs: expected elements to compare, got none"
                 )
         # Optimizers remember different things.
-        mine, theirs = in_both(*taken, ("moments",))
+        mine, theirs = in_both(*traces, ("moments",))
         # In the second one's order, which knows in which its layers ran.
         mine = {n: mine[n] for n in theirs if n in mine} | mine
         comparison.left_out |= {
-            n for n in taken[0].keys() ^ taken[1].keys() if n.startswith("moments/")
+            n for n in traces[0].keys() ^ traces[1].keys() if n.startswith("moments/")
         }
         found = comparison.difference is not None
         comparison.add(step, *({n: a[None] for n, a in t.items()} for t in (mine, theirs)))
