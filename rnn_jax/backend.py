@@ -14,8 +14,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from rnn_jax import cells, losses, native, optimizers
+from rnn_jax import bptt, cells, losses, native, optimizers, sharding
 from rnn_jax.network import Network
+from rnn_jax.sharding import BATCHES, CARRY, WHOLE
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
 from shared.config import Config, OptimizationConfig, moment_names
@@ -32,6 +33,10 @@ class State(NamedTuple):
     moments: Any
     carry: cells.State
     step: jax.Array
+
+
+PLACES = State(WHOLE, WHOLE, CARRY, WHOLE)  # pyright: ignore[reportArgumentType]
+"""Where a state is, as `rnn_jax/sharding.py` has it."""
 
 
 def forward(

@@ -33,6 +33,8 @@ class RNN(Recurrent):
         device: jax.Device or Sharding of the parameters; None leaves it to JAX.
         dtype: of the computation; by default that to which input, state and weights promote.
         param_dtype: of the parameters.
+        autodiff: True leaves gradients to JAX, which takes longer and can do forward mode (jvp, jacfwd);
+            False, where it can, to the backward pass of `rnn_jax.bptt`.
         rngs: keys "params" for the initial values, uniform on ±1/√H, and "dropout" for dropout.
 
     Raises:
@@ -53,6 +55,7 @@ class RNN(Recurrent):
         device: Device = None,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
+        autodiff: bool = False,
         rngs: nnx.Rngs,
     ):
         config = LayerConfig(
@@ -66,7 +69,7 @@ class RNN(Recurrent):
             dropout,
             bidirectional,
         )
-        super().__init__(config, device, dtype, param_dtype, rngs)
+        super().__init__(config, device, dtype, param_dtype, autodiff, rngs)
         self.nonlinearity = nonlinearity
 
     def __call__(
@@ -117,7 +120,7 @@ class LSTM(Recurrent):
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
-            dtype, param_dtype, rngs: as for `RNN`.
+            dtype, param_dtype, autodiff, rngs: as for `RNN`.
         proj_size: P, features to which h is projected (Sak et al. 2014); 0 for no projection.
 
     Raises:
@@ -138,6 +141,7 @@ class LSTM(Recurrent):
         device: Device = None,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
+        autodiff: bool = False,
         rngs: nnx.Rngs,
     ):
         config = LayerConfig(
@@ -151,7 +155,7 @@ class LSTM(Recurrent):
             bidirectional=bidirectional,
             proj_size=proj_size,
         )
-        super().__init__(config, device, dtype, param_dtype, rngs)
+        super().__init__(config, device, dtype, param_dtype, autodiff, rngs)
 
     def __call__(
         self,
@@ -175,7 +179,7 @@ class GRU(Recurrent):
 
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
-            dtype, param_dtype, rngs: as for `RNN`.
+            dtype, param_dtype, autodiff, rngs: as for `RNN`.
 
     Raises:
         TypeError, ValueError: an argument that torch.nn.GRU refuses.
@@ -194,6 +198,7 @@ class GRU(Recurrent):
         device: Device = None,
         dtype: DTypeLike | None = None,
         param_dtype: DTypeLike = jnp.float32,
+        autodiff: bool = False,
         rngs: nnx.Rngs,
     ):
         config = LayerConfig(
@@ -206,7 +211,7 @@ class GRU(Recurrent):
             dropout=dropout,
             bidirectional=bidirectional,
         )
-        super().__init__(config, device, dtype, param_dtype, rngs)
+        super().__init__(config, device, dtype, param_dtype, autodiff, rngs)
 
     def __call__(
         self,
@@ -229,9 +234,10 @@ def make(
     device: Device = None,
     dtype: DTypeLike | None = None,
     param_dtype: DTypeLike = jnp.float32,
+    autodiff: bool = False,
     rngs: nnx.Rngs,
 ) -> RNN | LSTM | GRU:
     """The layer with these arguments."""
     kind = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[config.cell]
-    options = {"device": device, "dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-    return kind(**config.arguments(), **options)
+    options = {"device": device, "dtype": dtype, "param_dtype": param_dtype}
+    return kind(**config.arguments(), **options, autodiff=autodiff, rngs=rngs)

@@ -18,8 +18,8 @@ from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float, Integer
 
+from rnn_jax import bptt, recurrence
 from rnn_jax.cells import CELLS, State, Weights
-from rnn_jax.recurrence import recur
 from shared.errors import InvalidInput
 from shared.layer import (
     LayerConfig,
@@ -52,6 +52,7 @@ class Recurrent(nnx.Module):
         device: Device,
         dtype: DTypeLike | None,
         param_dtype: DTypeLike,
+        autodiff: bool,
         rngs: nnx.Rngs,
     ):
         check_flax_arguments(config, dtype, param_dtype, rngs)
@@ -67,6 +68,7 @@ class Recurrent(nnx.Module):
         self.proj_size = config.proj_size
         self.dtype = dtype
         self.param_dtype = param_dtype
+        self.autodiff = autodiff
         bound = 1 / math.sqrt(config.hidden_size)
         for name, shape in config.shapes().items():
             values = jax.random.uniform(rngs.params(), shape, param_dtype, -bound, bound)
@@ -213,6 +215,8 @@ class Recurrent(nnx.Module):
                 found: list[Any] = [params.get(name + ending) for name in Weights._fields]
                 weights = Weights(*found)
                 reverse = ending.endswith("_reverse")
+                by_hand = not self.autodiff and bptt.supports(self._cell, x.dtype, weights)
+                recur = bptt.recur if by_hand else recurrence.recur
                 output, final = recur(self._cell, x, lengths, before, weights, reverse)
                 directions.append(output)
                 finals.append(final)

@@ -29,7 +29,7 @@ def test_arguments_are_those_of_torch_and_then_those_of_flax(name: str) -> None:
         (p.name, p.default) for p in theirs.values() if p.name not in ("device", "dtype")
     ]
     keywords = [p.name for p in ours.values() if p.kind is p.KEYWORD_ONLY]
-    assert keywords == ["device", "dtype", "param_dtype", "rngs"]
+    assert keywords == ["device", "dtype", "param_dtype", "autodiff", "rngs"]
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -154,14 +154,18 @@ def test_an_ensemble_is_made_by_nnx_vmap() -> None:
     ("name", "lengths"), [*((name, [2, 5, 3]) for name in NAMES), ("LSTM", None)]
 )
 def test_forward_and_reverse_derivatives_agree(name: str, lengths: list[int] | None) -> None:
-    layer = make(name, 2, 3, bidirectional=True, batch_first=True)
+    """Forward mode with autodiff=True; reverse mode, and both modes over it, of either backward pass."""
+    plain = make(name, 2, 3, bidirectional=True, batch_first=True, autodiff=True)
+    by_hand = make(name, 2, 3, bidirectional=True, batch_first=True)
     x, found = randn(3, 5, 2), None if lengths is None else jnp.asarray(lengths)
-    graph, params = nnx.split(layer)
+    params = nnx.state(plain)
 
-    def loss(params: Any, x: jax.Array) -> jax.Array:
-        return scalar(nnx.merge(graph, params)(x, lengths=found))
+    def loss_of(layer: Any) -> Callable[[Any, jax.Array], jax.Array]:
+        graph = nnx.graphdef(layer)
+        return lambda params, x: scalar(nnx.merge(graph, params)(x, lengths=found))
 
-    reverse = jax.jit(jax.jacrev(loss, argnums=(0, 1)))(params, x)
+    loss, loss_by_hand = loss_of(plain), loss_of(by_hand)
+    reverse = jax.jit(jax.jacrev(loss_by_hand, argnums=(0, 1)))(params, x)
     check_same(jax.jit(jax.jacfwd(loss, argnums=(0, 1)))(params, x), reverse)
     tangents = jax.tree.map(lambda leaf: jnp.cos(leaf), (params, x))
     _, along = jax.jvp(loss, (params, x), tangents)
@@ -169,13 +173,20 @@ def test_forward_and_reverse_derivatives_agree(name: str, lengths: list[int] | N
     expected = np.sum(jax.tree.leaves(products))
     check_close(np.asarray(along), expected, relative=1e-10, what="jvp")
 
-    def along_reverse(x: jax.Array) -> jax.Array:  # a gradient of a gradient, in two ways
-        return jnp.sum(jax.grad(loss, argnums=1)(params, x) * tangents[1])
+    def along_reverse(x: jax.Array) -> jax.Array:  # a gradient of a gradient, in three ways
+        return jnp.sum(jax.grad(loss_by_hand, argnums=1)(params, x) * tangents[1])
 
     def along_forward(x: jax.Array) -> jax.Array:
         return jax.jvp(lambda x: loss(params, x), (x,), (tangents[1],))[1]
 
-    check_same(jax.jit(jax.grad(along_reverse))(x), jax.jit(jax.grad(along_forward))(x))
+    twice = jax.jit(jax.grad(along_forward))(x)
+    check_same(jax.jit(jax.grad(along_reverse))(x), twice)
+    forward_over_reverse = jax.jvp(
+        lambda x: jax.grad(loss_by_hand, argnums=1)(params, x), (x,), (tangents[1],)
+    )[1]
+    check_same(forward_over_reverse, twice)
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(loss_by_hand, (params, x), tangents)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,314 @@
+"""A cell over time with its own backward pass: what `recurrence.recur` computes, in less time.
+
+Autodiff of the plain scan saves every intermediate of a step, adds to the weights' gradients at
+every step, and evaluates gates again wherever XLA fuses them into a reader. Here
+
+- the gates of a step are one tanh, σ(a) = ½ tanh(½a) + ½ with the ½ in the weights beforehand;
+- a step saves its local derivatives, so that going back through it is a few multiplications;
+- weight gradients are one product for every `CHUNK` steps, of operands that are still in cache.
+
+The rest is layout, for XLA's CPU compiler: what is laid side by side is materialised first (behind
+an optimization barrier), because a concatenation inside a fusion is not vectorized; the operand of
+a product that is summed over rows stands on the left; transposed weights are copied once.
+
+Reverse mode can be differentiated again, in both modes. Forward mode alone (jvp, jacfwd) JAX refuses
+for functions with their own backward pass: a layer's `autodiff=True` takes the plain scan.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.lax import optimization_barrier
+from jaxtyping import Float, Int
+
+from rnn_jax import cells
+from rnn_jax.cells import State, Weights
+
+CHUNK = 10
+"""Steps whose gradients of the weights are one product."""
+
+
+Saved = tuple[Array, ...]
+"""What a step leaves for the way back; of all steps, stacked."""
+
+
+class Derivatives(NamedTuple):
+    """What a step back through a cell gives."""
+
+    recurrent: Float[Array, "B GH"]
+    """Gradient of h W_hhᵀ + b_hh."""
+    input: tuple[Float[Array, "B _"], ...]
+    """Gradient of x W_ihᵀ + b_ih, as blocks of columns."""
+    state: tuple[Array | None, ...]
+    """Gradient of the state before, without what passes through h W_hhᵀ; None for zero."""
+
+
+class Cell(NamedTuple):
+    """A cell as the two functions of a step, forth and back."""
+
+    forward: Callable[[Array, Array, State], tuple[State, Saved]]
+    """(x W_ihᵀ + b_ih, h W_hhᵀ + b_hh, state), both scaled → the next state, and what to save."""
+    backward: Callable[[State, Array, Saved], Derivatives]
+    """(gradient of the next state, its h, what was saved) → derivatives."""
+    scale: tuple[float, ...] = (1.0,)
+    """By which the rows of each gate are multiplied beforehand."""
+
+
+def _side_by_side(*parts: Array) -> Array:
+    return jnp.concatenate(optimization_barrier(parts), axis=-1)
+
+
+def _tanh_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
+    return (jnp.tanh(x + h),), ()
+
+
+def _tanh_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
+    gates = gradient[0] * (1 - h * h)
+    return Derivatives(gates, (gates,), (None,))
+
+
+def _relu_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
+    return (jax.nn.relu(x + h),), ()
+
+
+def _relu_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
+    gates = jnp.where(h > 0, gradient[0], 0)
+    return Derivatives(gates, (gates,), (None,))
+
+
+def _lstm_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
+    c = state[1]
+    a = optimization_barrier(jnp.tanh(x + h))
+    i, f, g, o = jnp.split(a, 4, axis=-1)
+    i, f, o = (0.5 * gate + 0.5 for gate in (i, f, o))
+    moved = f * c + i * g
+    tanh_c = optimization_barrier(jnp.tanh(moved))
+    h = o * tanh_c
+    # The derivative of each gate, times what the gate is multiplied with.
+    slope = jnp.repeat(jnp.asarray([0.25, 0.25, 1, 0.25], a.dtype), c.shape[-1])[None]
+    gates = (slope - slope * a * a) * optimization_barrier(_side_by_side(g, c, i, tanh_c))
+    return (h, moved), (gates, o - h * tanh_c, f)
+
+
+def _lstm_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
+    local, through_tanh, f = saved
+    dh, dc = gradient
+    dh, dc = optimization_barrier((dh, dc + dh * through_tanh))
+    gates = optimization_barrier(local * optimization_barrier(_side_by_side(dc, dc, dc, dh)))
+    return Derivatives(gates, (gates,), (None, dc * f))
+
+
+def _gru_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
+    (before,) = state
+    size = before.shape[-1]
+    a = optimization_barrier(jnp.tanh(x[:, : 2 * size] + h[:, : 2 * size]))
+    r, z = (0.5 * gate + 0.5 for gate in jnp.split(a, 2, axis=-1))
+    h_n = h[:, 2 * size :]
+    n = optimization_barrier(jnp.tanh(x[:, 2 * size :] + r * h_n))
+    moved = n + z * (before - n)
+    local_n = (1 - z) * (1 - n * n)
+    local = _side_by_side(
+        local_n * h_n * (r - r * r), (before - n) * (z - z * z), local_n * r
+    )
+    return (moved,), (local, local_n, z)
+
+
+def _gru_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
+    local, local_n, z = saved
+    (dh,) = gradient
+    gates = optimization_barrier(local * optimization_barrier(_side_by_side(dh, dh, dh)))
+    return Derivatives(gates, (gates[:, : 2 * dh.shape[-1]], dh * local_n), (dh * z,))
+
+
+CELLS: dict[Any, Cell] = {
+    cells.rnn_tanh: Cell(_tanh_forward, _tanh_backward),
+    cells.rnn_relu: Cell(_relu_forward, _relu_backward),
+    cells.lstm: Cell(_lstm_forward, _lstm_backward, (0.5, 0.5, 1.0, 0.5)),
+    cells.gru: Cell(_gru_forward, _gru_backward, (0.5, 0.5, 1.0)),
+}
+
+
+def supports(cell: Any, dtype: Any, weights: Weights) -> bool:
+    """Whether there is an own backward pass: for the cells of `rnn_jax.cells` without projection,
+    in float32 and float64, but not for arrays on an explicit mesh."""
+    known = cell in CELLS and weights.weight_hr is None
+    return known and dtype in (jnp.float32, jnp.float64) and not _explicit()
+
+
+def _explicit() -> bool:
+    kinds = jax.sharding.get_abstract_mesh().axis_types
+    return any(kind == jax.sharding.AxisType.Explicit for kind in kinds)
+
+
+@partial(jax.jit, static_argnames=("cell", "reverse"))
+def recur(
+    cell: Callable[[Array, State, Weights], State],
+    x: Float[Array, "T B I"],
+    lengths: Int[Array, " B"] | None,
+    state: State,
+    weights: Weights,
+    reverse: bool = False,
+) -> tuple[Float[Array, "T B P"], State]:
+    """As `recurrence.recur`, for what `supports` says yes to."""
+    # Over devices, weights are the same on each and their gradients are not yet summed.
+    weights = jax.tree.map(partial(_varying_as, x), weights)
+    return _recur(cell, reverse, x, lengths, state, weights)
+
+
+def _varying_as(x: Array, weight: Array) -> Array:
+    axes = tuple(jax.typeof(x).mat.varying - jax.typeof(weight).mat.varying)
+    return jax.lax.pcast(weight, axes, to="varying") if axes else weight
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _recur(
+    cell: Any, reverse: bool, x: Array, lengths: Array | None, state: State, weights: Weights
+) -> tuple[Array, State]:
+    return _walk(CELLS[cell], reverse, x, lengths, state, weights)[:2]
+
+
+def _walk(
+    cell: Cell, reverse: bool, x: Array, lengths: Array | None, state: State, weights: Weights
+) -> tuple[Array, State, Saved]:
+    """Outputs, final state, and what each step saved."""
+    gates = jnp.asarray(cell.scale, x.dtype)
+    scale = jnp.repeat(gates, weights.weight_hh.shape[0] // len(cell.scale))
+    # The input's share step by step: as one product for all steps it would leave the cache.
+    w_ih, w_hh = (
+        optimization_barrier((w * scale[:, None]).T) for w in (weights.weight_ih, weights.weight_hh)
+    )
+    biases = [None if b is None else b * scale for b in (weights.bias_ih, weights.bias_hh)]
+
+    def project(x: Array, weight: Array, bias: Array | None) -> Array:
+        return x @ weight if bias is None else x @ weight + bias[None]
+
+    def step(state: State, now: tuple[Array, Array | None]) -> tuple[State, tuple[Array, Saved]]:
+        x_t, within = now
+        moved, saved = cell.forward(
+            project(x_t, w_ih, biases[0]), project(state[0], w_hh, biases[1]), state
+        )
+        if within is None:
+            return moved, (moved[0], saved)
+        kept = tuple(jnp.where(within, m, s) for m, s in zip(moved, state, strict=True))
+        return kept, (jnp.where(within, moved[0], 0), saved)
+
+    within = None if lengths is None else _within(x, lengths)
+    state, (outputs, saved) = jax.lax.scan(step, state, (x, within), reverse=reverse)
+    return outputs, state, saved
+
+
+def _within(x: Array, lengths: Array) -> Array:
+    """(T, B, 1): whether a step is one of its sequence."""
+    return (jnp.arange(x.shape[0], dtype=lengths.dtype)[:, None] < lengths[None])[:, :, None]
+
+
+def _forward(
+    cell: Any, reverse: bool, x: Array, lengths: Array | None, state: State, weights: Weights
+) -> tuple[tuple[Array, State], Any]:
+    outputs, final, saved = _walk(CELLS[cell], reverse, x, lengths, state, weights)
+    return (outputs, final), (x, lengths, state, weights, outputs, saved)
+
+
+def _backward(cell: Any, reverse: bool, residuals: Any, gradients: tuple[Array, State]) -> Any:
+    """From the gradients of outputs and final state to those of x, state and weights."""
+    x, lengths, state, weights, outputs, saved = residuals
+    d_outputs, d_state = gradients
+    steps, size = outputs.shape[0], x.shape[-1]
+    bias = weights.bias_ih is not None
+    within = None if lengths is None else _within(x, lengths)
+    first = state[0][None]
+    before = jnp.concatenate([outputs[1:], first] if reverse else [first, outputs[:-1]])
+    if within is not None and reverse:  # a sequence begins at its own end
+        starts = jnp.concatenate([within[1:], jnp.zeros_like(within[:1])])
+        before = jnp.where(starts, before, first)
+    # The gradient of a bias is that of the weight of an input that is always 1.
+    inputs = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1) if bias else x
+
+    def step(d_state: State, now: Any) -> tuple[State, tuple[Array, tuple[Array, ...]]]:
+        d_output, h, saved, within = now
+        if within is not None:
+            d_output = jnp.where(within, d_output, 0)
+        back = CELLS[cell].backward((d_state[0] + d_output, *d_state[1:]), h, saved)
+        if within is not None:
+            nothing = [jnp.where(within, part, 0) for part in (back.recurrent, *back.input)]
+            back = Derivatives(nothing[0], tuple(nothing[1:]), back.state)
+        through = back.recurrent @ weights.weight_hh
+        direct = back.state[0]
+        d_before = (through if direct is None else through + direct, *back.state[1:])
+        if within is not None:
+            pairs = zip(d_before, d_state, strict=True)
+            d_before = tuple(jnp.where(within, moved, still) for moved, still in pairs)
+        return d_before, (back.recurrent, back.input)
+
+    def chunk(carry: Any, now: Any) -> tuple[Any, Array]:
+        """Back through some steps, then their share of the weights' gradients."""
+        d_state, d_hh, d_ih, d_bias = carry
+        inputs, before, *others = now
+        d_state, (recurrent, blocks) = jax.lax.scan(
+            step, d_state, tuple(others), reverse=not reverse
+        )
+        rows = partial(jax.tree.map, lambda part: part.reshape(-1, part.shape[-1]))
+        recurrent, blocks = rows(recurrent), rows(blocks)
+        d_hh += _over_rows(rows(before), recurrent)
+        products = [_over_rows(rows(inputs), block) for block in blocks]
+        d_ih += products[0] if len(products) == 1 else jnp.concatenate(products, axis=-1)
+        if bias and len(blocks) > 1:
+            d_bias += recurrent[:, blocks[0].shape[-1] :].sum(0)
+        begin, d_x = 0, None
+        for block in blocks:
+            end = begin + block.shape[-1]
+            part = block @ weights.weight_ih[begin:end]
+            begin, d_x = end, part if d_x is None else d_x + part
+        return (d_state, d_hh, d_ih, d_bias), d_x.reshape(*before.shape[:2], size)
+
+    zero = jnp.zeros_like(x[0, :1, :1])  # of the input: as its batch is sharded, so is it
+    rows = weights.weight_hh.shape[0]
+    hidden = outputs.shape[-1]
+    accumulators = (
+        jnp.broadcast_to(zero, (hidden, rows)),
+        jnp.broadcast_to(zero, (inputs.shape[-1], rows)),
+        jnp.broadcast_to(zero[0], (hidden,)),
+    )
+    carry = (d_state, *accumulators)
+    everything = (inputs, before, d_outputs, outputs, saved, within)
+    carry, d_x = _in_chunks(chunk, carry, everything, steps, reverse=not reverse)
+    d_state, d_hh, d_ih, d_bias_n = carry
+    d_bias_ih = d_bias_hh = None
+    if bias:
+        d_ih, d_bias_ih = d_ih[:-1], d_ih[-1]
+        d_bias_hh = d_bias_ih
+        if cell is cells.gru:  # r stands between x W and h W
+            d_bias_hh = jnp.concatenate([d_bias_ih[: 2 * hidden], d_bias_n])
+    d_weights = Weights(d_ih.T, d_hh.T, d_bias_ih, d_bias_hh)
+    return d_x, None, d_state, d_weights
+
+
+def _over_rows(a: Float[Array, "N K"], b: Float[Array, "N M"]) -> Float[Array, "K M"]:
+    """aᵀ b"""
+    return jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())))
+
+
+def _in_chunks(chunk: Any, carry: Any, xs: Any, steps: Any, reverse: bool) -> tuple[Any, Array]:
+    """Scans over chunks of steps; the first one takes what is left over."""
+    if not isinstance(steps, int) or steps <= CHUNK:  # a symbol, when a program is exported
+        return chunk(carry, xs)
+    head = steps % CHUNK
+    first = jax.tree.map(lambda part: part[:head], xs)
+    body = jax.tree.map(lambda part: part[head:].reshape(-1, CHUNK, *part.shape[1:]), xs)
+    ys: list[Array] = []
+    if head and not reverse:
+        carry, y = chunk(carry, first)
+        ys.append(y)
+    carry, y = jax.lax.scan(chunk, carry, body, reverse=reverse)
+    ys.append(y.reshape(-1, *y.shape[2:]))
+    if head and reverse:
+        carry, y = chunk(carry, first)
+        ys.insert(0, y)
+    return carry, ys[0] if len(ys) == 1 else jnp.concatenate(ys)
+
+
+_recur.defvjp(_forward, _backward)

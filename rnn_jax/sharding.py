@@ -1,0 +1,91 @@
+"""A training step over several devices: each takes a part of the batch, and gradients are summed.
+
+On a CPU the devices are threads of this process, one for each core. XLA's own threads share only the
+large products of a step, devices share all of it: where a step is long enough to pay for the sums,
+two devices take about half the time of one.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from shared.batching import Batch
+
+AXIS = "rows"
+
+WHOLE = P()
+"""The same on all devices."""
+CARRY = P(None, AXIS)
+"""(L·D, B, H)"""
+BATCHES = Batch(P(None, AXIS), P(None, AXIS), P(None, AXIS), WHOLE, P(None, None, AXIS), CARRY)
+"""S batches, as `shared/batching.py` stacks them."""
+
+LEAST_WORK = 20e6
+"""Floating-point operations of a step from which on devices pay, as measured on two cores."""
+
+
+def use_all_cores() -> None:
+    """Makes a device of each core; no longer possible where JAX has begun to compute."""
+    if "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+        return
+    try:
+        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    except (RuntimeError, AttributeError):  # begun; or a system without affinities
+        pass
+
+
+def mesh_for(device: Any, batch_size: int, work: float) -> Mesh | None:
+    """The devices among which to share batches; None for one device alone.
+
+    Args:
+        device: that of the run.
+        batch_size: B, rows of a batch.
+        work: floating-point operations of a step.
+    """
+    devices = jax.local_devices(backend=device.platform)
+    if device.platform != "cpu" or work < LEAST_WORK:
+        return None
+    count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
+    if count == 1:
+        return None
+    return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:count])
+
+
+def shared_among(
+    mesh: Mesh | None, function: Callable, inputs: tuple[Any, ...], outputs: Any
+) -> Callable:
+    """The function, each device computing its part; specifications as for `jax.shard_map`."""
+    if mesh is None:
+        return function
+    return jax.shard_map(function, mesh=mesh, in_specs=inputs, out_specs=outputs)
+
+
+def total(mesh: Mesh | None, tree: Any) -> Any:
+    """The sum over all devices of what each computed of its part; in one message, since each costs
+    a meeting of all threads."""
+    if mesh is None:
+        return tree
+    flat, unravel = jax.flatten_util.ravel_pytree(tree)
+    return unravel(jax.lax.psum(flat, AXIS))
+
+
+def own(mesh: Mesh | None, tree: Any) -> Any:
+    """A device's own copy of what is the same on all, whose gradient is not yet a sum."""
+    if mesh is None:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.pcast(leaf, (AXIS,), to="varying"), tree)
+
+
+def place(mesh: Mesh | None, device: Any, tree: Any, specification: Any) -> Any:
+    """Puts arrays where a compiled function expects them."""
+    if mesh is None:
+        return jax.device_put(tree, device)
+    shardings = jax.tree.map(
+        lambda spec: NamedSharding(mesh, spec), specification, is_leaf=lambda s: isinstance(s, P)
+    )
+    return jax.device_put(tree, shardings)
