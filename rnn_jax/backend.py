@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import Mesh
 
-from rnn_jax import bptt, cells, losses, native, optimizers, sharding
+from rnn_jax import cells, losses, native, optimizers, sharding
 from rnn_jax.network import Network
 from rnn_jax.sharding import BATCHES, CARRY, WHOLE
 from shared.backend import Evaluation, Metrics, Snapshot
@@ -86,19 +87,19 @@ class Backend:
     ):
         if config.precision == "float64":
             jax.config.update("jax_enable_x64", True)
+        sharding.use_all_cores()
         self._device = _find_device(config.device)
         self.device = f"{self._device.platform}:{self._device.id} ({self._device.device_kind})"
         self.config = config
         self.signature = signature
         self.compile_s = 0.0
         self.notes: list[str] = []
-        self.path = "jax.lax.scan over the handcrafted cell, gradients by autodiff"
         if config.implementation == "native":
             self.path = "flax.nnx.RNN over flax.nnx cells"
             self.notes = native.gaps(config.network)
         self._dtype = jnp.dtype(config.precision)
         self._algebra = algebra
-        self._trace = partial(self._run, self._traced) if compiled else self._by_operation
+        self._whole = compiled
         self._optimizer = algebra.optimizer(config.optimization)
         self._no_moments = jax.jit(self._optimizer.init)
         # The handcrafted layers hold the canonical tensors as they are.
@@ -119,6 +120,11 @@ class Backend:
         )
         self._graph, state = nnx.split(network, nnx.Param)
         self._paths = [path for path, _ in nnx.to_flat_state(state)]
+        if config.implementation == "handcrafted":
+            self.path = network.rnn.path(self._dtype)
+        # What a step multiplies each weight with, forth and back, is 6 operations a row and step.
+        shapes = [value.shape for _, value in nnx.to_flat_state(state)]
+        self._weights = sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
 
     def init(self, snapshot: Snapshot) -> State:
         place = partial(jax.device_put, device=self._device)
@@ -139,13 +145,20 @@ class Backend:
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Metrics]:
         state = self._with_carry(state, batch)
-        return self._run(self._advance, state, batch, rates.astype(self._dtype))
+        mesh, rates = self._mesh(batch, 6), rates.astype(self._dtype)
+        places = (PLACES, BATCHES, WHOLE)
+        outputs = (PLACES, Metrics(WHOLE, WHOLE))
+        return self._run(self._advance, (state, batch, rates), mesh, places, outputs, donate=(0,))
 
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Trace]:
         state = self._with_carry(state, batch)
-        state, traced = self._trace(state, batch, rates.astype(self._dtype))
+        arguments = state, batch, rates.astype(self._dtype)
+        by_operation = self._by_operation
+        state, traced = (
+            self._run(self._traced, arguments) if self._whole else by_operation(*arguments)
+        )
         seen = {name: np.asarray(traced[name]) for name in ordered(traced)}
         if self.config.implementation == "native":
             seen = native.canonical(self._layout, seen, moment_names(self.config.optimization))
@@ -167,13 +180,15 @@ class Backend:
         for batch in batches:
             if carry is None:
                 carry = self._merge(state.params).zero_state(batch.inputs.shape[1])
-            carry, sums = self._run(self._evaluate, state.params, carry, batch)
+            places, outputs = (WHOLE, CARRY, BATCHES), (CARRY, WHOLE)
+            arguments, mesh = (state.params, carry, batch), self._mesh(batch, 2)
+            carry, sums = self._run(self._evaluate, arguments, mesh, places, outputs)
             totals += np.sum(np.asarray(sums, np.float64), axis=1)
         loss, metric, weight = totals
         return Evaluation(float(loss / weight), float(metric / weight))
 
     def predict(self, state: State, inputs: np.ndarray) -> np.ndarray:
-        return np.asarray(self._run(self._predict, state.params, inputs))
+        return np.asarray(self._run(self._predict, (state.params, inputs)))
 
     def export(self, state: State) -> Snapshot:
         to_numpy = partial(jax.tree.map, np.asarray)
@@ -192,24 +207,27 @@ class Backend:
     # What is compiled -------------------------------------------------------------------------
 
     def _advance(
-        self, state: State, batch: Batch[jax.Array], rates: jax.Array
+        self, mesh: Mesh | None, state: State, batch: Batch[jax.Array], rates: jax.Array
     ) -> tuple[State, Metrics]:
         def step(state: State, now: tuple[Batch[jax.Array], jax.Array]) -> tuple[State, Metrics]:
-            state, seen = self._step(state, *now)
+            state, seen = self._step(state, *now, mesh)
             return state, Metrics(seen["loss/loss"], seen["loss/metric"])
 
         return jax.lax.scan(step, state, (batch, rates))
 
     def _traced(
-        self, state: State, batch: Batch[jax.Array], rates: jax.Array
+        self, mesh: None, state: State, batch: Batch[jax.Array], rates: jax.Array
     ) -> tuple[State, dict[str, jax.Array]]:
         return jax.lax.scan(lambda state, now: self._step(state, *now), state, (batch, rates))
 
     def _step(
-        self, state: State, batch: Batch[jax.Array], rate: jax.Array
+        self, state: State, batch: Batch[jax.Array], rate: jax.Array, mesh: Mesh | None = None
     ) -> tuple[State, dict[str, jax.Array]]:
         """One optimizer step: loss, gradients, clipping, moments, weights; and all that was seen on
-        the way, of which the compiler drops what is not used."""
+        the way, of which the compiler drops what is not used.
+
+        With a mesh, this is the part of one device, whose gradients are summed over all.
+        """
         params, optimization = state.params, self.config.optimization
         before = jax.tree.map(lambda part: jnp.where(batch.reset, 0, part), state.carry)
         seen = given(batch, rate, params, before)
@@ -220,11 +238,13 @@ class Backend:
             loss, metric, _ = losses.sums(
                 self.signature.loss, outputs, batch.targets, batch.weights
             )
-            count = self._algebra.count(batch.weights)
+            count = sharding.total(mesh, self._algebra.count(batch.weights))
             return loss / count, (metric / count, carry, on_the_way)
 
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
-        (loss, (metric, carry, on_the_way)), gradients = gradient(params)
+        own = sharding.own(mesh, params)
+        (loss, (metric, carry, on_the_way)), gradients = gradient(own)
+        loss, metric, gradients = sharding.total(mesh, (loss, metric, gradients))
         seen |= on_the_way | {"loss/loss": loss, "loss/metric": metric}
         seen |= below("gradients", gradients) | {"norm/norm": optax.tree.norm(gradients)}
         if optimization.clip_norm is not None:
@@ -236,16 +256,19 @@ class Backend:
         params = jax.tree.map(lambda param, d: param - rate * d, params, direction)
         return State(params, moments, carry, state.step + 1), seen | below("weights", params)
 
-    def _evaluate(self, params: dict[str, jax.Array], carry: cells.State, batch: Batch[jax.Array]):
+    def _evaluate(
+        self, mesh: Mesh | None, params: Params, carry: cells.State, batch: Batch[jax.Array]
+    ) -> tuple[cells.State, Any]:
         def step(carry: cells.State, batch: Batch[jax.Array]):
             carry = jax.tree.map(lambda part: jnp.where(batch.reset, 0, part), carry)
             outputs, carry = self._merge(params)(batch.inputs, carry, batch.lengths)
             sums = losses.sums(self.signature.loss, outputs, batch.targets, batch.weights)
             return carry, sums
 
-        return jax.lax.scan(step, carry, batch)
+        carry, sums = jax.lax.scan(step, carry, batch)
+        return carry, sharding.total(mesh, sums)
 
-    def _predict(self, params: dict[str, jax.Array], inputs: jax.Array) -> jax.Array:
+    def _predict(self, mesh: None, params: Params, inputs: jax.Array) -> jax.Array:
         network = self._merge(params)
         return network(inputs, network.zero_state(len(inputs)))[0]
 
@@ -260,15 +283,39 @@ class Backend:
         flat = [(path, nnx.Param(params[_dotted(path)])) for path in self._paths]
         return nnx.merge(self._graph, nnx.from_flat_state(flat))
 
-    def _run(self, function: Callable, *arguments: Any) -> Any:
-        """Calls a compiled function; compiles it first, on a clock, when the shapes are new."""
-        arguments = jax.device_put(arguments, self._device)
+    def _mesh(self, batch: Batch[np.ndarray], operations: int) -> Mesh | None:
+        """The devices among which to share batches, if not one: operations are those for each
+        weight, row and time step."""
+        if self.config.implementation == "native":
+            return None
+        rows, steps = batch.inputs.shape[1:3]
+        return sharding.mesh_for(self._device, rows, operations * self._weights * rows * steps)
+
+    def _run(
+        self,
+        function: Callable,
+        arguments: tuple[Any, ...],
+        mesh: Mesh | None = None,
+        places: tuple[Any, ...] = (),
+        outputs: Any = None,
+        donate: tuple[int, ...] = (),
+    ) -> Any:
+        """Calls a compiled function; compiles it first, on a clock, when the shapes are new.
+
+        Args:
+            function: takes the mesh and the arguments.
+            places, outputs: where arguments and results are on a mesh.
+            donate: arguments whose memory the results may take.
+        """
+        arguments = sharding.place(mesh, self._device, arguments, places)
         shapes = jax.tree.map(lambda array: (array.shape, array.dtype), arguments)
-        key = (function.__name__, str(shapes))
+        key = (function.__name__, str(shapes), mesh)
         if key not in self._compiled:
             start = time.perf_counter()
+            call = sharding.shared_among(mesh, partial(function, mesh), places, outputs)
             with jax.default_matmul_precision("highest"):
-                self._compiled[key] = jax.jit(function).lower(*arguments).compile()
+                lowered = jax.jit(call, donate_argnums=donate).lower(*arguments)
+                self._compiled[key] = lowered.compile()
             self.compile_s += time.perf_counter() - start
         return self._compiled[key](*arguments)
 

@@ -111,9 +111,7 @@ def _gru_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
     n = optimization_barrier(jnp.tanh(x[:, 2 * size :] + r * h_n))
     moved = n + z * (before - n)
     local_n = (1 - z) * (1 - n * n)
-    local = _side_by_side(
-        local_n * h_n * (r - r * r), (before - n) * (z - z * z), local_n * r
-    )
+    local = _side_by_side(local_n * h_n * (r - r * r), (before - n) * (z - z * z), local_n * r)
     return (moved,), (local, local_n, z)
 
 
@@ -132,11 +130,10 @@ CELLS: dict[Any, Cell] = {
 }
 
 
-def supports(cell: Any, dtype: Any, weights: Weights) -> bool:
+def supports(cell: Any, dtype: Any) -> bool:
     """Whether there is an own backward pass: for the cells of `rnn_jax.cells` without projection,
     in float32 and float64, but not for arrays on an explicit mesh."""
-    known = cell in CELLS and weights.weight_hr is None
-    return known and dtype in (jnp.float32, jnp.float64) and not _explicit()
+    return cell in CELLS and dtype in (jnp.float32, jnp.float64) and not _explicit()
 
 
 def _explicit() -> bool:

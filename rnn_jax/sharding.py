@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -70,7 +70,7 @@ def total(mesh: Mesh | None, tree: Any) -> Any:
     a meeting of all threads."""
     if mesh is None:
         return tree
-    flat, unravel = jax.flatten_util.ravel_pytree(tree)
+    flat, unravel = ravel_pytree(tree)
     return unravel(jax.lax.psum(flat, AXIS))
 
 
@@ -85,7 +85,8 @@ def place(mesh: Mesh | None, device: Any, tree: Any, specification: Any) -> Any:
     """Puts arrays where a compiled function expects them."""
     if mesh is None:
         return jax.device_put(tree, device)
-    shardings = jax.tree.map(
-        lambda spec: NamedSharding(mesh, spec), specification, is_leaf=lambda s: isinstance(s, P)
-    )
-    return jax.device_put(tree, shardings)
+
+    def put(spec: P, part: Any) -> Any:
+        return jax.device_put(part, NamedSharding(mesh, spec))
+
+    return jax.tree.map(put, specification, tree, is_leaf=lambda leaf: isinstance(leaf, P))

@@ -100,6 +100,15 @@ class Recurrent(nnx.Module):
             self.proj_size,
         )
 
+    def by_hand(self, dtype: Any) -> bool:
+        """Whether a call with numbers of this dtype has the backward pass of `rnn_jax.bptt`."""
+        return not self.autodiff and not self.proj_size and bptt.supports(self._cell, dtype)
+
+    def path(self, dtype: Any) -> str:
+        """How a call with numbers of this dtype is computed, as a run records it."""
+        backward = "by hand (rnn_jax/bptt.py)" if self.by_hand(dtype) else "by autodiff"
+        return f"jax.lax.scan over the handcrafted cell, gradients {backward}"
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """All parameters by name, with the names and shapes of torch.nn's layer."""
         return {name: np.asarray(getattr(self, name)[...]) for name in self.layer_config.shapes()}
@@ -215,8 +224,7 @@ class Recurrent(nnx.Module):
                 found: list[Any] = [params.get(name + ending) for name in Weights._fields]
                 weights = Weights(*found)
                 reverse = ending.endswith("_reverse")
-                by_hand = not self.autodiff and bptt.supports(self._cell, x.dtype, weights)
-                recur = bptt.recur if by_hand else recurrence.recur
+                recur = bptt.recur if self.by_hand(x.dtype) else recurrence.recur
                 output, final = recur(self._cell, x, lengths, before, weights, reverse)
                 directions.append(output)
                 finals.append(final)
