@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from rnn_jax import cells, losses, native, optimizers
+from rnn_jax import cells, compilation, losses, native, optimizers
 from rnn_jax.network import Network
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
@@ -86,6 +86,7 @@ class Backend:
         self.config = config
         self.signature = signature
         self.compile_s = 0.0
+        self._programs = compilation.Programs()
         self.notes: list[str] = []
         self.path = "jax.lax.scan over the handcrafted cell, gradients by autodiff"
         if config.implementation == "native":
@@ -114,6 +115,10 @@ class Backend:
         )
         self._graph, state = nnx.split(network, nnx.Param)
         self._paths = [path for path, _ in nnx.to_flat_state(state)]
+
+    @property
+    def compilation(self) -> str:
+        return str(self._programs)
 
     def init(self, snapshot: Snapshot) -> State:
         place = partial(jax.device_put, device=self._device)

@@ -144,6 +144,7 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
                 f"{described(run.summary.segments)}, finished with " if run.resumed else "",
                 run.summary.device,
                 run.summary.path,
+                f"{run.summary.compilation}; memory: {run.summary.allocator}",
                 run.summary.versions,
             )
             for name, run in zip(labels(runs), runs, strict=True)

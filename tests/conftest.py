@@ -1,6 +1,11 @@
 """Both frameworks in one process: torch first, because importing jax before it has crashed."""
 
-import torch  # noqa: I001
+import os
+
+# Neither this process nor those that tests start write to the user's cache.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
+import torch  # noqa: E402
 import importlib
 import pkgutil
 import subprocess
