@@ -9,10 +9,13 @@ import warnings
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from shared.environment import processor_fingerprint
+
+_config: Any = jax.config  # whose values have no types
 
 LARGEST = 10**9
 """Bytes on disk, beyond which the programs that were used longest ago go."""
@@ -40,7 +43,7 @@ class Programs:
         return self._since("/jax/compilation_cache/cache_hits")
 
     def __str__(self) -> str:
-        if not jax.config.jax_compilation_cache_dir or not self.requested:
+        if not _config.jax_compilation_cache_dir or not self.requested:
             return "compiled, without a cache"
         return f"{self.cached} of {self.requested} programs from the cache"
 
@@ -58,7 +61,7 @@ def _events() -> Counter[str]:
 
 def _use_cache() -> None:
     # One who names a folder has said where and how.
-    if not jax.config.jax_enable_compilation_cache or jax.config.jax_compilation_cache_dir:
+    if not _config.jax_enable_compilation_cache or _config.jax_compilation_cache_dir:
         return
     folder = _folder()
     if folder is None:

@@ -33,13 +33,13 @@ _state = LEFT
 
 
 def keep_pages() -> str:
-    """Makes glibc's allocator keep freed memory of up to 1 GB, for all that this process does next.
+    """Makes glibc's allocator keep freed memory, up to 1 GB, in this process from now on.
 
-    All threads share one arena: the others are heaps of 64 MB, of which glibc unmaps those that have
-    become empty, whatever the thresholds.
+    All threads share one arena: others consist of heaps of 64 MB, of which glibc unmaps those that
+    have become empty, whatever the thresholds.
 
-    Nothing happens where another allocator is at work (macOS, musl, one loaded in front of glibc's),
-    or where the user has configured it in the environment.
+    Nothing happens where another allocator is at work (macOS, musl, one loaded in front of
+    glibc's), or where the user has configured it in the environment.
 
     Returns:
         `described()`.

@@ -5,7 +5,7 @@ import os
 # Neither this process nor those that tests start write to the user's cache.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 
-import torch  # noqa: E402
+import torch  # noqa: I001
 import importlib
 import pkgutil
 import subprocess

@@ -1,4 +1,4 @@
-"""A second process takes its compiled programs from the cache; without a cache only time is lost."""
+"""A second process takes its programs from the cache; without a cache only time is lost."""
 
 import json
 import os
