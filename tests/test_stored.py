@@ -1,16 +1,13 @@
 """Generated data in a folder: the same as in memory, of which it needs none; written once."""
 
-import json
-import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from shared.batching import training_batches
 from shared.config import Config, GeneratedData
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, generated, load_task
