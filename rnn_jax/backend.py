@@ -15,7 +15,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from rnn_jax import cells, losses, native, optimizers, sharding
+from rnn_jax import cells, compilation, losses, native, optimizers, sharding
 from rnn_jax.network import Network
 from rnn_jax.sharding import BATCHES, CARRY, WHOLE
 from shared.backend import Evaluation, Metrics, Snapshot
@@ -93,6 +93,7 @@ class Backend:
         self.config = config
         self.signature = signature
         self.compile_s = 0.0
+        self._programs = compilation.Programs()
         self.notes: list[str] = []
         if config.implementation == "native":
             self.path = "flax.nnx.RNN over flax.nnx cells"
@@ -125,6 +126,10 @@ class Backend:
         # What a step multiplies each weight with, forth and back, is 6 operations a row and step.
         shapes = [value.shape for _, value in nnx.to_flat_state(state)]
         self._weights = sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
+
+    @property
+    def compilation(self) -> str:
+        return str(self._programs)
 
     def init(self, snapshot: Snapshot) -> State:
         place = partial(jax.device_put, device=self._device)

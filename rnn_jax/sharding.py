@@ -25,7 +25,7 @@ CARRY = P(None, AXIS)
 BATCHES = Batch(P(None, AXIS), P(None, AXIS), P(None, AXIS), WHOLE, P(None, None, AXIS), CARRY)
 """S batches, as `shared/batching.py` stacks them."""
 
-LEAST_WORK = 20e6
+LEAST_WORK = 15e6
 """Floating-point operations of a step from which on devices pay, as measured on two cores."""
 
 

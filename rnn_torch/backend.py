@@ -45,6 +45,7 @@ class Backend:
         self.config = config
         self.signature = signature
         self.compile_s = 0.0
+        self.compilation = "nothing to compile"
         self.notes: list[str] = []
         self.path = "a Python loop over the handcrafted cell, gradients by autograd"
         if config.implementation == "native":

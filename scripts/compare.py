@@ -39,6 +39,8 @@ class Arguments:
     """Replace the report in --out."""
     config: str | None = None
     """A config.json whose settings are the defaults."""
+    tune_allocator: bool = True
+    """Have glibc keep the memory that a step gives back for the next one."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -61,7 +63,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.folders:
         runs = [Path(name) for name in arguments.folders]
     else:
-        runs = _train(resolve(settings), arguments.contenders, folder, arguments.overwrite)
+        runs = _train(resolve(settings), arguments, folder)
 
     from shared.history import read_run
     from shared.report import HTML, MARKDOWN, pairs, reproduction, write_report
@@ -89,8 +91,9 @@ def _run_folder(folder: Path, contender: str) -> Path:
     return folder / RUNS / contender.replace("/", "-")
 
 
-def _train(config: Config, contenders: Sequence[str], folder: Path, overwrite: bool) -> list[Path]:
+def _train(config: Config, arguments: Arguments, folder: Path) -> list[Path]:
     """Runs scripts/run.py for one contender after the other; returns their run folders."""
+    contenders = arguments.contenders
     unknown = [name for name in contenders if name not in CONTENDERS]
     if unknown or len(set(contenders)) < max(2, len(contenders)):
         got = " ".join(contenders)
@@ -108,7 +111,8 @@ def _train(config: Config, contenders: Sequence[str], folder: Path, overwrite: b
             run = _run_folder(folder, name)
             command = [sys.executable, str(script), "--config", str(Path(scratch, "config.json"))]
             command += ["--backend", backend, "--implementation", implementation, "--out", str(run)]
-            command += ["--overwrite"] if overwrite else []
+            command += ["--overwrite"] if arguments.overwrite else []
+            command += [] if arguments.tune_allocator else ["--no-tune-allocator"]
             code = subprocess.run(command, check=False).returncode
             if code < 0:
                 print(f"compare.py: {name} was killed by signal {-code}", file=sys.stderr)

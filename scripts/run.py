@@ -34,6 +34,8 @@ class Arguments:
     --device and --log-every may differ from what it was started with."""
     config: str | None = None
     """A config.json whose settings are the defaults."""
+    tune_allocator: bool = True
+    """Have glibc keep the memory that a step gives back for the next one."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -54,6 +56,11 @@ def main(argv: Sequence[str]) -> None:
     arguments = cli.parse(Arguments, argv, default, cli.with_tasks(__doc__))
     config = resolve(arguments.settings)
     folder = _folder(arguments, config)
+
+    if arguments.tune_allocator:  # before a framework is imported and starts threads
+        from shared.allocator import keep_pages
+
+        keep_pages()
 
     from shared.training import train
 

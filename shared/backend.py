@@ -69,6 +69,11 @@ class Backend(Protocol):
     compile_s: float
     """Seconds spent compiling so far."""
 
+    @property
+    def compilation(self) -> str:
+        """What was compiled so far, and how much of it came from a cache."""
+        ...
+
     def __init__(self, config: Config, signature: Signature) -> None: ...
 
     def init(self, snapshot: Snapshot) -> State: ...

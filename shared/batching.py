@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from shared.config import Config
 from shared.randomness import generator
@@ -21,7 +22,9 @@ Array = TypeVar("Array")
 
 CHUNK_BYTES = 32 * 2**20
 CHUNK_STEPS = 128
-EVALUATION_ROWS = 256
+EVALUATION_ROWS = 512
+EVALUATION_CALL = 2048
+"""Rows in a call that evaluates."""
 
 
 class Batch(NamedTuple, Generic[Array]):
@@ -91,6 +94,14 @@ class Batches:
         return -(-self.rows // self.batch_size) * self.windows
 
     @property
+    def evaluation_chunk(self) -> int:
+        """How many batches to stack in a call that evaluates. All calls have as many, so that one
+        program is compiled; few enough that what fills the last one up costs little."""
+        most = max(1, min(self.chunk, EVALUATION_CALL // self.batch_size))
+        calls = -(-self.per_epoch // most)
+        return -(-self.per_epoch // calls)
+
+    @property
     def chunk(self) -> int:
         """How many batches to stack in a call: few enough for memory and for progress to show."""
         features = int(np.prod(self.split.inputs.shape[2:], dtype=np.int64))
@@ -101,50 +112,54 @@ class Batches:
 
     def take(self, start: int, count: int) -> Batch[np.ndarray]:
         """Batches number start … start + count - 1, counted over all epochs from 0."""
-        inputs, targets, lengths = self.split
-        shape = (count, self.batch_size, self.steps)
-        target_shape = shape if self.per_step else shape[:2]
+        inputs, targets = np.asarray(self.split.inputs), np.asarray(self.split.targets)
+        lengths = self.split.lengths
+        rows, begins, real = self._positions(start, count)
         features = np.issubdtype(inputs.dtype, np.floating)
         classes = np.issubdtype(targets.dtype, np.integer)
-        batch = Batch(
-            np.zeros(shape + inputs.shape[2:], self.dtype if features else np.int32),
-            np.zeros(
-                target_shape + targets.shape[2 if self.per_step else 1 :],
-                np.int32 if classes else self.dtype,
-            ),
-            np.zeros(target_shape, self.dtype),
-            np.zeros(count, bool),
+        target_type = np.int32 if classes else self.dtype
+        steps = np.arange(self.steps)
+        weights = np.arange(self.batch_size) < real[:, None]
+        if self.per_step:
+            ends = self.length if lengths is None else lengths[rows][..., None]
+            weights = weights[..., None] & (begins[:, None, None] + steps < ends)
+        return Batch(
+            self._gather(inputs, rows, begins, self.dtype if features else np.int32),
+            self._gather(targets, rows, begins, target_type)
+            if self.per_step
+            else targets[rows].astype(target_type, copy=False),
+            weights.astype(self.dtype),
+            begins == 0,
             self._masks(start, count),
-            None if lengths is None else np.zeros(shape[:2], np.int32),
+            None if lengths is None else lengths[rows].astype(np.int32, copy=False),
         )
-        for i in range(count):
-            rows, begin, real = self._position(start + i)
-            end = min(begin + self.steps, self.length)
-            batch.inputs[i, :, : end - begin] = inputs[rows, begin:end]
-            if self.per_step:
-                batch.targets[i, :, : end - begin] = targets[rows, begin:end]
-                batch.weights[i, :real, : end - begin] = 1
-            else:
-                batch.targets[i] = targets[rows]
-                batch.weights[i, :real] = 1
-            batch.reset[i] = begin == 0
-            if lengths is not None:
-                assert batch.lengths is not None
-                batch.lengths[i] = lengths[rows]
-                if self.per_step:
-                    batch.weights[i] *= np.arange(self.steps) < lengths[rows][:, None]
-        return batch
 
-    def _position(self, step: int) -> tuple[np.ndarray, int, int]:
-        """Rows of a step's batch, the window's first time step, and how many rows are real."""
-        epoch, within = divmod(step, self.per_epoch)
-        batch, window = divmod(within, self.windows)
-        order = _order(self.seed, epoch, self.rows) if self.shuffle else np.arange(self.rows)
-        rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-        real = len(rows)
+    def _gather(
+        self, part: np.ndarray, rows: np.ndarray, begins: np.ndarray, dtype: DTypeLike
+    ) -> np.ndarray:
+        """(S, B, T, …) of (N, length, …): each step's rows from its first time step on, with zeros
+        where the sequence has ended."""
+        if self.windows == 1:
+            return part[rows].astype(dtype, copy=False)
+        taken = np.zeros((*rows.shape, self.steps, *part.shape[2:]), dtype)
+        for i, begin in enumerate(begins):
+            window = part[rows[i], begin : begin + self.steps]
+            taken[i, :, : window.shape[1]] = window
+        return taken
+
+    def _positions(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of each step's batch (S, B), its window's first time step (S,), and how many rows
+        are real (S,)."""
+        epochs, within = np.divmod(np.arange(start, start + count), self.per_epoch)
+        batch, window = np.divmod(within, self.windows)
+        first = batch * self.batch_size
         # A ragged batch repeats its last row: real numbers, kept out of the mean by weights of 0.
-        rows = np.concatenate([rows, np.repeat(rows[-1:], self.batch_size - real)])
-        return rows, window * self.steps, real
+        rows = np.minimum(first[:, None] + np.arange(self.batch_size), self.rows - 1)
+        if self.shuffle and self.rows > 1:
+            for epoch in np.unique(epochs):
+                now = epochs == epoch
+                rows[now] = _order(self.seed, int(epoch), self.rows)[rows[now]]
+        return rows, window * self.steps, np.minimum(self.rows - first, self.batch_size)
 
     def _masks(self, start: int, count: int) -> np.ndarray | None:
         if self.dropout is None:

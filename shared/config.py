@@ -93,6 +93,9 @@ class GeneratedData:
     """Features of a time step."""
     min_length: int | None = None
     """Shortest sequence, lengths being drawn up to the sequence length; None makes all equal."""
+    folder: str | None = None
+    """Folder to generate the data in, once, and to read it from as it is needed: it may be larger
+    than memory. None keeps it in memory."""
 
 
 @dataclass(frozen=True)

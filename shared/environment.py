@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 import sys
+import zlib
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def versions(backend: str) -> dict[str, str]:
 def machine() -> str:
     """System and processor, as a reader of measurements wants to know them."""
     return f"{platform.system()} {platform.machine()}, {_processor()}"
+
+
+def processor_fingerprint() -> str:
+    """8 hexadecimal digits, equal for processors that run the same machine code."""
+    known = f"{platform.machine()} {_processor_says('flags', 'Features')}"
+    return f"{zlib.crc32(known.encode()):08x}"
 
 
 def peak_memory_mb() -> float:
@@ -43,13 +50,19 @@ def check_memory(needed: int, what: str) -> None:
 
 
 def _processor() -> str:
+    return _processor_says("model name") or "unknown processor"
+
+
+def _processor_says(*names: str) -> str:
+    """The first line of one of these names in what Linux says of the processor; elsewhere its
+    name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
+            if line.startswith(names):
                 return line.partition(":")[2].strip()
     except OSError:
         pass
-    return platform.processor() or "unknown processor"
+    return platform.processor()
 
 
 def _version(name: str) -> str:

@@ -135,16 +135,25 @@ def read_json(path: Path, understand: Callable[[Any], Record]) -> Record:
     Raises:
         InvalidInput: it is missing, is not JSON, or is not understood; the message names the file.
     """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInput(f"{path}: expected JSON, got: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{path}: expected JSON, got: {error}") from error
+    values = read_values(path)
     try:
         return understand(values)
     except InvalidInput as error:
         raise InvalidInput(f"{path}: {error}") from error
+
+
+def read_values(path: Path) -> Any:
+    """The values in a JSON file.
+
+    Raises:
+        InvalidInput: it is missing, or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidInput(f"{path}: expected JSON, got: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path}: expected JSON, got: {error}") from error
 
 
 def parse(kind: type[Record], values: Any) -> Record:

@@ -144,6 +144,7 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
                 f"{described(run.summary.segments)}, finished with " if run.resumed else "",
                 run.summary.device,
                 run.summary.path,
+                f"{run.summary.compilation}; memory: {run.summary.allocator}",
                 run.summary.versions,
             )
             for name, run in zip(labels(runs), runs, strict=True)
@@ -238,7 +239,7 @@ def _differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
     """Settings in which the runs differ, other than those that cannot change a result; and their
     data, which may have changed below the same settings."""
     flats = [_settings(run.config) | {"data": run.summary.data} for run in runs]
-    ignored = {"device", "log-every"}
+    ignored = {"device", "log-every", "data.folder"}
     names = sorted({name for flat in flats for name in flat} - ignored)
 
     def shown(value: Any) -> Any:

@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import dataclass
 
-from shared import environment
+from shared import allocator, environment
 from shared.backend import Backend, Evaluation, State
 from shared.checkpoint import Checkpoint
 from shared.config import Config
@@ -40,7 +40,11 @@ class Summary:
     segments: list[Segment]
     """Which backend took which steps; one, unless the run was resumed."""
     compile_s: float
-    """Seconds spent compiling."""
+    """Seconds spent compiling, or loading from a cache what was compiled before."""
+    compilation: str
+    """What was compiled, and how much of it came from the cache."""
+    allocator: str
+    """How the process's memory allocator is set."""
     step_ms: float
     """Milliseconds of a steady step of the last segment, its batch included: the median over calls
     of the backend."""
@@ -83,6 +87,7 @@ def summarize(
         started: the `time.perf_counter` of the run's beginning.
     """
     assert final.train is not None  # at least one step was taken
+    sample = _sample(task, backend, state)  # first: it may compile a program, too
     return Summary(
         task=config.task,
         source=task.source,
@@ -100,6 +105,8 @@ def summarize(
         steps=final.snapshot.step,
         segments=list(final.segments),
         compile_s=backend.compile_s,
+        compilation=backend.compilation,
+        allocator=allocator.described(),
         step_ms=final.segments[-1].step_ms,
         total_s=time.perf_counter() - started,
         peak_memory_mb=environment.peak_memory_mb(),
@@ -109,7 +116,7 @@ def summarize(
         test=test,
         held_out=task.held_out,
         baseline=_baseline(task),
-        sample=_sample(task, backend, state),
+        sample=sample,
     )
 
 

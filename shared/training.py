@@ -9,6 +9,7 @@ Evaluation and checkpoints happen after every `eval_every` epochs and at the end
 import math
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -73,7 +74,9 @@ def train(
         raise InvalidInput(
             f"--log-every: expected at most the {total} steps of the run, got {config.log_every}"
         )
-    backend = load_backend(config, task.signature)
+    with ThreadPoolExecutor() as pool:  # hashes the data while the framework is imported
+        pool.submit(getattr, task, "fingerprint")
+        backend = load_backend(config, task.signature)
     position = (
         last_position(config, task, batches, folder) if resume else first_position(config, task)
     )
@@ -245,10 +248,14 @@ def evaluate(
 ) -> Evaluation:
     """Loss and metric of a state on one part of a task's data."""
     batches = evaluation_batches(config, task, split)
+    total, size = batches.per_epoch, batches.evaluation_chunk
 
     def stacked() -> Iterator[Batch[np.ndarray]]:
-        for start, count in _chunks(0, batches.per_epoch, batches.chunk):
-            yield batches.take(start, count)
+        for start in range(0, total, size):
+            batch = batches.take(start, size)
+            # What fills the last call up begins the part anew, and does not count.
+            batch.weights[total - start :] = 0
+            yield batch
 
     return backend.evaluate(state, stacked())
 

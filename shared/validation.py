@@ -55,7 +55,11 @@ def _check_sizes(config: Config) -> None:
         "log_every": config.log_every,
     }
     if isinstance(data, GeneratedData):
-        sizes |= {f"data.{field.name}": getattr(data, field.name) for field in fields(data)}
+        sizes |= {
+            f"data.{field.name}": getattr(data, field.name)
+            for field in fields(data)
+            if field.name != "folder"
+        }
     for name, size in sizes.items():
         _check_size(name, size)
     _require(0 <= config.seed < 2**63, "seed", "a number from 0 to 2^63 - 1", config.seed)

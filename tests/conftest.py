@@ -1,5 +1,10 @@
 """Both frameworks in one process: torch first, because importing jax before it has crashed."""
 
+import os
+
+# Neither this process nor those that tests start write to the user's cache.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+
 import torch  # noqa: I001
 import importlib
 import pkgutil

@@ -1,14 +1,25 @@
 """Batches: every row once an epoch, real sizes, windows in order, and no dependence on the call."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
 
-from shared.batching import CHUNK_BYTES, Batches, Dropout, evaluation_batches, training_batches
+from shared.backend import Backend, Evaluation
+from shared.batching import (
+    CHUNK_BYTES,
+    Batch,
+    Batches,
+    Dropout,
+    evaluation_batches,
+    training_batches,
+)
 from shared.config import Config, GeneratedData, HelloData, TextData
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Split
+from shared.training import evaluate
 
 
 def numbered(rows: int, length: int, per_step: bool = False) -> Split:
@@ -223,3 +234,23 @@ def test_row_b_of_a_text_batch_continues_row_b_of_the_one_before(tmp_path) -> No
     targets = batch.targets.transpose(1, 0, 2).reshape(4, -1)[:, : made.length]
     np.testing.assert_array_equal(targets[:, :-1], streams[:, 1:])
     assert targets[-1, -1] == task.vocabulary.index(text[4 * made.length])
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(1, 1), (9, 1), (10, 4), (23, 2), (5000, 64)])
+def test_evaluation_counts_every_row_once_in_calls_of_one_size(rows: int, batch_size: int) -> None:
+    """The last call is filled up with batches that do not count."""
+    data = GeneratedData(rows, 1, 1, 3, 2)
+    config = replace(TASKS["last-value"].defaults, data=data, batch_size=batch_size)
+    task = load_task(config)
+    sizes, seen = [], []
+
+    class Recorder:
+        def evaluate(self, state: object, stacked: Iterable[Batch[np.ndarray]]) -> Evaluation:
+            for batch in stacked:
+                sizes.append(len(batch.weights))
+                seen.extend(batch.inputs[batch.weights == 1])
+            return Evaluation(0.0, 0.0)
+
+    evaluate(config, task, cast(Backend, Recorder()), None, task.train)
+    assert len(set(sizes)) == 1
+    np.testing.assert_array_equal(np.stack(seen), task.train.inputs)

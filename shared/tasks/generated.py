@@ -1,16 +1,24 @@
 """Classification of generated sequences, as the tutorial's code and as its text describe it."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from shared.config import Config, GeneratedData
 from shared.environment import check_memory
 from shared.randomness import generator
+from shared.tasks.stored import Stored
 from shared.tasks.task import Baseline, Signature, Split, Task
 
-Label = Callable[[np.ndarray, np.ndarray, str], np.ndarray]
-"""Inputs (N, T, I), lengths (N,) and the name of the part → labels (N,)."""
+Label = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
+"""A generator, inputs (N, T, I) and lengths (N,) → labels (N,); for one piece after the other."""
+
+PIECE = 2**24
+"""Bytes of inputs that are generated at once."""
 
 
 def random_labels(config: Config) -> Task:
@@ -19,8 +27,8 @@ def random_labels(config: Config) -> Task:
     Held-out accuracy must be chance; more would mean that the test part leaks into training.
     """
 
-    def labels(inputs: np.ndarray, lengths: np.ndarray, part: str) -> np.ndarray:
-        return generator(config.seed, f"labels of {part}").integers(0, 2, len(inputs), np.int32)
+    def labels(draw: np.random.Generator, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        return draw.integers(0, 2, len(inputs), np.int32)
 
     return _classification("random-labels", config, labels)
 
@@ -28,8 +36,8 @@ def random_labels(config: Config) -> Task:
 def last_value(config: Config) -> Task:
     """Standard normal sequences, labelled by the sign of the last step's first feature."""
 
-    def labels(inputs: np.ndarray, lengths: np.ndarray, part: str) -> np.ndarray:
-        return (inputs[np.arange(len(inputs)), lengths - 1, 0] > 0).astype(np.int32)
+    def labels(draw: np.random.Generator, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        return inputs[np.arange(len(inputs)), lengths - 1, 0] > 0
 
     return _classification("last-value", config, labels)
 
@@ -37,34 +45,89 @@ def last_value(config: Config) -> Task:
 def _classification(name: str, config: Config, label: Label) -> Task:
     data = config.data
     assert isinstance(data, GeneratedData)
-
-    examples = data.train_examples + data.valid_examples + data.test_examples
-    check_memory(
-        4 * examples * data.sequence_length * data.input_size,
-        f"{examples} sequences (--data.train-examples, --data.valid-examples, "
-        f"--data.test-examples) of {data.sequence_length} × {data.input_size} numbers",
-    )
-
-    def split(part: str, examples: int) -> Split:
-        shape = (examples, data.sequence_length, data.input_size)
-        inputs = generator(config.seed, f"inputs of {part}").standard_normal(shape, np.float32)
-        if data.min_length is None:
-            return Split(inputs, label(inputs, np.full(examples, data.sequence_length), part))
-        draw = generator(config.seed, f"lengths of {part}").integers
-        lengths = draw(data.min_length, data.sequence_length, examples, np.int32, endpoint=True)
-        inputs[np.arange(data.sequence_length) >= lengths[:, None]] = 0
-        return Split(inputs, label(inputs, lengths, part), lengths)
-
-    train = split("train", data.train_examples)
-    test = split("test", data.test_examples)
+    parts = {
+        "train": data.train_examples,
+        "valid": data.valid_examples,
+        "test": data.test_examples,
+    }
+    if data.folder is None:
+        check_memory(
+            _size(data),
+            f"{sum(parts.values())} sequences (--data.train-examples, --data.valid-examples, "
+            f"--data.test-examples) of {data.sequence_length} × {data.input_size} numbers "
+            "without --data.folder",
+        )
+        train, valid, test = _generate(config, label, parts, _in_memory)
+    else:
+        options = {key: value for key, value in asdict(data).items() if key != "folder"}
+        identity = {"task": name, "seed": config.seed, **options}
+        kinds = ["inputs", "targets"] + ["lengths"] * (data.min_length is not None)
+        names = tuple(f"{part}-{kind}" for part in parts for kind in kinds)
+        stored = Stored(Path(data.folder), identity, names)
+        if not stored.complete():
+            stored.reserve(_size(data))
+            _generate(config, label, parts, stored.create)
+            stored.finish()
+        train, valid, test = (_read(stored, part, data.min_length is not None) for part in parts)
     return Task(
         name=name,
         signature=Signature(data.input_size, 2, tokens=False, per_step=False, loss="cross_entropy"),
         train=train,
-        valid=split("valid", data.valid_examples),
+        valid=valid,
         test=test,
         baseline=_class_frequencies(train.targets, test.targets),
         source="generated, standard normal",
+    )
+
+
+def _size(data: GeneratedData) -> int:
+    examples = data.train_examples + data.valid_examples + data.test_examples
+    return 4 * examples * data.sequence_length * data.input_size
+
+
+Create = Callable[[str, tuple[int, ...], DTypeLike], np.ndarray]
+"""Name, shape and dtype → an array to be filled."""
+
+
+def _in_memory(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    return np.empty(shape, dtype)
+
+
+def _generate(config: Config, label: Label, parts: dict[str, int], create: Create) -> list[Split]:
+    """The parts side by side: NumPy draws without the GIL."""
+    data = config.data
+    assert isinstance(data, GeneratedData)
+
+    def split(part: str) -> Split:
+        examples, steps = parts[part], data.sequence_length
+        inputs = create(f"{part}-inputs", (examples, steps, data.input_size), np.float32)
+        targets = create(f"{part}-targets", (examples,), np.int32)
+        lengths = np.broadcast_to(np.int32(steps), examples)
+        if data.min_length is not None:
+            lengths = create(f"{part}-lengths", (examples,), np.int32)
+            draw = generator(config.seed, f"lengths of {part}").integers
+            lengths[:] = draw(data.min_length, steps, examples, np.int32, endpoint=True)
+        draw_inputs = generator(config.seed, f"inputs of {part}")
+        draw_labels = generator(config.seed, f"labels of {part}")
+        count = max(1, PIECE // (4 * steps * data.input_size))
+        for begin in range(0, examples, count):
+            rows = slice(begin, begin + count)
+            draw_inputs.standard_normal(dtype=np.float32, out=inputs[rows])
+            if data.min_length is not None:
+                inputs[rows][np.arange(steps) >= lengths[rows, None]] = 0
+            targets[rows] = label(draw_labels, inputs[rows], lengths[rows])
+        return Split(inputs, targets, None if data.min_length is None else lengths)
+
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(split, parts))
+
+
+def _read(stored: Stored, part: str, with_lengths: bool) -> Split:
+    """A part from its files. Targets and lengths are small, and taken into memory."""
+    return Split(
+        stored.read(f"{part}-inputs"),
+        np.array(stored.read(f"{part}-targets")),
+        np.array(stored.read(f"{part}-lengths")) if with_lengths else None,
     )
 
 

@@ -1,0 +1,167 @@
+"""Generated data in a folder: the same as in memory, of which it needs none; written once."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.config import Config, GeneratedData
+from shared.errors import InvalidInput
+from shared.tasks import TASKS, generated, load_task
+from shared.tasks.task import Task
+from tests.command_line import SMALL, check_refused, script
+
+DATA = GeneratedData(40, 8, 9, sequence_length=5, input_size=3)
+
+
+def config(task: str, folder: Path | None, data: GeneratedData = DATA, seed: int = 3) -> Config:
+    place = None if folder is None else str(folder)
+    return replace(TASKS[task].defaults, data=replace(data, folder=place), seed=seed)
+
+
+def arrays(task: Task) -> list[np.ndarray]:
+    parts = (task.train, task.valid, task.test)
+    return [array for part in parts for array in part or () if array is not None]
+
+
+@pytest.mark.parametrize("name", ["random-labels", "last-value"])
+@pytest.mark.parametrize("min_length", [None, 2])
+@pytest.mark.parametrize("piece", [1, 7 * 60, 2**24])
+def test_files_hold_what_memory_would(
+    name: str, min_length: int | None, piece: int, tmp_path: Path, monkeypatch
+) -> None:
+    data = replace(DATA, min_length=min_length)
+    in_memory = load_task(config(name, None, data))
+    monkeypatch.setattr(generated, "PIECE", piece)
+    first = load_task(config(name, tmp_path / "data", data))
+    again = load_task(config(name, tmp_path / "data", data))
+    for task in (first, again):
+        assert len(arrays(task)) == len(arrays(in_memory)) == (6 if min_length is None else 9)
+        for array, expected in zip(arrays(task), arrays(in_memory), strict=True):
+            np.testing.assert_array_equal(array, expected)
+            assert array.dtype == expected.dtype
+        assert task.fingerprint == in_memory.fingerprint
+        assert task.baseline == in_memory.baseline
+        assert isinstance(task.train.inputs, np.memmap)
+        assert not task.train.inputs.flags.writeable
+
+
+def test_data_are_generated_once(tmp_path: Path) -> None:
+    load_task(config("last-value", tmp_path))
+    before = {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()}
+    assert "data.json" in before
+    load_task(config("last-value", tmp_path))
+    assert {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before
+
+
+def test_what_a_killed_run_left_is_generated_again(tmp_path: Path) -> None:
+    load_task(config("last-value", tmp_path))
+    (tmp_path / "data.json").unlink()
+    for file in list(tmp_path.iterdir()):
+        file.rename(file.with_name(file.name + ".part"))
+        file.with_name(file.name + ".part").write_bytes(b"half")
+    task = load_task(config("last-value", tmp_path))
+    assert task.fingerprint == load_task(config("last-value", None)).fingerprint
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_folder_of_other_data_is_refused_and_kept(tmp_path: Path) -> None:
+    load_task(config("last-value", tmp_path))
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    for other, expected in (
+        (config("last-value", tmp_path, seed=4), "seed 3 instead of 4"),
+        (config("random-labels", tmp_path), "task last-value instead of random-labels"),
+        (config("last-value", tmp_path, replace(DATA, min_length=2)), "min_length None instead of"),
+    ):
+        with pytest.raises(InvalidInput, match=f"this one holds other data: .*{expected}"):
+            load_task(other)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "train-inputs.npy", "mine.part"])
+def test_a_folder_with_other_files_is_refused_and_kept(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(InvalidInput, match=r"^--data\.folder .*: expected a new or empty folder"):
+        load_task(config("last-value", tmp_path))
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [(name, "precious")]
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    load_task(config("last-value", tmp_path))
+    file = tmp_path / "train-inputs.npy"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InvalidInput, match=r"train-inputs\.npy: expected an array, got: "):
+        load_task(config("last-value", tmp_path))
+
+
+def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
+    huge = replace(DATA, train_examples=2**31 - 1, sequence_length=2**20)
+    with pytest.raises(InvalidInput, match=r"the data needs .* GB; its disk has"):
+        load_task(config("last-value", tmp_path, huge))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_run_from_files_is_the_run_in_memory(backend: str, tmp_path: Path) -> None:
+    options = ["--backend", backend, "--task", "last-value", *SMALL]
+    for out, more in (("memory", []), ("files", ["--data.folder", "data"])):
+        ran = script("run.py", *options, *more, "--out", out, cwd=tmp_path)
+        assert ran.returncode == 0, ran.stderr
+    memory, files = ((tmp_path / out / "metrics.jsonl").read_bytes() for out in ("memory", "files"))
+    assert memory == files
+    ran = script("compare.py", "memory", "files", "--out", "report", cwd=tmp_path)
+    assert "identical, the same loss at every step" in ran.stdout
+    assert "differ in" not in (tmp_path / "report" / "report.md").read_text()
+    other = script("run.py", *options, "--data.folder", "data", "--seed", "9", cwd=tmp_path)
+    check_refused(other, "--data.folder data", "seed 0 instead of 9")
+
+
+# Generates, hashes and batches a data set of so many sequences; prints the most memory of its own
+# that the process had, in kB: RssAnon, which unlike resident memory leaves out the pages of files.
+PEAK = """
+import sys, threading
+from dataclasses import replace
+from shared.batching import training_batches
+from shared.config import GeneratedData
+from shared.tasks import TASKS, load_task
+
+def own():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("RssAnon"))
+
+peak, done = [0], threading.Event()
+def watch():
+    while not done.wait(0.002):
+        peak[0] = max(peak[0], own())
+threading.Thread(target=watch, daemon=True).start()
+examples, folder = int(sys.argv[1]), sys.argv[2] or None
+data = GeneratedData(examples, 10, 10, 100, 10, folder=folder)
+config = replace(TASKS["last-value"].defaults, data=data)
+task = load_task(config)
+task.fingerprint
+batches = training_batches(config, task)
+for start in range(0, batches.per_epoch, 20):
+    batches.take(start, 20)
+peak[0] = max(peak[0], own())
+done.set()
+print(peak[0])
+"""
+
+
+def peak(examples: int, folder: Path | None) -> int:
+    command = [sys.executable, "-c", PEAK, str(examples), str(folder or "")]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return 1024 * int(finished.stdout)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
+    """20 and 80 MB."""
+    few, many = 5_000, 20_000
+    grown = peak(many, tmp_path / "many") - peak(few, tmp_path / "few")
+    assert grown < 10e6
+    assert peak(many, None) - peak(few, None) > 50e6
