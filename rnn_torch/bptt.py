@@ -45,12 +45,17 @@ def supports(x: Tensor, state: State, weights: Weights) -> bool:
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
         return False
     tensors = [x, *state, *(weight for weight in weights if weight is not None)]
+    return _plain(tensors) and state[0].shape[0] > 0 and not torch.is_autocast_enabled("cpu")
+
+
+def _plain(tensors: Sequence[Tensor]) -> bool:
+    """Whether operations on the tensors' memory are all that is wanted."""
     return (
         all(type(tensor) in (Tensor, nn.Parameter) for tensor in tensors)
-        and x.dtype in (torch.float32, torch.float64)
-        and all(tensor.dtype == x.dtype and tensor.device.type == "cpu" for tensor in tensors)
-        and state[0].shape[0] > 0
-        and not torch.is_autocast_enabled("cpu")
+        and tensors[0].dtype in (torch.float32, torch.float64)
+        and all(tensor.dtype == tensors[0].dtype for tensor in tensors)
+        and all(tensor.device.type == "cpu" for tensor in tensors)
+        and not any(torch._C._functorch.is_legacy_batchedtensor(tensor) for tensor in tensors)
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
         and not is_in_torch_dispatch_mode()
@@ -94,11 +99,15 @@ class _Recurrence(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         call, count, wanted = ctx.call, ctx.count, ctx.needs_input_grad[1:]
         tensors, kept = ctx.saved_tensors[:count], iter(ctx.saved_tensors[count:])
-        if torch.is_grad_enabled():
-            return None, *_by_autograd(call, tensors, wanted, upstream)
-        chunks = [Chunk(call.reverse, *four) for four in zip(*[kept] * 4, strict=True)]
-        found = _backward(call, *_grouped(tensors), chunks, upstream, wanted)
-        return None, *found
+        given = [tensor for tensor in upstream if tensor is not None]
+        if not given:
+            return (None,) * (count + 1)
+        # What runs a backward pass within autocast still gets gradients of what was computed.
+        with torch.autocast("cpu", enabled=False):
+            if torch.is_grad_enabled() or not _plain(given):
+                return None, *_by_autograd(call, tensors, wanted, upstream)
+            chunks = [Chunk(call.reverse, *four) for four in zip(*[kept] * 4, strict=True)]
+            return None, *_backward(call, *_grouped(tensors), chunks, upstream, wanted)
 
 
 def _by_autograd(
@@ -107,19 +116,19 @@ def _by_autograd(
     wanted: Sequence[bool],
     upstream: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Gradients that can be differentiated again."""
-    # Of aliases: where one tensor was computed from another, each gets its own share alone.
-    tensors = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
-    x, state, weights = _grouped(tensors)
-    output, final = recurrence.recur(
-        CELLS[call.mode], x, call.batch_sizes, state, weights, call.reverse
-    )
-    used = [pair for pair in zip((output, *final), upstream, strict=True) if pair[1] is not None]
-    outputs, given = zip(*used, strict=True)
+    """Gradients through the plain recurrence, which can be differentiated again."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Of aliases: where one tensor was computed from another, each gets its own share alone.
+        tensors = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
+        x, state, weights = _grouped(tensors)
+        arguments = x, call.batch_sizes, state, weights, call.reverse
+        output, final = recurrence.recur(CELLS[call.mode], *arguments)
+    pairs = zip((output, *final), upstream, strict=True)
+    outputs, given = zip(*((o, d) for o, d in pairs if d is not None), strict=True)
     inputs: list[Any] = [t for t, want in zip(tensors, wanted, strict=True) if want]
-    found = torch.autograd.grad(outputs, inputs, given, create_graph=True, allow_unused=True)
-    gradients = iter(found)
-    return [next(gradients) if want else None for want in wanted]
+    found = iter(torch.autograd.grad(outputs, inputs, given, create_graph=again, allow_unused=True))
+    return [next(found) if want else None for want in wanted]
 
 
 def _grouped(tensors: Sequence[Any]) -> tuple[Tensor, State, Weights]:
@@ -151,13 +160,12 @@ def _parts(call: Call, hidden: int) -> list[_Part]:
 
 def _ordered(rows: Tensor, order: Sequence[int]) -> Tensor:
     """Rows (G·H, …) with the blocks of their gates in another order."""
-    if len(order) == 1:
-        return rows
     blocks = rows.chunk(len(order))
     return torch.cat([blocks[gate] for gate in order])
 
 
 def _restored(rows: Tensor, order: Sequence[int]) -> Tensor:
+    """Rows in torch's order, in memory of their own."""
     return _ordered(rows, [order.index(gate) for gate in range(len(order))])
 
 
@@ -193,8 +201,9 @@ def _forward(
     w_ih, w_hh = _ordered(weights.weight_ih, cell.ih), _ordered(weights.weight_hh, cell.hh)
     projected = w_ih.shape[0]
     bias = x.new_zeros(cell.slots * hidden, 1)
-    if weights.bias_ih is not None and weights.bias_hh is not None:
+    if weights.bias_ih is not None:
         bias[:projected, 0] += _ordered(weights.bias_ih, cell.ih)
+    if weights.bias_hh is not None:
         bias[-w_hh.shape[0] :, 0] += _ordered(weights.bias_hh, cell.hh)
     w_x = torch.cat([bias[:projected], w_ih], 1)
     if cell.scale is not None:
@@ -209,9 +218,7 @@ def _forward(
     for rows, steps, batch in _parts(call, hidden):
         last = _hand_over(last, before, batch, initial, final)
         if keep or chunk is None or chunk.h.shape != (steps + 1, size, batch):
-            chunk = Chunk.empty(
-                x, cell.slots, steps, size, hidden, batch, len(state) > 1, call.reverse
-            )
+            chunk = Chunk.empty(x, call.mode, steps, size, hidden, batch, call.reverse)
             chunks += [chunk] if keep else []
         for one, begin in zip(last, chunk.states(end=False), strict=True):
             begin.copy_(one)
@@ -256,7 +263,7 @@ def _backward(
     d_w_ih = d_w[:, size:] if joint else x.new_zeros(w_ih.shape[0], x.shape[1])
     d_hr = None if w_hr is None else torch.zeros_like(w_hr)
     run: Backward | None = None
-    z = x
+    z = x  # until the first chunk
     carry, before = d_final, 0
     walk = zip(_parts(call, hidden), chunks, strict=True)
     for (rows, steps, batch), chunk in reversed(list(walk)):
@@ -280,7 +287,7 @@ def _backward(
             d_w_ih.addmm_(d[ih], z_t[:, size:])
         if d_x is not None:
             torch.mm(d[ih].t(), w_ih, out=d_x[rows])
-        if d_hr is not None:
+        if d_hr is not None and run.y is not None:
             d_hr.addmm_(run.dh.transpose(0, 1).flatten(1), run.y.transpose(0, 1).flatten(1).t())
     _hand_over(carry, before, 0, d_final, d_initial)
     found = [

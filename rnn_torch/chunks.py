@@ -14,6 +14,8 @@ on no other gradient; a step then only multiplies by them.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
@@ -38,15 +40,17 @@ class Chunk(NamedTuple):
 
     @staticmethod
     def empty(
-        like: Tensor, slots: int, steps: int, size: int, hidden: int, batch: int, lstm: bool, reverse: bool
+        like: Tensor, mode: str, steps: int, size: int, hidden: int, batch: int, reverse: bool
     ) -> "Chunk":
         h = like.new_empty(steps + 1, size, batch)
-        if slots == 1:
+        slots = CHUNKED[mode].slots
+        if slots == 1:  # the gate is the state
             gates = h[:-1] if reverse else h[1:]
         else:
             gates = like.new_empty(steps, slots * hidden, batch)
-        c = like.new_empty(steps + 1, hidden, batch) if lstm else None
-        t = like.new_empty(steps, hidden, batch) if lstm else None
+        if mode != "LSTM":
+            return Chunk(reverse, gates, h, None, None)
+        c, t = like.new_empty(steps + 1, hidden, batch), like.new_empty(steps, hidden, batch)
         return Chunk(reverse, gates, h, c, t)
 
     @property
@@ -80,8 +84,9 @@ class Backward(Protocol):
     dh: Tensor
     """(C, P, B): the outputs' gradients, changed in place to those of h'."""
     d: Tensor
-    """(S·H, C, B): gets the gradients of the gates before their nonlinearities; of the GRU's m
-    there is none, W_hn h + b_hn being linear."""
+    """(S·H, C, B): gets the gradients of the gates before their nonlinearities."""
+    y: Tensor | None
+    """(C, H, B): gets what W_hr projects, of an LSTM."""
 
     def __call__(self, chunk: Chunk, carry: Carry, w_hh: Tensor, w_hr: Tensor | None) -> Carry: ...
 
@@ -91,20 +96,36 @@ class Backward(Protocol):
 
 def rnn_tanh_forward(chunk: Chunk, w_hh: Tensor, w_hr: Tensor | None) -> None:
     h = chunk.walk(chunk.h)
-    for h0, h1 in zip(h, h[1:], strict=False):
+    for h0, h1 in pairwise(h):
         h1.addmm_(w_hh, h0).tanh_()
 
 
 def rnn_relu_forward(chunk: Chunk, w_hh: Tensor, w_hr: Tensor | None) -> None:
     h = chunk.walk(chunk.h)
-    for h0, h1 in zip(h, h[1:], strict=False):
+    for h0, h1 in pairwise(h):
         h1.addmm_(w_hh, h0).relu_()
 
 
 class RnnBackward:
-    """da = dh' ⊙ f'(a)    dh = W_hhᵀ da    with f' = 1 - h'² for tanh, and 1 where h' > 0 for ReLU"""
+    """da = dh' ⊙ f'(a)    dh = W_hhᵀ da
 
-    def __init__(self, like: Tensor, steps: int, width: int, hidden: int, batch: int, reverse: bool):
+    Args:
+        slope: f'(a) of h' = f(a), (C, H, B) both, written into its second argument.
+    """
+
+    y: Tensor | None = None
+
+    def __init__(
+        self,
+        slope: Callable[[Tensor, Tensor], object],
+        like: Tensor,
+        steps: int,
+        size: int,
+        hidden: int,
+        batch: int,
+        reverse: bool,
+    ):
+        self.slope = slope
         self.shape = steps, batch
         self.dh = like.new_empty(steps, hidden, batch)
         self.d = like.new_empty(hidden, steps, batch)
@@ -112,11 +133,8 @@ class RnnBackward:
         parts = self.dh, self.factor, self.d.transpose(0, 1)
         self.steps = list(zip(*(_walk(part, not reverse) for part in parts), strict=True))
 
-    def factors(self, after: Tensor) -> None:
-        raise NotImplementedError
-
     def __call__(self, chunk: Chunk, carry: Carry, w_hh: Tensor, w_hr: Tensor | None) -> Carry:
-        self.factors(chunk.after(chunk.h))
+        self.slope(chunk.after(chunk.h), self.factor)
         d_later = None
         for dh, factor, d in self.steps:
             dh.add_(carry[0]) if d_later is None else dh.addmm_(w_hh, d_later)
@@ -125,15 +143,13 @@ class RnnBackward:
         return (torch.mm(w_hh, self.steps[-1][-1]),)
 
 
-class RnnTanhBackward(RnnBackward):
-    def factors(self, after: Tensor) -> None:
-        torch.mul(after, after, out=self.factor)
-        self.factor.neg_().add_(1)
+def _tanh_slope(h: Tensor, out: Tensor) -> None:
+    torch.mul(h, h, out=out)
+    out.neg_().add_(1)
 
 
-class RnnReluBackward(RnnBackward):
-    def factors(self, after: Tensor) -> None:
-        torch.sign(after, out=self.factor)
+def _relu_slope(h: Tensor, out: Tensor) -> None:
+    torch.sign(h, out=out)
 
 
 # LSTM -----------------------------------------------------------------------------------------
@@ -143,7 +159,8 @@ def lstm_forward(chunk: Chunk, w_hh: Tensor, w_hr: Tensor | None) -> None:
     """tanh(a) = 1 - 2 σ(-2a), for torch's σ is several times quicker than its tanh, and takes all
     gates at once: weights and bias of g are multiplied by -2, and the slot s is σ(-2a_g)."""
     gates, c, t = chunk.gates, chunk.c, chunk.t
-    assert c is not None and t is not None
+    assert c is not None
+    assert t is not None
     hidden, minus2 = c.shape[1], c.new_tensor(-2)
     slots = gates.unflatten(1, (4, hidden)).unbind(1)
     u = torch.empty_like(c[0])
@@ -166,14 +183,14 @@ class LstmBackward:
     di = dc' ⊙ i g (1-i)    df = dc' ⊙ c f (1-f)    dg = dc' ⊙ (i - i g²)    dc = dc' ⊙ f
     """
 
-    def __init__(self, like: Tensor, steps: int, width: int, hidden: int, batch: int, reverse: bool):
+    def __init__(self, like: Tensor, steps: int, size: int, hidden: int, batch: int, reverse: bool):
         self.shape = steps, batch
-        self.dh = like.new_empty(steps, width, batch)
+        self.dh = like.new_empty(steps, size, batch)
         all_d = like.new_empty(5, hidden, steps, batch)  # o, i, f, g, c
         self.d = all_d[:4].flatten(0, 1)
         self.factor = like.new_empty(steps, 5, hidden, batch)
         self.c_factor = like.new_empty(steps, hidden, batch)
-        self.y = like.new_empty(steps, hidden, batch)
+        self.y = like.new_empty(steps, hidden, batch) if size < hidden else None
         self.dc = like.new_empty(hidden, batch)
         by_step = all_d.movedim(2, 0)
         parts = (self.dh, self.c_factor, self.factor[:, 0], self.factor[:, 1:])
@@ -181,12 +198,14 @@ class LstmBackward:
         self.steps = list(zip(*(_walk(part, not reverse) for part in parts), strict=True))
 
     def __call__(self, chunk: Chunk, carry: Carry, w_hh: Tensor, w_hr: Tensor | None) -> Carry:
-        assert chunk.c is not None and chunk.t is not None
+        assert chunk.c is not None
+        assert chunk.t is not None
         c0, t, k = chunk.before(chunk.c), chunk.t, self.c_factor
         o, i, f, s = chunk.gates.unflatten(1, (4, -1)).unbind(1)
         f_o, f_i, f_f, f_g, f_c = self.factor.unbind(1)
         y = chunk.after(chunk.h)
         if w_hr is not None:
+            assert self.y is not None
             y = torch.addcmul(o, o, t, value=-2, out=self.y)
         torch.addcmul(y, y, o, value=-1, out=f_o)
         torch.sub(o, y, out=f_c)
@@ -230,7 +249,9 @@ class GruBackward:
     dh = dh' ⊙ z + W_hhᵀ (dr, dz, dm)
     """
 
-    def __init__(self, like: Tensor, steps: int, width: int, hidden: int, batch: int, reverse: bool):
+    y: Tensor | None = None
+
+    def __init__(self, like: Tensor, steps: int, size: int, hidden: int, batch: int, reverse: bool):
         self.shape = steps, batch
         self.dh = like.new_empty(steps, hidden, batch)
         self.d = like.new_empty(4 * hidden, steps, batch)
@@ -253,18 +274,21 @@ class GruBackward:
         torch.sub(chunk.before(chunk.h), n, out=self.difference)
         f_z.mul_(z).mul_(self.difference)
 
-        d_later = z_later = dh_later = None
-        for dh, factors, ds, d, z in zip(*self.steps, _walk(z, not self.reverse), strict=True):
+        steps = *self.steps, _walk(z, not self.reverse)
+        d_later: Tensor | None = None
+        z_later = dh_later = self.difference  # until the first step
+        for dh, factors, ds, d, z_t in zip(*steps, strict=True):
             if d_later is None:
                 dh.add_(carry[0])
             else:
                 dh.addcmul_(dh_later, z_later).addmm_(w_hh, d_later)
             torch.mul(dh, factors, out=ds)
-            d_later, dh_later, z_later = d, dh, z
+            d_later, dh_later, z_later = d, dh, z_t
+        assert d_later is not None
         return (torch.mul(dh_later, z_later).addmm_(w_hh, d_later),)
 
 
-# ----------------------------------------------------------------------------------------------
+# All of them ----------------------------------------------------------------------------------
 
 
 class Chunked(NamedTuple):
@@ -280,8 +304,8 @@ class Chunked(NamedTuple):
 
 
 CHUNKED = {
-    "RNN_TANH": Chunked(1, [0], [0], rnn_tanh_forward, RnnTanhBackward),
-    "RNN_RELU": Chunked(1, [0], [0], rnn_relu_forward, RnnReluBackward),
+    "RNN_TANH": Chunked(1, [0], [0], rnn_tanh_forward, partial(RnnBackward, _tanh_slope)),
+    "RNN_RELU": Chunked(1, [0], [0], rnn_relu_forward, partial(RnnBackward, _relu_slope)),
     "LSTM": Chunked(4, [3, 0, 1, 2], [3, 0, 1, 2], lstm_forward, LstmBackward, [1, 1, 1, -2]),
     "GRU": Chunked(4, [2, 0, 1], [0, 1, 2], gru_forward, GruBackward),
 }
