@@ -55,11 +55,16 @@ def _plain(tensors: Sequence[Tensor]) -> bool:
         and tensors[0].dtype in (torch.float32, torch.float64)
         and all(tensor.dtype == tensors[0].dtype for tensor in tensors)
         and all(tensor.device.type == "cpu" for tensor in tensors)
-        and not any(torch._C._functorch.is_legacy_batchedtensor(tensor) for tensor in tensors)
+        and not any(_batched(tensor) for tensor in tensors)
         and not torch._C._are_functorch_transforms_active()
         and forward_ad._current_level < 0
         and not is_in_torch_dispatch_mode()
     )
+
+
+def _batched(tensor: Tensor) -> bool:
+    """Whether a backward pass runs under the vmap of `is_grads_batched=True`."""
+    return torch._C._functorch.is_legacy_batchedtensor(tensor)  # pyright: ignore
 
 
 def recur(

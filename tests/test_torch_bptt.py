@@ -4,14 +4,21 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import rnn_torch
 from rnn_torch import bptt, recurrence
+from rnn_torch.backend import Backend
 from rnn_torch.cells import CELLS, State, Weights
+from shared.batching import training_batches
+from shared.config import Config
 from shared.layer import GATES
+from shared.start import first_position
+from shared.tasks import load_task
+from shared.validation import resolve
 from tests.compare_arrays import check_all_close
 
 KINDS = {"tanh": "RNN_TANH", "relu": "RNN_RELU", "lstm": "LSTM", "projected": "LSTM", "gru": "GRU"}
@@ -270,3 +277,18 @@ def test_the_path_taken(call: str, ran: list[str]) -> None:
     run, module = CALLS[call]
     run()
     assert set(ran) == {f"rnn_torch.{module}"}
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_backend_names_the_path_that_runs(
+    able: bool, ran: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not able:
+        monkeypatch.setattr(bptt, "supports", lambda *tensors: False)
+    config = resolve(Config(backend="torch"))
+    task = load_task(config)
+    backend = Backend(config, task.signature)
+    state = backend.init(first_position(config, task).snapshot)
+    backend.advance(state, training_batches(config, task).take(0, 1), np.array([0.1]))
+    assert set(ran) == {"rnn_torch.bptt" if able else "rnn_torch.recurrence"}
+    assert ("bptt.py" in backend.path, "autograd" in backend.path) == (able, not able)
