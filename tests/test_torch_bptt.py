@@ -211,12 +211,14 @@ def test_a_backward_pass_within_autocast() -> None:
     floats: list[Any] = [None if w is None else w.float() for w in weights]
     single = Weights(*floats)
 
-    def gradient(context: Any) -> torch.Tensor:
+    def gradients(context: Any) -> tuple[torch.Tensor, ...]:
         output, _ = bptt.recur("LSTM", layer[0], [2, 2], tuple(layer[1:]), single)
         with context:
-            return torch.autograd.grad(output.sum(), layer[0])[0]
+            return torch.autograd.grad(output.sum(), layer)
 
-    assert torch.equal(gradient(torch.autocast("cpu", torch.bfloat16)), gradient(nullcontext()))
+    found = gradients(torch.autocast("cpu", torch.bfloat16))
+    for mine, expected in zip(found, gradients(nullcontext()), strict=True):
+        assert torch.equal(mine, expected)
 
 
 # Which path ran --------------------------------------------------------------------------------
