@@ -3,20 +3,28 @@
 See `shared/backend.py` for the contract. A state is the module and its optimizer, changed in place.
 """
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from rnn_torch import cells, losses, native, optimizers
+from rnn_torch import bptt, cells, losses, native, optimizers
 from rnn_torch.network import Network
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
 from shared.config import Config
 from shared.errors import InvalidInput
+from shared.layer import GATES
 from shared.tasks.task import Signature
 from shared.trace import Trace, below, given, ordered
+
+SMALL = 50_000
+"""Multiplications of a step's product with W_hh, B·G·H·H, up to which one thread computes: a second
+one gains less than it costs to wake it. Measured: at 49 152 (GRU, B = 64, H = 16) one thread is 1.3
+times as fast as two, at 65 536 (Elman, H = 32) two are 1.2 times as fast as one."""
 
 
 @dataclass
@@ -35,24 +43,38 @@ class Backend:
     numbers count as zero in this process, as they do in XLA: gradients that vanish over a long
     sequence pass through them, and a CPU takes many times longer for each.
 
+    On a CPU, small handcrafted networks train and are scored in one thread (see `SMALL`), others in
+    as many as torch has; OMP_NUM_THREADS decides if it is set. The number depends on the
+    configuration and not on a measurement, so that the same run gives the same bits. A trace is
+    computed in as many as torch has.
+
     Raises:
         InvalidInput: PyTorch has no such device.
     """
 
     def __init__(self, config: Config, signature: Signature):
         self._device = _find_device(config.device)
-        self.device = _describe(self._device)
         self.config = config
+        self._threads = torch.get_num_threads()
+        if config.implementation == "handcrafted" and "OMP_NUM_THREADS" not in os.environ:
+            network = config.network
+            work = config.batch_size * GATES[network.cell] * network.hidden_size**2
+            self._threads = 1 if work <= SMALL else self._threads
+        self.device = _describe(self._device, self._threads)
         self.signature = signature
         self.compile_s = 0.0
         self.compilation = "nothing to compile"
         self.notes: list[str] = []
-        self.path = "a Python loop over the handcrafted cell, gradients by autograd"
+        self._dtype = {"float32": torch.float32, "float64": torch.float64}[config.precision]
         if config.implementation == "native":
             kind = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}[config.network.cell]
             self.path = f"torch.nn.{kind}"
             self.notes = native.gaps(config.network)
-        self._dtype = {"float32": torch.float32, "float64": torch.float64}[config.precision]
+        else:
+            probe = torch.zeros(1, 1, device=self._device, dtype=self._dtype)
+            self.path = "a Python loop over the handcrafted cell, gradients by autograd"
+            if bptt.supports(probe, (probe,), cells.Weights(probe, probe)):
+                self.path = "a loop over time with its own backward pass (rnn_torch/bptt.py)"
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.set_flush_denormal(True)
@@ -87,8 +109,9 @@ class Backend:
     ) -> tuple[State, Metrics]:
         self._prepare(state, batch)
         taken = []
-        for i, rate in enumerate(rates):
-            taken.append(self._step(state, self._batch(batch, i), float(rate)))
+        with _threads(self._threads):
+            for i, rate in enumerate(rates):
+                taken.append(self._step(state, self._batch(batch, i), float(rate)))
         loss, metric = (torch.stack(values).cpu() for values in zip(*taken, strict=True))
         return state, Metrics(loss, metric)
 
@@ -108,23 +131,26 @@ class Backend:
     @torch.no_grad()
     def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
         state.network.eval()
-        totals, carry = np.zeros(3), ()
+        totals = torch.zeros(3, dtype=torch.float64, device=self._device)
+        carry: cells.State = ()
         for stacked in batches:
             carry = carry or state.network.zero_state(stacked.inputs.shape[1])
-            for i in range(len(stacked.reset)):
-                batch = self._batch(stacked, i)
-                if batch.reset:
-                    carry = tuple(torch.zeros_like(part) for part in carry)
-                outputs, carry = state.network(batch.inputs, carry, batch.lengths)
-                sums = losses.sums(self.signature.loss, outputs, batch.targets, batch.weights)
-                totals += [value.item() for value in sums]
-        loss, metric, weight = totals
-        return Evaluation(float(loss / weight), float(metric / weight))
+            with _threads(self._threads):
+                for i in range(len(stacked.reset)):
+                    batch = self._batch(stacked, i)
+                    if batch.reset:
+                        carry = tuple(torch.zeros_like(part) for part in carry)
+                    outputs, carry = state.network(batch.inputs, carry, batch.lengths)
+                    sums = losses.sums(self.signature.loss, outputs, batch.targets, batch.weights)
+                    totals += torch.stack(sums)
+        loss, metric, weight = totals.tolist()
+        return Evaluation(loss / weight, metric / weight)
 
     @torch.no_grad()
     def predict(self, state: State, inputs: np.ndarray) -> np.ndarray:
         state.network.eval()
-        outputs, _ = state.network(self._tensor(inputs), state.network.zero_state(len(inputs)))
+        with _threads(self._threads):
+            outputs, _ = state.network(self._tensor(inputs), state.network.zero_state(len(inputs)))
         return outputs.cpu().numpy()
 
     def export(self, state: State) -> Snapshot:
@@ -231,7 +257,18 @@ def _find_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def _describe(device: torch.device) -> str:
+def _describe(device: torch.device, threads: int) -> str:
     if device.type == "cuda":
         return f"gpu:{torch.cuda.current_device()} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({torch.get_num_threads()} threads)"
+    return f"cpu ({threads} thread{'s' * (threads > 1)})"
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """So many threads for a while; the number belongs to the process."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

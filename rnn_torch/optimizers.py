@@ -14,8 +14,8 @@ def make(optimization: OptimizationConfig, params: Params) -> torch.optim.Optimi
     """Adam (Kingma & Ba 2015), AdamW (Loshchilov & Hutter 2019), SGD with momentum (dampening 0),
     RMSprop (not centred, eps outside the root)."""
     kind, others = {
-        "adam": (torch.optim.Adam, {"amsgrad": False}),
-        "adamw": (torch.optim.AdamW, {"amsgrad": False}),
+        "adam": (torch.optim.Adam, {"amsgrad": False, "fused": True}),
+        "adamw": (torch.optim.AdamW, {"amsgrad": False, "fused": True}),
         "sgd": (torch.optim.SGD, {"dampening": 0.0}),
         "rmsprop": (torch.optim.RMSprop, {"centered": False}),
     }[optimization.optimizer]
@@ -52,5 +52,6 @@ def set_moments(
     for name, param in params.items():
         state = {moment: values[name].clone() for moment, values in tensors.items()}
         if optimization.optimizer != "sgd":
-            state["step"] = torch.tensor(float(count))
+            # A fused optimizer counts on the parameter's device, always in float32.
+            state["step"] = torch.tensor(float(count), dtype=torch.float32, device=param.device)
         optimizer.state[param] = state

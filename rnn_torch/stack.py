@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
+from rnn_torch import bptt, recurrence
 from rnn_torch.cells import CELLS, State, Weights
-from rnn_torch.recurrence import recur
 from shared.layer import (
     LayerConfig,
     check_input,
@@ -192,7 +192,11 @@ class Recurrent(nn.Module):
             for ending in endings:
                 before = tuple(part[len(finals)] for part in state)
                 weights, reverse = self._weights(ending), ending.endswith("_reverse")
-                output, final = recur(CELLS[self.mode], x, batch_sizes, before, weights, reverse)
+                arguments = x, batch_sizes, before, weights, reverse
+                if bptt.supports(x, before, weights):
+                    output, final = bptt.recur(self.mode, *arguments)
+                else:
+                    output, final = recurrence.recur(CELLS[self.mode], *arguments)
                 directions.append(output)
                 finals.append(final)
             x = torch.cat(directions, dim=-1)

@@ -1,0 +1,307 @@
+"""Back-propagation through time by hand (Werbos 1990): what `recurrence.recur` computes, for speed.
+
+    if supports(x, state, weights):
+        outputs, state = recur("LSTM", x, batch_sizes, state, weights)
+
+Autograd would record every operation of every step. Here sequences are walked in chunks of steps
+that the processor's cache holds. A step has few operations, on buffers that belong to the call;
+`chunks.py` has them. The rest is done for a chunk at once: the inputs' share of the gates, and the
+products that give the gradients of inputs and weights.
+"""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
+from rnn_torch import recurrence
+from rnn_torch.cells import CELLS, State, Weights
+from rnn_torch.chunks import CHUNKED, Backward, Chunk
+
+CHUNK = 2**18
+"""Elements of a state over all steps of a chunk, at most. Measured: 2^17 to 2^19 are as good."""
+
+
+class Call(NamedTuple):
+    """The arguments of `recur` that are no tensors."""
+
+    mode: str
+    batch_sizes: Sequence[int]
+    reverse: bool
+
+
+def supports(x: Tensor, state: State, weights: Weights) -> bool:
+    """Whether `recur` takes these tensors here and now; otherwise `recurrence.recur` does.
+
+    It takes float32 and float64 on the CPU. What it leaves alone is whatever looks into the
+    operations: torch.func's transformations, forward-mode differentiation, autocast, torch.compile,
+    torch.export, torch.jit.trace, dispatch modes, tensors of other classes.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
+        return False
+    tensors = [x, *state, *(weight for weight in weights if weight is not None)]
+    return _plain(tensors) and state[0].shape[0] > 0 and not torch.is_autocast_enabled("cpu")
+
+
+def _plain(tensors: Sequence[Tensor]) -> bool:
+    """Whether operations on the tensors' memory are all that is wanted."""
+    return (
+        all(type(tensor) in (Tensor, nn.Parameter) for tensor in tensors)
+        and tensors[0].dtype in (torch.float32, torch.float64)
+        and all(tensor.dtype == tensors[0].dtype for tensor in tensors)
+        and all(tensor.device.type == "cpu" for tensor in tensors)
+        and not any(_batched(tensor) for tensor in tensors)
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+        and not is_in_torch_dispatch_mode()
+    )
+
+
+def _batched(tensor: Tensor) -> bool:
+    """Whether a backward pass runs under the vmap of `is_grads_batched=True`."""
+    return torch._C._functorch.is_legacy_batchedtensor(tensor)  # pyright: ignore
+
+
+def recur(
+    mode: str,
+    x: Float[Tensor, "N I"],
+    batch_sizes: Sequence[int],
+    state: State,
+    weights: Weights,
+    reverse: bool = False,
+) -> tuple[Float[Tensor, "N P"], State]:
+    """As `recurrence.recur`, for tensors that `supports` accepts.
+
+    Gradients of gradients (`create_graph=True`) go through `recurrence.recur`.
+
+    Args:
+        mode: a key of `rnn_torch.cells.CELLS`.
+    """
+    call = Call(mode, batch_sizes, reverse)
+    tensors = (x, *state, *weights)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+        output, *final = _Recurrence.apply(call, *tensors)  # pyright: ignore
+        return output, tuple(final)
+    output, final, _ = _forward(call, x, state, weights, keep=False)
+    return output, final
+
+
+class _Recurrence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        output, final, chunks = _forward(call, *_grouped(tensors), keep=True)
+        ctx.call, ctx.count = call, len(tensors)
+        ctx.save_for_backward(*tensors, *(tensor for chunk in chunks for tensor in chunk.tensors))
+        ctx.set_materialize_grads(False)
+        return output, *final
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
+        call, count, wanted = ctx.call, ctx.count, ctx.needs_input_grad[1:]
+        tensors, kept = ctx.saved_tensors[:count], iter(ctx.saved_tensors[count:])
+        given = [tensor for tensor in upstream if tensor is not None]
+        if not given:
+            return (None,) * (count + 1)
+        # What runs a backward pass within autocast still gets gradients of what was computed.
+        with torch.autocast("cpu", enabled=False):
+            if torch.is_grad_enabled() or not _plain(given):
+                return None, *_by_autograd(call, tensors, wanted, upstream)
+            chunks = [Chunk(call.reverse, *four) for four in zip(*[kept] * 4, strict=True)]
+            return None, *_backward(call, *_grouped(tensors), chunks, upstream, wanted)
+
+
+def _by_autograd(
+    call: Call,
+    tensors: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+    upstream: Sequence[Tensor | None],
+) -> list[Tensor | None]:
+    """Gradients through the plain recurrence, which can be differentiated again."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # Of aliases: where one tensor was computed from another, each gets its own share alone.
+        tensors = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
+        x, state, weights = _grouped(tensors)
+        arguments = x, call.batch_sizes, state, weights, call.reverse
+        output, final = recurrence.recur(CELLS[call.mode], *arguments)
+    pairs = zip((output, *final), upstream, strict=True)
+    outputs, given = zip(*((o, d) for o, d in pairs if d is not None), strict=True)
+    inputs: list[Any] = [t for t, want in zip(tensors, wanted, strict=True) if want]
+    found = iter(torch.autograd.grad(outputs, inputs, given, create_graph=again, allow_unused=True))
+    return [next(found) if want else None for want in wanted]
+
+
+def _grouped(tensors: Sequence[Any]) -> tuple[Tensor, State, Weights]:
+    count = len(Weights._fields)
+    return tensors[0], tuple(tensors[1:-count]), Weights(*tensors[-count:])
+
+
+class _Part(NamedTuple):
+    """A chunk's share of the input."""
+
+    rows: slice
+    steps: int
+    batch: int
+
+
+def _parts(call: Call, hidden: int) -> list[_Part]:
+    """Chunks of steps with as many sequences each, in the order in which they are walked."""
+    parts, row = [], 0
+    for batch, run in groupby(call.batch_sizes):
+        length = len(list(run))
+        count = -(-length // max(1, CHUNK // (batch * hidden)))
+        most = -(-length // count)
+        for first in range(0, length, most):
+            steps = min(most, length - first)
+            parts.append(_Part(slice(row, row + steps * batch), steps, batch))
+            row += steps * batch
+    return parts[::-1] if call.reverse else parts
+
+
+def _ordered(rows: Tensor, order: Sequence[int]) -> Tensor:
+    """Rows (G·H, …) with the blocks of their gates in another order."""
+    blocks = rows.chunk(len(order))
+    return torch.cat([blocks[gate] for gate in order])
+
+
+def _restored(rows: Tensor, order: Sequence[int]) -> Tensor:
+    """Rows in torch's order, in memory of their own."""
+    return _ordered(rows, [order.index(gate) for gate in range(len(order))])
+
+
+def _hand_over(
+    parts: Sequence[Tensor],
+    before: int,
+    batch: int,
+    entering: Sequence[Tensor],
+    leaving: Sequence[Tensor],
+) -> list[Tensor]:
+    """States (…, B) from a chunk of `before` sequences to one of `batch`: those that begin come
+    from `entering`, those that end go to `leaving`. So do gradients, the other way round."""
+    common = min(before, batch)
+    moved = []
+    for part, start, end in zip(parts, entering, leaving, strict=True):
+        if common < before:
+            end[:, common:before] = part[:, common:before]
+        part = part[:, :common]
+        moved.append(part if common == batch else torch.cat([part, start[:, common:batch]], 1))
+    return moved
+
+
+def _with_ones(x: Tensor) -> Tensor:
+    """(N, 1 + I): a bias is the weight of an input that is 1."""
+    return torch.cat([x.new_ones(x.shape[0], 1), x], 1)
+
+
+def _forward(
+    call: Call, x: Tensor, state: State, weights: Weights, keep: bool
+) -> tuple[Tensor, State, list[Chunk]]:
+    """Outputs, final state, and, to `keep` for the backward pass, the chunks as they are walked."""
+    cell, hidden, size = CHUNKED[call.mode], state[-1].shape[1], state[0].shape[1]
+    w_ih, w_hh = _ordered(weights.weight_ih, cell.ih), _ordered(weights.weight_hh, cell.hh)
+    projected = w_ih.shape[0]
+    bias = x.new_zeros(cell.slots * hidden, 1)
+    if weights.bias_ih is not None:
+        bias[:projected, 0] += _ordered(weights.bias_ih, cell.ih)
+    if weights.bias_hh is not None:
+        bias[-w_hh.shape[0] :, 0] += _ordered(weights.bias_hh, cell.hh)
+    w_x = torch.cat([bias[:projected], w_ih], 1)
+    if cell.scale is not None:
+        scale = x.new_tensor(cell.scale).repeat_interleave(hidden)[:, None]
+        w_x, w_hh = w_x * scale, w_hh * scale
+    x = _with_ones(x)
+    initial = [part.t() for part in state]
+    final = [part.new_empty(part.shape) for part in initial]
+    output = x.new_empty(x.shape[0], size)
+    chunk, chunks = None, []
+    last, before = initial, 0
+    for rows, steps, batch in _parts(call, hidden):
+        last = _hand_over(last, before, batch, initial, final)
+        if keep or chunk is None or chunk.h.shape != (steps + 1, size, batch):
+            chunk = Chunk.empty(x, call.mode, steps, size, hidden, batch, call.reverse)
+            chunks += [chunk] if keep else []
+        for one, begin in zip(last, chunk.states(end=False), strict=True):
+            begin.copy_(one)
+        x_t = x[rows].unflatten(0, (steps, batch)).transpose(1, 2)
+        torch.bmm(w_x.expand(steps, -1, -1), x_t, out=chunk.gates[:, :projected])
+        if cell.slots * hidden > projected:
+            chunk.gates[:, projected:] = bias[projected:]
+        cell.forward(chunk, w_hh, weights.weight_hr)
+        output[rows].unflatten(0, (steps, batch)).copy_(chunk.after(chunk.h).transpose(1, 2))
+        last, before = chunk.states(end=True), batch
+    _hand_over(last, before, 0, initial, final)
+    return output, tuple(part.t().contiguous() for part in final), chunks
+
+
+def _backward(
+    call: Call,
+    x: Tensor,
+    state: State,
+    weights: Weights,
+    chunks: list[Chunk],
+    upstream: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+) -> list[Tensor | None]:
+    """Gradients of x, of the state and of the weights, in this order."""
+    cell, hidden, size = CHUNKED[call.mode], state[-1].shape[1], state[0].shape[1]
+    w_ih, w_hh = _ordered(weights.weight_ih, cell.ih), _ordered(weights.weight_hh, cell.hh)
+    ih, hh = slice(w_ih.shape[0]), slice(-w_hh.shape[0], None)
+    w_hh_t, w_hr = w_hh.t().contiguous(), weights.weight_hr
+    w_hr_t = None if w_hr is None else w_hr.t().contiguous()
+    x = _with_ones(x)
+    d_output, *d_last = upstream
+    d_final = [
+        (torch.zeros_like(part) if d is None else d).t()
+        for d, part in zip(d_last, state, strict=True)
+    ]
+    d_initial = [torch.empty_like(part).t() for part in state]
+    d_x = x.new_empty(x.shape[0], w_ih.shape[1]) if wanted[0] else None
+    # One product for all weights, [h, 1, x] being the input of all gates, where it is.
+    inputs = size + x.shape[1]
+    joint = cell.ih == cell.hh
+    d_w = x.new_zeros(w_hh.shape[0], inputs if joint else size + 1)
+    d_w_ih = d_w[:, size:] if joint else x.new_zeros(w_ih.shape[0], x.shape[1])
+    d_hr = None if w_hr is None else torch.zeros_like(w_hr)
+    run: Backward | None = None
+    z = x  # until the first chunk
+    carry, before = d_final, 0
+    walk = zip(_parts(call, hidden), chunks, strict=True)
+    for (rows, steps, batch), chunk in reversed(list(walk)):
+        carry = _hand_over(carry, before, batch, d_final, d_initial)
+        if run is None or run.shape != (steps, batch):
+            run = cell.backward(x, steps, size, hidden, batch, call.reverse)
+            z = x.new_empty(inputs, steps, batch)
+        if d_output is None:
+            run.dh.zero_()
+        else:
+            run.dh.copy_(d_output[rows].unflatten(0, (steps, batch)).transpose(1, 2))
+        carry, before = run(chunk, carry, w_hh_t, w_hr_t), batch
+        d = run.d.flatten(1)
+        z[:size].copy_(chunk.before(chunk.h).transpose(0, 1))
+        z[size:].flatten(1).copy_(x[rows].t())
+        z_t = z.flatten(1).t()
+        if joint:
+            d_w.addmm_(d, z_t)
+        else:
+            d_w.addmm_(d[hh], z_t[:, : size + 1])
+            d_w_ih.addmm_(d[ih], z_t[:, size:])
+        if d_x is not None:
+            torch.mm(d[ih].t(), w_ih, out=d_x[rows])
+        if d_hr is not None and run.y is not None:
+            d_hr.addmm_(run.dh.transpose(0, 1).flatten(1), run.y.transpose(0, 1).flatten(1).t())
+    _hand_over(carry, before, 0, d_final, d_initial)
+    found = [
+        d_x,
+        *(part.t() for part in d_initial),
+        _restored(d_w_ih[:, 1:], cell.ih),
+        _restored(d_w[:, :size], cell.hh),
+        _restored(d_w_ih[:, 0], cell.ih),
+        _restored(d_w[:, size], cell.hh),
+        d_hr,
+    ]
+    return [grad if want else None for grad, want in zip(found, wanted, strict=True)]
