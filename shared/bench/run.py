@@ -1,0 +1,203 @@
+"""Measures the benchmark's cases: one process for each contender, of which one works at a time.
+
+Every round visits every case, and in a case all contenders in turn, so that a machine that becomes
+slower or faster does so for all of them, and ratios within a round stay true.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from shared.bench.cases import CELLS, CONTENDERS, HELLO, HIDDEN, PRODUCT, Case, scaling, table
+from shared.bench.results import Allocator, Preparation, Results, Sample
+from shared.errors import InvalidInput
+from shared.files import parse
+from shared.layer import Cell
+
+ROOT = Path(__file__).parents[2]
+Part = Literal["training", "forward", "scaling", "allocators", "hello", "start", "job"]
+PARTS: tuple[Part, ...] = get_args(Part)
+QUICK: tuple[Part, ...] = ("training", "hello", "start")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a benchmark measures."""
+
+    cells: tuple[Cell, ...] = CELLS
+    hidden: tuple[int, ...] = HIDDEN
+    contenders: tuple[str, ...] = tuple(CONTENDERS)
+    parts: tuple[Part, ...] = PARTS
+    repeats: int = 5
+    seconds: float = 0.2
+    device: Literal["cpu", "gpu"] = "cpu"
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.contenders if name not in CONTENDERS]
+        if unknown or not self.contenders:
+            expected, got = ", ".join(CONTENDERS), " ".join(unknown) or "none"
+            raise InvalidInput(f"--contenders: expected some of {expected}, got {got}")
+        for name in ("cells", "hidden", "contenders", "parts"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise InvalidInput(
+                    f"--{name}: expected each once, got {' '.join(map(str, values))}"
+                )
+        if not self.cells:
+            raise InvalidInput(f"--cells: expected some of {', '.join(CELLS)}, got none")
+        for size in self.hidden:
+            if not 0 < size < 2**15:
+                raise InvalidInput(f"--hidden: expected sizes from 1 to 32767, got {size}")
+        if not 0 < self.repeats < 2**15:
+            raise InvalidInput(f"--repeats: expected a number from 1 up, got {self.repeats}")
+        if not 0 < self.seconds < 3600:
+            raise InvalidInput(f"--seconds: expected a time above 0, got {self.seconds}")
+
+    def cases(self) -> list[Case]:
+        """All under the default allocator, each once."""
+        found = [Case("product", hidden_size=PRODUCT)]
+        if "training" in self.parts:
+            found += table(self.cells, self.hidden)
+        if "forward" in self.parts:
+            found += table(self.cells, self.hidden, "forward")
+        if "scaling" in self.parts:
+            found += [case for axis in scaling(self.cells).values() for case in axis]
+        if "hello" in self.parts:
+            found.append(HELLO)
+        return list(dict.fromkeys(found))
+
+
+THRESHOLD = 2**30
+TUNED = {
+    "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={THRESHOLD}"
+    f":glibc.malloc.trim_threshold={8 * THRESHOLD}:glibc.malloc.top_pad={2**26}"
+}
+"""Makes glibc keep the memory that a step frees, instead of giving it back to the system and having
+each page of it cleared again in the next step."""
+
+
+class Contender:
+    """A running worker: requests in, answers out."""
+
+    def __init__(self, name: str, allocator: Allocator, device: str):
+        self.name = name
+        self.allocator = allocator
+        self.seen: set[Case] = set()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "shared.bench.worker", name, device],
+            env=environment(device, allocator),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.about = self._read()
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+    def _read(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise ContenderFailed(f"{self.name} ended with exit code {self.process.wait()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ContenderFailed(f"{self.name}: {answer['error']}")
+        return answer
+
+
+class ContenderFailed(OSError):
+    """A worker died; what it said is on stderr."""
+
+
+def environment(device: str, allocator: Allocator = "default") -> dict[str, str]:
+    """Of a process that measures: this package first on its path, and what the allocator needs."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    inherited.pop("GLIBC_TUNABLES", None)
+    platforms = {"JAX_PLATFORMS": "cpu"} if device == "cpu" else {}
+    # Without it JAX takes most of a GPU's memory, and the next contender finds none.
+    memory = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    tuned = TUNED if allocator == "tuned" else {}
+    return inherited | platforms | memory | tuned | {"PYTHONPATH": path}
+
+
+def measure(
+    results: Results,
+    plan: Plan,
+    cases: Sequence[Case],
+    allocator: Allocator,
+    save: Callable[[], None],
+    say: Callable[[str], None],
+) -> None:
+    """Measures cases, round by round, and appends to the results; `save` after each round.
+
+    Raises:
+        InvalidInput: none of the contenders can run here.
+        ContenderFailed: one ended; what was measured is in the results.
+    """
+    contenders = _start(results, plan, allocator, say)
+    names = [contender.name for contender in contenders]
+    try:
+        if not names:
+            reasons = "; ".join(f"{k}: {v}" for k, v in results.left_out.items())
+            raise InvalidInput(f"--contenders: expected one that runs here, got {reasons}")
+        for number in range(1, plan.repeats + 1):
+            for i, case in enumerate(cases, start=1):
+                where = f"round {number}/{plan.repeats}, {i}/{len(cases)}"
+                say(f"{allocator} allocator, {where}: {case}")
+                for contender in contenders:
+                    if takes_part(contender.name, case, names):
+                        _one(results, contender, case, number, plan.seconds)
+            save()
+    finally:
+        for contender in contenders:
+            contender.close()
+
+
+def takes_part(name: str, case: Case, names: Sequence[str]) -> bool:
+    """Whether a contender measures a case: a product is the same for all of a framework, and hello
+    is a run of our backends."""
+    if case.kind == "product":
+        return name == next(one for one in names if CONTENDERS[one] == CONTENDERS[name])
+    return case.kind != "hello" or name in ("rnn_jax", "rnn_torch")
+
+
+def _start(
+    results: Results, plan: Plan, allocator: Allocator, say: Callable[[str], None]
+) -> list[Contender]:
+    started = []
+    for name in plan.contenders:
+        say(f"{allocator} allocator: starting {name}")
+        contender = Contender(name, allocator, plan.device)
+        if "left_out" in contender.about:
+            results.left_out[name] = contender.about["left_out"]
+            contender.close()
+            continue
+        results.contenders[name] = contender.about["where"]
+        results.versions |= contender.about["versions"]
+        started.append(contender)
+    return started
+
+
+def _one(results: Results, contender: Contender, case: Case, number: int, seconds: float) -> None:
+    answer = contender.ask({"case": asdict(case), "seconds": seconds})
+    ready = answer.pop("prepared")
+    of = {"contender": contender.name, "allocator": contender.allocator, "case": asdict(case)}
+    if case not in contender.seen:
+        contender.seen.add(case)
+        results.preparations.append(parse(Preparation, of | ready))
+    results.samples.append(parse(Sample, of | {"round": number} | answer))
