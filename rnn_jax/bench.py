@@ -76,29 +76,47 @@ def _backend(case: Case, device: str) -> Prepared:
 
 
 class Classifier(nnx.Module):
-    """Recurrent layers → last step → linear."""
+    """Recurrent layers → last step → linear.
 
-    def __init__(self, rnn: list[nnx.Module], weights: Weights):
-        self.rnn = nnx.List(rnn)
+    In one direction the last step is the final state, which all layers give sooner than they do the
+    outputs of every step.
+    """
+
+    def __init__(self, rnn: Any, weights: Weights):
+        self.rnn = rnn
         kernel, bias = weights["head.weight"].T, weights["head.bias"]
         self.head = nnx.Linear(*kernel.shape, rngs=nnx.Rngs(0))
-        self.head.kernel[...], self.head.bias[...] = jnp.asarray(kernel), jnp.asarray(bias)
+        nnx.update(self.head, {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)})
 
+
+class Ours(Classifier):
     def __call__(self, x: jax.Array) -> jax.Array:
-        for layer in self.rnn:
-            x = layer(x)  # pyright: ignore[reportCallIssue]
-            x = x[0] if isinstance(x, tuple) else x  # ours returns the final state, too
-        return self.head(x[:, -1])
+        output, final = self.rnn(x)
+        if self.rnn.bidirectional:
+            return self.head(output[:, -1])
+        h = final[0] if isinstance(final, tuple) else final
+        return self.head(h[-1])
+
+
+class Theirs(Classifier):
+    def __call__(self, x: jax.Array) -> jax.Array:
+        *below, top = self.rnn
+        for layer in below:
+            x = layer(x)
+        if isinstance(top, nnx.Bidirectional):
+            return self.head(top(x)[:, -1])
+        carry, _ = top(x, return_carry=True)
+        return self.head(carry[1] if isinstance(carry, tuple) else carry)  # an LSTM has (c, h)
 
 
 def _our_layer(case: Case, weights: Weights) -> tuple[Logits, Any]:
-    return _split(Classifier([_layer_of(case, weights)], weights))
+    return _split(Ours(_layer_of(case, weights), weights))
 
 
 def _flax(case: Case, weights: Weights) -> tuple[Logits, Any]:
     """flax.nnx.RNN over SimpleCell, OptimizedLSTMCell or GRUCell, with our initial weights."""
     theirs = exchange.to_flax(_layer_of(case, weights), one_bias=True)
-    return _split(Classifier([*theirs], weights))
+    return _split(Theirs(nnx.List(theirs), weights))
 
 
 def _layer_of(case: Case, weights: Weights) -> layers.RNN | layers.LSTM | layers.GRU:
@@ -120,9 +138,11 @@ def _keras(case: Case, weights: Weights) -> tuple[Logits, Any]:
     kind = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}[case.cell]
     model = keras.Sequential([keras.layers.Input((case.length, cases.INPUT_SIZE))])
     for number in range(case.num_layers):
-        last = number == case.num_layers - 1
-        layer = getattr(keras.layers, kind)(case.hidden_size, return_sequences=not last)
+        below = case.bidirectional or number < case.num_layers - 1
+        layer = getattr(keras.layers, kind)(case.hidden_size, return_sequences=below)
         model.add(keras.layers.Bidirectional(layer) if case.bidirectional else layer)
+    if case.bidirectional:  # of both directions the last step, as everywhere here
+        model.add(keras.layers.Lambda(lambda outputs: outputs[:, -1]))
     model.add(keras.layers.Dense(cases.CLASSES))
     model.set_weights(_keras_weights(case, weights))
     fixed = [variable.value for variable in model.non_trainable_variables]

@@ -64,7 +64,11 @@ def _backend(case: Case, device: str) -> Prepared:
 
 
 class Classifier(nn.Module):
-    """Recurrent layers → last step → linear."""
+    """Recurrent layers → last step → linear.
+
+    In one direction the last step is the final state, whose gradient is smaller than one of the
+    outputs of every step.
+    """
 
     def __init__(self, rnn: nn.Module, width: int):
         super().__init__()
@@ -72,8 +76,11 @@ class Classifier(nn.Module):
         self.head = nn.Linear(width, cases.CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        output, _ = self.rnn(x)
-        return self.head(output[:, -1])
+        output, final = self.rnn(x)
+        if self.rnn.bidirectional:
+            return self.head(output[:, -1])
+        h = final[0] if isinstance(final, tuple) else final
+        return self.head(h[-1])
 
 
 def _layer(name: str, case: Case, device: str) -> Prepared:

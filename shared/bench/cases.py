@@ -126,7 +126,7 @@ def weights(case: Case) -> Weights:
 
 
 def examples(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (B, T, I) float32, standard normal, and classes (B,) int32: the batch of every step."""
+    """Inputs (B, T, I) float32, standard normal, and classes (B,) int32: every step's batch."""
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((case.batch_size, case.length, INPUT_SIZE), np.float32)
     return inputs, rng.integers(0, CLASSES, case.batch_size, np.int32)

@@ -19,6 +19,47 @@ AXES = {
     "num_layers": "L, layers",
     "bidirectional": "directions",
 }
+MODEL = """\
+The specification's classifier: 10 features → recurrent layers → last step → linear, 2 classes,
+cross-entropy, Adam, float32; B = 64 sequences of T = 100 steps, H = 64 units, one layer, where
+nothing else is said. All contenders start from the same weights and see the same batch, which lies
+in the framework's memory; the two backends take it from NumPy, as in training. Each step waits for
+its result.
+"""
+METHOD = """\
+Each contender is a process of its own, and only one works at a time. A round measures every case,
+in each case one contender after the other: after a warm-up, steps for {seconds:g} s, of which the
+median counts. Tables show the median of {rounds} rounds and in brackets the smallest and the
+largest. A ratio is the median of those within each round, above 1 where ours is faster.
+"""
+IDLE = "Between its measurements no contender used more than {idle:.0f} ms of processor time."
+DESCRIPTIONS = {
+    "rnn_jax": "`scripts/run.py --backend jax`: the backend, many steps in one compiled call",
+    "rnn_jax-layer": "`rnn_jax.RNN`, `LSTM`, `GRU` in the same step as Flax's",
+    "flax.nnx": (
+        "`flax.nnx.RNN` over `SimpleCell`, `OptimizedLSTMCell`, `GRUCell`, in a jitted step with "
+        "donated parameters and moments"
+    ),
+    "keras": "Keras 3 on JAX: `SimpleRNN`, `LSTM`, `GRU` by `stateless_call` in the same step",
+    "rnn_torch": "`scripts/run.py --backend torch`: the backend",
+    "rnn_torch-layer": "`rnn_torch.RNN`, `LSTM`, `GRU` in the same loop as torch's",
+    "torch.nn": "`torch.nn.RNN`, `LSTM`, `GRU` in a plain loop with fused Adam",
+}
+TUNED = """\
+glibc gives large blocks back to the system when they are freed, which clears each page again in the
+next step. Here all contenders have settings under which it keeps them. Above, each has the
+allocator that its user gets: the peers and our layers glibc as it is, our backends what
+`scripts/run.py` sets.
+"""
+JOB = """\
+The job is the specification's: one epoch of 100 000 sequences, with its data, evaluation on 10 000
+and 20 000 others, and all that the program needs to begin. `scripts/tutorial.py` is a plain loop
+over `DataLoader` and `nn.RNN`.
+"""
+FLOOR = """
+The floor is what a step's matrix products, 6·B·T·G·H·(I+H) operations with G gates, would take at
+{gflops:.0f} GFLOP/s, the quickest product of two 2048 × 2048 matrices in either framework.
+"""
 
 
 def write(results: Results, folder: Path) -> None:
@@ -53,49 +94,23 @@ def markdown(results: Results, drawn: Sequence[str] = ()) -> str:
 
 
 def _about(results: Results) -> str:
-    s = results.settings
-    where = "; ".join(f"`{name}` on {where}" for name, where in results.contenders.items())
     versions = ", ".join(f"{name} {number}" for name, number in results.versions.items())
+    where = "; ".join(f"`{name}` on {where}" for name, where in results.contenders.items())
+    rounds = max((sample.round for sample in results.samples), default=0)
     lines = [
-        f"{results.machine}, {results.cores} cores, {results.date}.  ",
+        f"{results.machine}, {results.cores} cores; {results.date}.  ",
         f"{versions}.  ",
         f"{where}.\n",
         f"```sh\n{results.command}\n```\n",
-        "The specification's classifier: 10 features → recurrent layers → last step → linear, 2 classes, "
-        "cross-entropy, Adam, float32; B = 64 sequences of T = 100 steps, H = 64, one layer, where "
-        "nothing else is said. All contenders start from the same weights and see the same batch, "
-        "which lies in the framework's memory; the two backends take it from NumPy, as they do in "
-        "training. Each waits for its step's result.\n",
-        "Each contender is a process of its own, and only one works at a time. A round measures every "
-        "case, in each case one contender after the other: after a warm-up, steps for "
-        f"{s['seconds']:g} s, of which the median counts. Tables show the median of "
-        f"{s['repeats']} rounds and, in brackets, the smallest and the largest; a ratio is the median "
-        "of the ratios within each round, above 1 where ours is faster.\n",
-        "| contender | what it is |",
-        "|---|---|",
-        *(f"| `{name}` | {text} |" for name, text in DESCRIPTIONS.items()),
+        MODEL,
+        METHOD.format(seconds=results.settings["seconds"], rounds=rounds),
+        _table(["contender", "what it is"], ([f"`{k}`", v] for k, v in DESCRIPTIONS.items())),
+        *(f"\n`{name}` was left out: {reason}." for name, reason in results.left_out.items()),
     ]
-    for name, reason in results.left_out.items():
-        lines.append(f"\n`{name}` was left out: {reason}.")
     if results.samples:
         idle = max(sample.idle_cpu_s for sample in results.samples)
-        lines.append(
-            f"\nWhile another one worked, no contender used more than {1000 * idle:.0f} ms of "
-            "processor time."
-        )
+        lines.append(f"\n{IDLE.format(idle=1000 * idle)}")
     return "\n".join(lines)
-
-
-DESCRIPTIONS = {
-    "rnn_jax": "`scripts/run.py --backend jax`: the backend, many steps in one compiled call",
-    "rnn_jax-layer": "`rnn_jax.RNN`, `LSTM`, `GRU` in the same step as Flax's",
-    "flax.nnx": "`flax.nnx.RNN` over `SimpleCell`, `OptimizedLSTMCell`, `GRUCell`; a jitted step of "
-    "parameters and moments, which are donated",
-    "keras": "Keras 3 on JAX: `SimpleRNN`, `LSTM`, `GRU` through `stateless_call` in the same step",
-    "rnn_torch": "`scripts/run.py --backend torch`: the backend",
-    "rnn_torch-layer": "`rnn_torch.RNN`, `LSTM`, `GRU` in the same loop as torch's",
-    "torch.nn": "`torch.nn.RNN`, `LSTM`, `GRU` in a plain loop with fused Adam",
-}
 
 
 def _targets(results: Results) -> str:
@@ -173,10 +188,7 @@ def _allocators(results: Results) -> list[str]:
         return []
     return [
         "\n## A training step with a tuned allocator\n",
-        "glibc gives large blocks back to the system as soon as they are freed, which then clears each "
-        "page again at the next step. Here all contenders have thresholds under which it keeps them. "
-        "Above, each has the allocator that its user gets: the peers and our layers glibc as it is, our "
-        "backends what `scripts/run.py` sets.\n",
+        TUNED,
         *tables,
     ]
 
@@ -246,17 +258,9 @@ def _programs(results: Results) -> list[str]:
             cpu, peak = median(p.cpu_s for p in runs), max(p.peak_mb for p in runs)
             rows.append([name, _spread(walls), f"{cpu:.2f}", f"{peak:.0f}"])
         header = ["", "from start to exit, s", "processor time, s", "peak memory, MB"]
-        parts += [
-            "The job is the specification's: one epoch of 100 000 sequences, with its data, evaluation "
-            "on 10 000 and 20 000 others, and all that the program needs to begin. `scripts/tutorial.py` "
-            f"is a plain loop over `DataLoader` and `nn.RNN`.\n\n{_table(header, rows)}\n"
-        ]
-    gflops = steps.product_gflops
-    if gflops is not None:
-        parts.append(
-            f"The floor is the time of a step's matrix products, 6·B·T·G·H·(I+H) operations with G gates, "
-            f"at {gflops:.0f} GFLOP/s, the better framework's product of two 2048 × 2048 matrices."
-        )
+        parts.append(f"{JOB}\n{_table(header, rows)}\n")
+    if steps.product_gflops is not None:
+        parts.append(FLOOR.format(gflops=steps.product_gflops))
     return ["\n## Programs\n", *parts] if parts else []
 
 

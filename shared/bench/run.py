@@ -8,7 +8,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -75,38 +77,48 @@ class Plan:
 THRESHOLD = 2**30
 TUNED = {
     "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={THRESHOLD}"
-    f":glibc.malloc.trim_threshold={8 * THRESHOLD}:glibc.malloc.top_pad={2**26}"
+    f":glibc.malloc.trim_threshold={THRESHOLD}:glibc.malloc.arena_max=1"
 }
 """Makes glibc keep the memory that a step frees, instead of giving it back to the system and having
-each page of it cleared again in the next step."""
+each page of it cleared again in the next step: of all threads, so in one arena, as the heaps of the
+others are given back whatever the thresholds."""
 
 
 class Contender:
     """A running worker: requests in, answers out."""
 
-    def __init__(self, name: str, allocator: Allocator, device: str):
+    def __init__(self, name: str, allocator: Allocator, device: str, cache: Path):
         self.name = name
-        self.allocator = allocator
-        self.seen: set[Case] = set()
+        self.allocator: Allocator = allocator
         self.process = subprocess.Popen(
             [sys.executable, "-m", "shared.bench.worker", name, device],
-            env=environment(device, allocator),
+            env=environment(device, cache, allocator),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C is the parent's, which then ends the workers
         )
         self.about = self._read()
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, which reading tells better
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
         return self._read()
 
     def close(self) -> None:
+        """Ends the process, also in the middle of a measurement."""
         assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        assert self.process.stdout is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
 
     def _read(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -123,16 +135,23 @@ class ContenderFailed(OSError):
     """A worker died; what it said is on stderr."""
 
 
-def environment(device: str, allocator: Allocator = "default") -> dict[str, str]:
-    """Of a process that measures: this package first on its path, and what the allocator needs."""
+def environment(
+    device: str, cache: Path | None = None, allocator: Allocator = "default"
+) -> dict[str, str]:
+    """Of a process that measures: this package first on its path, the allocator as it is asked for,
+    whatever the user has set, and compiled programs kept in a folder of its own."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
-    inherited.pop("GLIBC_TUNABLES", None)
-    platforms = {"JAX_PLATFORMS": "cpu"} if device == "cpu" else {}
+    found = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    found |= {"PYTHONPATH": path}
+    if device == "cpu":
+        found["JAX_PLATFORMS"] = "cpu"
     # Without it JAX takes most of a GPU's memory, and the next contender finds none.
-    memory = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    tuned = TUNED if allocator == "tuned" else {}
-    return inherited | platforms | memory | tuned | {"PYTHONPATH": path}
+    found["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+    if cache is not None:
+        found |= {"JAX_COMPILATION_CACHE_DIR": str(cache), "XDG_CACHE_HOME": str(cache)}
+        found["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        found["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    return found | (TUNED if allocator == "tuned" else {})
 
 
 def measure(
@@ -145,27 +164,30 @@ def measure(
 ) -> None:
     """Measures cases, round by round, and appends to the results; `save` after each round.
 
+    Each round has new processes, so that what chance decides at the start of one, such as where its
+    memory lies, is seen as spread. What JAX compiled in the first is kept for the others. Small
+    cases come first: glibc's thresholds adapt to the largest blocks that a process has freed.
+
     Raises:
         InvalidInput: none of the contenders can run here.
-        ContenderFailed: one ended; what was measured is in the results.
+        ContenderFailed: one ended; finished rounds are in the results.
     """
-    contenders = _start(results, plan, allocator, say)
-    names = [contender.name for contender in contenders]
-    try:
-        if not names:
-            reasons = "; ".join(f"{k}: {v}" for k, v in results.left_out.items())
-            raise InvalidInput(f"--contenders: expected one that runs here, got {reasons}")
+    cases = sorted(cases, key=lambda case: case.flops)
+    with tempfile.TemporaryDirectory() as cache:
         for number in range(1, plan.repeats + 1):
-            for i, case in enumerate(cases, start=1):
-                where = f"round {number}/{plan.repeats}, {i}/{len(cases)}"
-                say(f"{allocator} allocator, {where}: {case}")
-                for contender in contenders:
-                    if takes_part(contender.name, case, names):
-                        _one(results, contender, case, number, plan.seconds)
+            title = f"{allocator} allocator, round {number}/{plan.repeats}"
+            say(f"{title}: starting")
+            found: list[Sample] = []
+            with ExitStack() as stack:
+                contenders = _start(results, plan, allocator, Path(cache), stack)
+                names = [contender.name for contender in contenders]
+                for i, case in enumerate(cases, start=1):
+                    say(f"{title}, {i}/{len(cases)}: {case}")
+                    for contender in contenders:
+                        if takes_part(contender.name, case, names):
+                            found.append(_one(results, contender, case, number, plan.seconds))
+            results.samples += found
             save()
-    finally:
-        for contender in contenders:
-            contender.close()
 
 
 def takes_part(name: str, case: Case, names: Sequence[str]) -> bool:
@@ -177,27 +199,29 @@ def takes_part(name: str, case: Case, names: Sequence[str]) -> bool:
 
 
 def _start(
-    results: Results, plan: Plan, allocator: Allocator, say: Callable[[str], None]
+    results: Results, plan: Plan, allocator: Allocator, cache: Path, stack: ExitStack
 ) -> list[Contender]:
+    """The contenders that can run here. The others, and where each computes, go to the results."""
     started = []
     for name in plan.contenders:
-        say(f"{allocator} allocator: starting {name}")
-        contender = Contender(name, allocator, plan.device)
+        contender = Contender(name, allocator, plan.device, cache)
+        stack.callback(contender.close)
         if "left_out" in contender.about:
             results.left_out[name] = contender.about["left_out"]
-            contender.close()
             continue
         results.contenders[name] = contender.about["where"]
         results.versions |= contender.about["versions"]
         started.append(contender)
+    if not started:
+        reasons = "; ".join(f"{name}: {why}" for name, why in results.left_out.items())
+        raise InvalidInput(f"--contenders: expected one that runs here, got {reasons}")
     return started
 
 
-def _one(results: Results, contender: Contender, case: Case, number: int, seconds: float) -> None:
+def _one(results: Results, contender: Contender, case: Case, number: int, seconds: float) -> Sample:
     answer = contender.ask({"case": asdict(case), "seconds": seconds})
     ready = answer.pop("prepared")
     of = {"contender": contender.name, "allocator": contender.allocator, "case": asdict(case)}
-    if case not in contender.seen:
-        contender.seen.add(case)
+    if number == 1:
         results.preparations.append(parse(Preparation, of | ready))
-    results.samples.append(parse(Sample, of | {"round": number} | answer))
+    return parse(Sample, of | {"round": number} | answer)

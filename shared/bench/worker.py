@@ -48,14 +48,13 @@ class _Entry:
 
 class Worker:
     def __init__(self, name: str, device: str):
-        module = importlib.import_module(f"rnn_{CONTENDERS[name]}.bench")
-        # What scripts/run.py does for its process before anything else, it does here for the two
-        # contenders that are what it trains with; all others keep the allocator as they find it.
+        # What scripts/run.py does for its process before it imports a framework is done here for
+        # the two contenders that are its training; all others keep the allocator as they find it.
         if name in ("rnn_jax", "rnn_torch") and importlib.util.find_spec("shared.allocator"):
-            importlib.import_module("shared.allocator").raise_thresholds()
+            importlib.import_module("shared.allocator").keep_pages()
         self.name = name
         self.device = device
-        self.module = module
+        self.module = importlib.import_module(f"rnn_{CONTENDERS[name]}.bench")
         self.entries: dict[Case, _Entry] = {}
         self.rested = 0.0
 
@@ -98,10 +97,11 @@ class Worker:
 
 
 def measure(prepared: Prepared, seconds: float) -> dict[str, Any]:
-    """Calls as often as fits into so many seconds, at least three times."""
-    call = _clock(prepared.run)  # warms up, too
-    if call < SHORTEST:
+    """Calls as often as fits into so many seconds, at least three times, after a warm-up."""
+    warm, call = 0.0, _clock(prepared.run)
+    while warm < seconds / 4:
         call = _clock(prepared.run)
+        warm += call
     group = max(1, round(max(SHORTEST, seconds / MOST) / call))
     groups = max(3, round(seconds / (call * group)))
     samples = []
