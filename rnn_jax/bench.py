@@ -103,10 +103,10 @@ class Theirs(Classifier):
         *below, top = self.rnn
         for layer in below:
             x = layer(x)
-        if isinstance(top, nnx.Bidirectional):
-            return self.head(top(x)[:, -1])
-        carry, _ = top(x, return_carry=True)
-        return self.head(carry[1] if isinstance(carry, tuple) else carry)  # an LSTM has (c, h)
+        if isinstance(top, nnx.RNN):
+            carry, _ = top(x, return_carry=True)
+            return self.head(carry[1] if isinstance(carry, tuple) else carry)  # an LSTM has (c, h)
+        return self.head(top(x)[:, -1])
 
 
 def _our_layer(case: Case, weights: Weights) -> tuple[Logits, Any]:

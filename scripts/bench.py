@@ -38,9 +38,10 @@ class Arguments:
     parts: tuple[Part, ...] = ()
     """What to measure: by default all of it, with --quick training, hello and start."""
     repeats: int | None = None
-    """Rounds, each measuring everything once; by default 5, with --quick 2."""
-    seconds: float = 0.2
-    """How long a measurement takes at least."""
+    """Rounds, each in new processes; by default 5, with --quick 2. Beside the main table and hello
+    everything has at most 3."""
+    seconds: float | None = None
+    """How long a measurement takes at least; by default 0.2, with --quick 0.1."""
     device: Literal["cpu", "gpu"] = "cpu"
     """Where to compute; gpu is the first one that both frameworks see."""
     quick: bool = False
@@ -70,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
         arguments.contenders or Plan.contenders,
         arguments.parts or (QUICK if quick else PARTS),
         arguments.repeats if arguments.repeats is not None else 2 if quick else Plan.repeats,
-        arguments.seconds,
+        arguments.seconds if arguments.seconds is not None else 0.1 if quick else Plan.seconds,
         arguments.device,
     )
     folder = report_folder(arguments.out, "bench", report.FILES, arguments.overwrite)
@@ -95,7 +96,6 @@ def _measure(plan: "Plan", folder: Path, command: str) -> "Results":
     """Measures what is planned; results.json holds every finished round, also of a run that ends
     early."""
     from shared.bench import programs, report, results, run
-    from shared.bench.cases import table
 
     found = results.begin(asdict(plan), command)
 
@@ -103,9 +103,9 @@ def _measure(plan: "Plan", folder: Path, command: str) -> "Results":
         results.write(folder / report.RESULTS, found)
 
     programs.measure(found, plan, save, _say)
-    run.measure(found, plan, plan.cases(), "default", save, _say)
+    run.measure(found, plan, "default", save, _say)
     if "allocators" in plan.parts:
-        run.measure(found, plan, table(plan.cells, plan.hidden), "tuned", save, _say)
+        run.measure(found, plan, "tuned", save, _say)
     _say("")
     return found
 

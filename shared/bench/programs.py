@@ -10,14 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared.bench.results import Program, Results
-from shared.bench.run import ROOT, Plan, environment
+from shared.bench.run import FEW, ROOT, Plan, environment
 from shared.errors import InvalidInput
 
 OURS, TUTORIAL = "job, scripts/run.py", "job, scripts/tutorial.py"
 HELP, COLD, WARM = "--help", "hello, cold", "hello, warm"
 START, JOB = (HELP, COLD, WARM), (TUTORIAL, OURS)
-MOST = 3
-"""Rounds; of the long ones more would take minutes."""
 
 
 def commands(device: str, scratch: Path) -> dict[str, list[str]]:
@@ -43,7 +41,7 @@ def measure(
 ) -> None:
     """Runs the planned programs in turn, round by round, and appends to the results."""
     names = START * ("start" in plan.parts) + JOB * ("job" in plan.parts)
-    rounds = min(MOST, plan.repeats) if names else 0
+    rounds = min(FEW, plan.repeats) if names else 0
     for number in range(1, rounds + 1):
         with tempfile.TemporaryDirectory() as scratch:
             for name, command in commands(plan.device, Path(scratch)).items():

@@ -7,6 +7,7 @@ from statistics import median
 from shared.bench import plots, programs
 from shared.bench.cases import CONTENDERS, HELLO, HELLO_STEPS, PEERS, Case, scaling, table
 from shared.bench.results import Allocator, Results, Sample, Steps
+from shared.bench.run import FEW
 from shared.bench.targets import targets
 from shared.layer import Cell
 
@@ -29,8 +30,8 @@ its result.
 METHOD = """\
 Each contender is a process of its own, and only one works at a time. A round measures every case,
 in each case one contender after the other: after a warm-up, steps for {seconds:g} s, of which the
-median counts. Tables show the median of {rounds} rounds and in brackets the smallest and the
-largest. A ratio is the median of those within each round, above 1 where ours is faster.
+median counts. Tables show the median of {rounds} rounds (at most {few} beside the main table), each
+in new processes, and in brackets the smallest and the largest. A ratio is the median of those within each round, above 1 where ours is faster.
 """
 IDLE = "Between its measurements no contender used more than {idle:.0f} ms of processor time."
 DESCRIPTIONS = {
@@ -103,7 +104,7 @@ def _about(results: Results) -> str:
         f"{where}.\n",
         f"```sh\n{results.command}\n```\n",
         MODEL,
-        METHOD.format(seconds=results.settings["seconds"], rounds=rounds),
+        METHOD.format(seconds=results.settings["seconds"], rounds=rounds, few=FEW),
         _table(["contender", "what it is"], ([f"`{k}`", v] for k, v in DESCRIPTIONS.items())),
         *(f"\n`{name}` was left out: {reason}." for name, reason in results.left_out.items()),
     ]

@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[2]
 Part = Literal["training", "forward", "scaling", "allocators", "hello", "start", "job"]
 PARTS: tuple[Part, ...] = get_args(Part)
 QUICK: tuple[Part, ...] = ("training", "hello", "start")
+FEW = 3
+"""Rounds of what is not in the main table: more of it would take an hour."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,14 @@ class Plan:
         if not 0 < self.seconds < 3600:
             raise InvalidInput(f"--seconds: expected a time above 0, got {self.seconds}")
 
-    def cases(self) -> list[Case]:
-        """All under the default allocator, each once."""
+    def cases(self, number: int = 1) -> list[Case]:
+        """All of a round under the default allocator, each once."""
         found = [Case("product", hidden_size=PRODUCT)]
         if "training" in self.parts:
             found += table(self.cells, self.hidden)
-        if "forward" in self.parts:
+        if "forward" in self.parts and number <= FEW:
             found += table(self.cells, self.hidden, "forward")
-        if "scaling" in self.parts:
+        if "scaling" in self.parts and number <= FEW:
             found += [case for axis in scaling(self.cells).values() for case in axis]
         if "hello" in self.parts:
             found.append(HELLO)
@@ -157,12 +159,11 @@ def environment(
 def measure(
     results: Results,
     plan: Plan,
-    cases: Sequence[Case],
     allocator: Allocator,
     save: Callable[[], None],
     say: Callable[[str], None],
 ) -> None:
-    """Measures cases, round by round, and appends to the results; `save` after each round.
+    """Measures the planned cases, round by round, and appends to the results; `save` after each.
 
     Each round has new processes, so that what chance decides at the start of one, such as where its
     memory lies, is seen as spread. What JAX compiled in the first is kept for the others. Small
@@ -172,11 +173,15 @@ def measure(
         InvalidInput: none of the contenders can run here.
         ContenderFailed: one ended; finished rounds are in the results.
     """
-    cases = sorted(cases, key=lambda case: case.flops)
+    rounds = plan.repeats if allocator == "default" else min(plan.repeats, FEW)
     with tempfile.TemporaryDirectory() as cache:
-        for number in range(1, plan.repeats + 1):
-            title = f"{allocator} allocator, round {number}/{plan.repeats}"
+        for number in range(1, rounds + 1):
+            title = f"{allocator} allocator, round {number}/{rounds}"
             say(f"{title}: starting")
+            cases = plan.cases(number)
+            if allocator == "tuned":
+                cases = table(plan.cells, plan.hidden)
+            cases.sort(key=lambda case: case.flops)
             found: list[Sample] = []
             with ExitStack() as stack:
                 contenders = _start(results, plan, allocator, Path(cache), stack)
