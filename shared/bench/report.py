@@ -28,10 +28,11 @@ in the framework's memory; the two backends take it from NumPy, as in training. 
 its result.
 """
 METHOD = """\
-Each contender is a process of its own, and only one works at a time. A round measures every case,
-in each case one contender after the other: after a warm-up, steps for {seconds:g} s, of which the
-median counts. Tables show the median of {rounds} rounds (at most {few} beside the main table), each
-in new processes, and in brackets the smallest and the largest. A ratio is the median of those within each round, above 1 where ours is faster.
+Each contender is a process of its own, and only one works at a time. A round has new processes and
+measures every case, in each case one contender after the other: after a warm-up, steps for
+{seconds:g} s, of which the median counts. Tables show the median of {rounds} rounds, at most {few}
+beside the main table, and in brackets the smallest and the largest. A ratio is the median of those
+within each round, above 1 where ours is faster.
 """
 IDLE = "Between its measurements no contender used more than {idle:.0f} ms of processor time."
 DESCRIPTIONS = {

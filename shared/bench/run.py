@@ -143,7 +143,8 @@ def environment(
     """Of a process that measures: this package first on its path, the allocator as it is asked for,
     whatever the user has set, and compiled programs kept in a folder of its own."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    found = {k: v for k, v in os.environ.items() if not k.startswith(("MALLOC_", "GLIBC_"))}
+    ours = ("MALLOC_", "GLIBC_TUNABLES", "JAX_COMPILATION_CACHE_DIR")
+    found = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     found |= {"PYTHONPATH": path}
     if device == "cpu":
         found["JAX_PLATFORMS"] = "cpu"
