@@ -41,7 +41,7 @@ class Arguments:
     """Rounds, each in new processes; by default 5, with --quick 2. Beside the main table and hello
     everything has at most 3."""
     seconds: float | None = None
-    """How long a measurement takes at least; by default 0.2, with --quick 0.1."""
+    """How long a measurement takes at least; by default 0.15, with --quick 0.1."""
     device: Literal["cpu", "gpu"] = "cpu"
     """Where to compute; gpu is the first one that both frameworks see."""
     quick: bool = False

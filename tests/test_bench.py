@@ -5,6 +5,7 @@ Nothing here looks at a time that was measured.
 
 import json
 import math
+import re
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from itertools import pairwise, product
@@ -30,7 +31,7 @@ from shared.bench.programs import Program
 from shared.bench.results import Allocator, Preparation, Results, Sample, Steps
 from shared.bench.targets import targets
 from shared.errors import InvalidInput
-from tests.command_line import check_refused
+from tests.command_line import check_refused, script
 
 TINY = Case(hidden_size=4, batch_size=3, length=5)
 
@@ -353,12 +354,35 @@ def test_bad_options_are_refused(call, tmp_path: Path, arguments, expected) -> N
     assert not list(tmp_path.iterdir())
 
 
+def test_the_tuned_allocator_reaches_the_process_and_the_users_own_does_not(
+    monkeypatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "7")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.arena_max=7")
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "mine")
+    default = run.environment("cpu", tmp_path)
+    tuned = run.environment("cpu", tmp_path, "tuned")
+    assert default["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path)
+    assert not {"MALLOC_ARENA_MAX", "GLIBC_TUNABLES"} & set(default)
+    assert tuned == default | run.TUNED
+
+
 def test_a_contender_that_dies_is_named(tmp_path: Path) -> None:
     contender = run.Contender("torch.nn", "default", "cpu", tmp_path)
     contender.process.kill()
     with pytest.raises(run.ContenderFailed, match=r"torch\.nn ended with exit code -9"):
         contender.ask({"case": asdict(TINY), "seconds": 0.01})
     contender.close()
+
+
+def test_the_tutorial_trains_and_scores(tmp_path: Path) -> None:
+    finished = script("tutorial.py", "--examples", "200", "70", "80", cwd=tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    assert re.fullmatch(
+        r"train loss 0\.\d{4}  valid loss 0\.\d{4}  accuracy \d+\.\d%\n"
+        r"test loss 0\.\d{4}  accuracy \d+\.\d%\n",
+        finished.stdout,
+    )
 
 
 def test_results_of_another_kind_are_refused(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class Plan:
     contenders: tuple[str, ...] = tuple(CONTENDERS)
     parts: tuple[Part, ...] = PARTS
     repeats: int = 5
-    seconds: float = 0.2
+    seconds: float = 0.15
     device: Literal["cpu", "gpu"] = "cpu"
 
     def __post_init__(self) -> None:

@@ -98,7 +98,7 @@ class Worker:
 
 def measure(prepared: Prepared, seconds: float) -> dict[str, Any]:
     """Calls as often as fits into so many seconds, at least three times, after a warm-up."""
-    warm, call = 0.0, _clock(prepared.run)
+    warm = call = _clock(prepared.run)
     while warm < seconds / 4:
         call = _clock(prepared.run)
         warm += call
