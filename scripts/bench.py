@@ -117,4 +117,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "interrupted; results.json holds the rounds that were finished")
+    cli.run(main, "interrupted; results.json holds the finished rounds, and --render shows them")

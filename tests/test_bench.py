@@ -6,6 +6,10 @@ Nothing here looks at a time that was measured.
 import json
 import math
 import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from itertools import pairwise, product
@@ -31,7 +35,7 @@ from shared.bench.programs import Program
 from shared.bench.results import Allocator, Preparation, Results, Sample, Steps
 from shared.bench.targets import targets
 from shared.errors import InvalidInput
-from tests.command_line import check_refused, script
+from tests.command_line import SCRIPTS, check_refused, script
 
 TINY = Case(hidden_size=4, batch_size=3, length=5)
 
@@ -187,8 +191,8 @@ def made_up(ms: dict[str, float], cells=CELLS, hidden=HIDDEN, rounds: int = 3) -
     found = results.begin(json.loads(json.dumps(asdict(plan))), "python scripts/bench.py")
     for number, case in product(range(1, rounds + 1), table(cells, hidden)):
         slower = 2 if number == 2 else 1
-        for name, time in ms.items():
-            values = (slower * time, slower * time * 1.1, slower * time * 0.9)
+        for name, usual in ms.items():
+            values = (slower * usual, slower * usual * 1.1, slower * usual * 0.9)
             found.samples.append(sample(name, case, number, *values))
     return found
 
@@ -306,7 +310,7 @@ def test_a_page_is_rendered_from_the_file_alone(tmp_path: Path, call) -> None:
     assert "| 8 | 2 (2–4) | 2.1 (2.1–4.2) | 4 (4–8) |" in page
     assert "**2.00** (flax.nnx) | 3.00 | 1.00 |" in page
     assert "`flax.nnx` was left out: flax is not installed." in page
-    assert "LSTM, T, steps of a sequence, ms:" in page
+    assert "LSTM over T, steps of a sequence, ms:" in page
     assert "| LSTM 8 | 2 → 2 |" in page
     for file in report.FILES:
         assert (tmp_path / file).exists(), file
@@ -373,6 +377,27 @@ def test_a_contender_that_dies_is_named(tmp_path: Path) -> None:
     with pytest.raises(run.ContenderFailed, match=r"torch\.nn ended with exit code -9"):
         contender.ask({"case": asdict(TINY), "seconds": 0.01})
     contender.close()
+
+
+def test_an_interrupted_benchmark_keeps_its_finished_rounds(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / "bench.py"), "--cells", "rnn", "--hidden", "4"]
+    command += ["--contenders", "torch.nn", "--parts", "training", "--repeats", "1000"]
+    process = subprocess.Popen(
+        [*command, "--seconds", "0.01", "--out", "made"],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    file = tmp_path / "made" / "results.json"
+    while not file.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == (
+        "bench.py: interrupted; results.json holds the finished rounds, and --render shows them\n"
+    )
+    assert {sample.round for sample in results.read(file).samples} >= {1}
 
 
 def test_the_tutorial_trains_and_scores(tmp_path: Path) -> None:

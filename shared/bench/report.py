@@ -18,7 +18,7 @@ AXES = {
     "length": "T, steps of a sequence",
     "batch_size": "B, sequences in a batch",
     "num_layers": "L, layers",
-    "bidirectional": "directions",
+    "bidirectional": "D, directions",
 }
 MODEL = """\
 The specification's classifier: 10 features → recurrent layers → last step → linear, 2 classes,
@@ -174,7 +174,7 @@ def _scaling(results: Results, drawn: Sequence[str]) -> list[str]:
                 rows = _rows(
                     results, mine, "default", lambda c, a=axis: _value(c, a), AXES[axis][0]
                 )
-                parts += [f"{NAMES[cell]}, {AXES[axis]}, ms:\n\n{rows}\n"] * bool(rows)
+                parts += [f"{NAMES[cell]} over {AXES[axis]}, ms:\n\n{rows}\n"] * bool(rows)
     if not parts:
         return []
     return ["\n## Scaling\n", *_plots(drawn, *plots.SCALING), *parts]

@@ -162,7 +162,10 @@ def main(name: str, device: str) -> None:
     os.dup2(2, 1)
 
     def say(answer: dict[str, Any]) -> None:
-        print(json.dumps(answer), file=answers, flush=True)
+        try:
+            print(json.dumps(answer), file=answers, flush=True)
+        except BrokenPipeError:  # nobody listens any more; Python would complain again at its exit
+            os._exit(1)
 
     try:
         worker = Worker(name, device)
