@@ -3,15 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint clean
+.PHONY: help install run test bench lint clean
 
 help:
 	@echo "make run      train 'hello' in JAX and in PyTorch and compare the runs"
 	@echo "make test     run the tests; pytest's options in ARGS: make test ARGS='-x -k gru'"
 	@echo "              the slow ones, 600 cases of one kind: make test ARGS='-m slow'"
+	@echo "make bench    time training steps against Flax, Keras and torch.nn; about 40 minutes"
+	@echo "              a first answer in two: make bench ARGS='--quick'"
 	@echo "make lint     ruff check, ruff format --check, pyright"
 	@echo "make install  only build .venv, which the others do when it is missing or out of date"
 	@echo "make clean    remove .venv, caches and builds; runs/ and reports/ stay"
@@ -31,6 +34,14 @@ run: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+bench: $(BENCH_STAMP)
+	$(BIN)/python scripts/bench.py $(ARGS)
+
+# Keras is only a peer to measure, so it comes only with this target.
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
+	@touch $@
 
 lint: $(STAMP)
 	$(BIN)/ruff check

@@ -1,0 +1,1 @@
+"""The benchmark: what `scripts/bench.py` measures and how it reports it."""
