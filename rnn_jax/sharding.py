@@ -1,16 +1,16 @@
 """A training step over several devices: each takes a part of the batch, and gradients are summed.
 
-On a CPU the devices are threads of this process, one for each core. XLA's own threads share only the
-large products of a step, devices share all of it: where a step is long enough to pay for the sums,
-two devices take about half the time of one.
+On a CPU the devices are threads of this process, one for each core. XLA's own threads share only
+the large products of a step, devices share all of it: where a step is long enough to pay for the
+sums, two devices take about half the time of one.
 """
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -33,10 +33,9 @@ def use_all_cores() -> None:
     """Makes a device of each core; no longer possible where JAX has begun to compute."""
     if "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
-    try:
+    # It may have begun already, or the system may know no affinities.
+    with contextlib.suppress(RuntimeError, AttributeError):
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
-    except (RuntimeError, AttributeError):  # begun; or a system without affinities
-        pass
 
 
 def mesh_for(device: Any, batch_size: int, work: float) -> Mesh | None:
@@ -66,12 +65,8 @@ def shared_among(
 
 
 def total(mesh: Mesh | None, tree: Any) -> Any:
-    """The sum over all devices of what each computed of its part; in one message, since each costs
-    a meeting of all threads."""
-    if mesh is None:
-        return tree
-    flat, unravel = ravel_pytree(tree)
-    return unravel(jax.lax.psum(flat, AXIS))
+    """The sum over all devices of what each computed of its part."""
+    return tree if mesh is None else jax.lax.psum(tree, AXIS)
 
 
 def own(mesh: Mesh | None, tree: Any) -> Any:
