@@ -121,7 +121,7 @@ class Backend:
         )
         self._graph, state = nnx.split(network, nnx.Param)
         self._paths = [path for path, _ in nnx.to_flat_state(state)]
-        if config.implementation == "handcrafted":
+        if not isinstance(network.rnn, native.Native):
             self.path = network.rnn.path(self._dtype)
         # What a step multiplies each weight with, forth and back, is 6 operations a row and step.
         shapes = [value.shape for _, value in nnx.to_flat_state(state)]

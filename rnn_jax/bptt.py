@@ -11,12 +11,13 @@ The rest is layout, for XLA's CPU compiler: what is laid side by side is materia
 an optimization barrier), because a concatenation inside a fusion is not vectorized; the operand of
 a product that is summed over rows stands on the left; transposed weights are copied once.
 
-Reverse mode can be differentiated again, in both modes. Forward mode alone (jvp, jacfwd) JAX refuses
-for functions with their own backward pass: a layer's `autodiff=True` takes the plain scan.
+Reverse mode can be differentiated again, in both modes. Forward mode alone (jvp, jacfwd) JAX
+refuses for functions with their own backward pass: a layer's `autodiff=True` takes the plain scan.
 """
 
+import functools
+import itertools
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -43,8 +44,10 @@ class Derivatives(NamedTuple):
     """Gradient of h W_hhᵀ + b_hh."""
     input: tuple[Float[Array, "B _"], ...]
     """Gradient of x W_ihᵀ + b_ih, as blocks of columns."""
-    state: tuple[Array | None, ...]
-    """Gradient of the state before, without what passes through h W_hhᵀ; None for zero."""
+    h: Array | None = None
+    """Gradient of the h before, without what passes through h W_hhᵀ; None for zero."""
+    others: tuple[Array, ...] = ()
+    """Gradient of the rest of the state before."""
 
 
 class Cell(NamedTuple):
@@ -68,7 +71,7 @@ def _tanh_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
 
 def _tanh_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
     gates = gradient[0] * (1 - h * h)
-    return Derivatives(gates, (gates,), (None,))
+    return Derivatives(gates, (gates,))
 
 
 def _relu_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
@@ -77,7 +80,7 @@ def _relu_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
 
 def _relu_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
     gates = jnp.where(h > 0, gradient[0], 0)
-    return Derivatives(gates, (gates,), (None,))
+    return Derivatives(gates, (gates,))
 
 
 def _lstm_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
@@ -99,7 +102,7 @@ def _lstm_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
     dh, dc = gradient
     dh, dc = optimization_barrier((dh, dc + dh * through_tanh))
     gates = optimization_barrier(local * optimization_barrier(_side_by_side(dc, dc, dc, dh)))
-    return Derivatives(gates, (gates,), (None, dc * f))
+    return Derivatives(gates, (gates,), None, (dc * f,))
 
 
 def _gru_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
@@ -119,7 +122,7 @@ def _gru_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
     local, local_n, z = saved
     (dh,) = gradient
     gates = optimization_barrier(local * optimization_barrier(_side_by_side(dh, dh, dh)))
-    return Derivatives(gates, (gates[:, : 2 * dh.shape[-1]], dh * local_n), (dh * z,))
+    return Derivatives(gates, (gates[:, : 2 * dh.shape[-1]], dh * local_n), dh * z)
 
 
 CELLS: dict[Any, Cell] = {
@@ -141,7 +144,7 @@ def _explicit() -> bool:
     return any(kind == jax.sharding.AxisType.Explicit for kind in kinds)
 
 
-@partial(jax.jit, static_argnames=("cell", "reverse"))
+@functools.partial(jax.jit, static_argnames=("cell", "reverse"))
 def recur(
     cell: Callable[[Array, State, Weights], State],
     x: Float[Array, "T B I"],
@@ -152,7 +155,7 @@ def recur(
 ) -> tuple[Float[Array, "T B P"], State]:
     """As `recurrence.recur`, for what `supports` says yes to."""
     # Over devices, weights are the same on each and their gradients are not yet summed.
-    weights = jax.tree.map(partial(_varying_as, x), weights)
+    weights = jax.tree.map(functools.partial(_varying_as, x), weights)
     return _recur(cell, reverse, x, lengths, state, weights)
 
 
@@ -161,7 +164,7 @@ def _varying_as(x: Array, weight: Array) -> Array:
     return jax.lax.pcast(weight, axes, to="varying") if axes else weight
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _recur(
     cell: Any, reverse: bool, x: Array, lengths: Array | None, state: State, weights: Weights
 ) -> tuple[Array, State]:
@@ -231,11 +234,10 @@ def _backward(cell: Any, reverse: bool, residuals: Any, gradients: tuple[Array, 
             d_output = jnp.where(within, d_output, 0)
         back = CELLS[cell].backward((d_state[0] + d_output, *d_state[1:]), h, saved)
         if within is not None:
-            nothing = [jnp.where(within, part, 0) for part in (back.recurrent, *back.input)]
-            back = Derivatives(nothing[0], tuple(nothing[1:]), back.state)
+            kept = [jnp.where(within, part, 0) for part in (back.recurrent, *back.input)]
+            back = back._replace(recurrent=kept[0], input=tuple(kept[1:]))
         through = back.recurrent @ weights.weight_hh
-        direct = back.state[0]
-        d_before = (through if direct is None else through + direct, *back.state[1:])
+        d_before = (through if back.h is None else through + back.h, *back.others)
         if within is not None:
             pairs = zip(d_before, d_state, strict=True)
             d_before = tuple(jnp.where(within, moved, still) for moved, still in pairs)
@@ -248,18 +250,19 @@ def _backward(cell: Any, reverse: bool, residuals: Any, gradients: tuple[Array, 
         d_state, (recurrent, blocks) = jax.lax.scan(
             step, d_state, tuple(others), reverse=not reverse
         )
-        rows = partial(jax.tree.map, lambda part: part.reshape(-1, part.shape[-1]))
+        rows = functools.partial(jax.tree.map, lambda part: part.reshape(-1, part.shape[-1]))
         recurrent, blocks = rows(recurrent), rows(blocks)
         d_hh += _over_rows(rows(before), recurrent)
         products = [_over_rows(rows(inputs), block) for block in blocks]
         d_ih += products[0] if len(products) == 1 else jnp.concatenate(products, axis=-1)
         if bias and len(blocks) > 1:
             d_bias += recurrent[:, blocks[0].shape[-1] :].sum(0)
-        begin, d_x = 0, None
-        for block in blocks:
-            end = begin + block.shape[-1]
-            part = block @ weights.weight_ih[begin:end]
-            begin, d_x = end, part if d_x is None else d_x + part
+        bounds = [0, *itertools.accumulate(block.shape[-1] for block in blocks)]
+        shares = [
+            block @ weights.weight_ih[begin:end]
+            for block, (begin, end) in zip(blocks, itertools.pairwise(bounds), strict=True)
+        ]
+        d_x = functools.reduce(jnp.add, shares)
         return (d_state, d_hh, d_ih, d_bias), d_x.reshape(*before.shape[:2], size)
 
     zero = jnp.zeros_like(x[0, :1, :1])  # of the input: as its batch is sharded, so is it

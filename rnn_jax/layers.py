@@ -33,8 +33,8 @@ class RNN(Recurrent):
         device: jax.Device or Sharding of the parameters; None leaves it to JAX.
         dtype: of the computation; by default that to which input, state and weights promote.
         param_dtype: of the parameters.
-        autodiff: True leaves gradients to JAX, which takes longer and can do forward mode (jvp, jacfwd);
-            False, where it can, to the backward pass of `rnn_jax.bptt`.
+        autodiff: True leaves gradients to JAX, which takes longer but knows forward mode (jvp,
+            jacfwd); False leaves them to `rnn_jax.bptt` where that has a backward pass.
         rngs: keys "params" for the initial values, uniform on ±1/√H, and "dropout" for dropout.
 
     Raises:

@@ -154,7 +154,7 @@ def test_an_ensemble_is_made_by_nnx_vmap() -> None:
     ("name", "lengths"), [*((name, [2, 5, 3]) for name in NAMES), ("LSTM", None)]
 )
 def test_forward_and_reverse_derivatives_agree(name: str, lengths: list[int] | None) -> None:
-    """Forward mode with autodiff=True; reverse mode, and both modes over it, of either backward pass."""
+    """Forward mode with autodiff=True; reverse mode, and both over it, by hand."""
     plain = make(name, 2, 3, bidirectional=True, batch_first=True, autodiff=True)
     by_hand = make(name, 2, 3, bidirectional=True, batch_first=True)
     x, found = randn(3, 5, 2), None if lengths is None else jnp.asarray(lengths)
