@@ -25,7 +25,7 @@ CARRY = P(None, AXIS)
 BATCHES = Batch(P(None, AXIS), P(None, AXIS), P(None, AXIS), WHOLE, P(None, None, AXIS), CARRY)
 """S batches, as `shared/batching.py` stacks them."""
 
-LEAST_WORK = 15e6
+LEAST_WORK = 15_000_000
 """Floating-point operations of a step from which on devices pay, as measured on two cores."""
 
 
@@ -38,7 +38,7 @@ def use_all_cores() -> None:
         jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
-def mesh_for(device: Any, batch_size: int, work: float) -> Mesh | None:
+def mesh_for(device: Any, batch_size: int, work: int) -> Mesh | None:
     """The devices among which to share batches; None for one device alone.
 
     Args:
