@@ -20,6 +20,7 @@ from shared.errors import InvalidInput
 from shared.layer import GATES
 from shared.tasks.task import Signature
 from shared.trace import Trace, below, given, ordered
+from shared.weights import layer_config
 
 SMALL = 50_000
 """Multiplications of a step's product with W_hh, B·G·H·H, up to which one thread computes: a second
@@ -73,7 +74,8 @@ class Backend:
         else:
             probe = torch.zeros(1, 1, device=self._device, dtype=self._dtype)
             self.path = "a Python loop over the handcrafted cell, gradients by autograd"
-            if bptt.supports(probe, (probe,), cells.Weights(probe, probe)):
+            mode = layer_config(config.network, 1).mode
+            if bptt.supports(mode, probe, (probe,), cells.Weights(probe, probe)):
                 self.path = "a loop over time with its own backward pass (rnn_torch/bptt.py)"
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False

@@ -1,6 +1,6 @@
 """Back-propagation through time by hand (Werbos 1990): what `recurrence.recur` computes, for speed.
 
-    if supports(x, state, weights):
+    if supports("LSTM", x, state, weights):
         outputs, state = recur("LSTM", x, batch_sizes, state, weights)
 
 Autograd would record every operation of every step. Here sequences are walked in chunks of steps
@@ -27,6 +27,10 @@ CHUNK = 2**18
 """Elements of a state over all steps of a chunk, at most. Measured: 2^17 to 2^19 are as good."""
 
 
+BY_HAND = dict(CELLS)
+"""The cells whose backward passes are here; one that was put in place of them has none."""
+
+
 class Call(NamedTuple):
     """The arguments of `recur` that are no tensors."""
 
@@ -35,13 +39,15 @@ class Call(NamedTuple):
     reverse: bool
 
 
-def supports(x: Tensor, state: State, weights: Weights) -> bool:
+def supports(mode: str, x: Tensor, state: State, weights: Weights) -> bool:
     """Whether `recur` takes these tensors here and now; otherwise `recurrence.recur` does.
 
     It takes float32 and float64 on the CPU. What it leaves alone is whatever looks into the
     operations: torch.func's transformations, forward-mode differentiation, autocast, torch.compile,
     torch.export, torch.jit.trace, dispatch modes, tensors of other classes.
     """
+    if CELLS[mode] is not BY_HAND[mode]:
+        return False
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
         return False
     tensors = [x, *state, *(weight for weight in weights if weight is not None)]

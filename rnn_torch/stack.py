@@ -193,7 +193,7 @@ class Recurrent(nn.Module):
                 before = tuple(part[len(finals)] for part in state)
                 weights, reverse = self._weights(ending), ending.endswith("_reverse")
                 arguments = x, batch_sizes, before, weights, reverse
-                if bptt.supports(x, before, weights):
+                if bptt.supports(self.mode, x, before, weights):
                     output, final = bptt.recur(self.mode, *arguments)
                 else:
                     output, final = recurrence.recur(CELLS[self.mode], *arguments)

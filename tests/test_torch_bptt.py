@@ -73,7 +73,7 @@ def plain(kind: str, batch_sizes: list[int], reverse: bool, tensors: Tensors) ->
 
 def fast(kind: str, batch_sizes: list[int], reverse: bool, tensors: Tensors) -> list[torch.Tensor]:
     x, state, weights = tensors
-    assert bptt.supports(x, state, weights)
+    assert bptt.supports(KINDS[kind], x, state, weights)
     output, final = bptt.recur(KINDS[kind], x, batch_sizes, state, weights, reverse)
     return [output, *final]
 
