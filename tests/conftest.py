@@ -61,6 +61,16 @@ def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.Complet
     return called
 
 
+@pytest.fixture(autouse=True)
+def few_mappings() -> Iterator[None]:
+    """Compiled programs are memory mappings, some 80 a test, of which Linux allows a process 65530;
+    beyond that XLA aborts it. So they are dropped now and then."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+
+
 @pytest.fixture
 def quick_compilation() -> Iterator[None]:
     """For tests of many small programs, of which compiling takes most of the time: XLA leaves out
