@@ -7,9 +7,8 @@ every step, and evaluates gates again wherever XLA fuses them into a reader. Her
 - a step saves its local derivatives, so that going back through it is a few multiplications;
 - weight gradients are one product for every `CHUNK` steps, of operands that are still in cache.
 
-The rest is layout, for XLA's CPU compiler: what is laid side by side is materialised first (behind
-an optimization barrier), because a concatenation inside a fusion is not vectorized; the operand of
-a product that is summed over rows stands on the left; transposed weights are copied once.
+In a product that is summed over rows, inputs stand on the left and gates on the right: XLA's CPU
+products of the other order take up to eight times as long.
 
 Reverse mode can be differentiated again, in both modes. Forward mode alone (jvp, jacfwd) JAX
 refuses for functions with their own backward pass: a layer's `autodiff=True` takes the plain scan.
@@ -23,7 +22,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.lax import optimization_barrier
 from jaxtyping import Float, Int
 
 from rnn_jax import cells
@@ -31,7 +29,6 @@ from rnn_jax.cells import State, Weights
 
 CHUNK = 10
 """Steps whose gradients of the weights are one product."""
-
 
 Saved = tuple[Array, ...]
 """What a step leaves for the way back; of all steps, stacked."""
@@ -61,8 +58,7 @@ class Cell(NamedTuple):
     """By which the rows of each gate are multiplied beforehand."""
 
 
-def _side_by_side(*parts: Array) -> Array:
-    return jnp.concatenate(optimization_barrier(parts), axis=-1)
+_side_by_side = functools.partial(jnp.concatenate, axis=-1)
 
 
 def _tanh_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
@@ -85,43 +81,43 @@ def _relu_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
 
 def _lstm_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
     c = state[1]
-    a = optimization_barrier(jnp.tanh(x + h))
+    a = jnp.tanh(x + h)
     i, f, g, o = jnp.split(a, 4, axis=-1)
     i, f, o = (0.5 * gate + 0.5 for gate in (i, f, o))
     moved = f * c + i * g
-    tanh_c = optimization_barrier(jnp.tanh(moved))
+    tanh_c = jnp.tanh(moved)
     h = o * tanh_c
     # The derivative of each gate, times what the gate is multiplied with.
     slope = jnp.repeat(jnp.asarray([0.25, 0.25, 1, 0.25], a.dtype), c.shape[-1])[None]
-    gates = (slope - slope * a * a) * optimization_barrier(_side_by_side(g, c, i, tanh_c))
+    gates = (slope - slope * a * a) * _side_by_side([g, c, i, tanh_c])
     return (h, moved), (gates, o - h * tanh_c, f)
 
 
 def _lstm_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
     local, through_tanh, f = saved
     dh, dc = gradient
-    dh, dc = optimization_barrier((dh, dc + dh * through_tanh))
-    gates = optimization_barrier(local * optimization_barrier(_side_by_side(dc, dc, dc, dh)))
+    dc += dh * through_tanh
+    gates = local * _side_by_side([dc, dc, dc, dh])
     return Derivatives(gates, (gates,), None, (dc * f,))
 
 
 def _gru_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
     (before,) = state
     size = before.shape[-1]
-    a = optimization_barrier(jnp.tanh(x[:, : 2 * size] + h[:, : 2 * size]))
+    a = jnp.tanh(x[:, : 2 * size] + h[:, : 2 * size])
     r, z = (0.5 * gate + 0.5 for gate in jnp.split(a, 2, axis=-1))
     h_n = h[:, 2 * size :]
-    n = optimization_barrier(jnp.tanh(x[:, 2 * size :] + r * h_n))
+    n = jnp.tanh(x[:, 2 * size :] + r * h_n)
     moved = n + z * (before - n)
     local_n = (1 - z) * (1 - n * n)
-    local = _side_by_side(local_n * h_n * (r - r * r), (before - n) * (z - z * z), local_n * r)
+    local = _side_by_side([local_n * h_n * (r - r * r), (before - n) * (z - z * z), local_n * r])
     return (moved,), (local, local_n, z)
 
 
 def _gru_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
     local, local_n, z = saved
     (dh,) = gradient
-    gates = optimization_barrier(local * optimization_barrier(_side_by_side(dh, dh, dh)))
+    gates = local * _side_by_side([dh, dh, dh])
     return Derivatives(gates, (gates[:, : 2 * dh.shape[-1]], dh * local_n), dh * z)
 
 
@@ -178,9 +174,7 @@ def _walk(
     gates = jnp.asarray(cell.scale, x.dtype)
     scale = jnp.repeat(gates, weights.weight_hh.shape[0] // len(cell.scale))
     # The input's share step by step: as one product for all steps it would leave the cache.
-    w_ih, w_hh = (
-        optimization_barrier((w * scale[:, None]).T) for w in (weights.weight_ih, weights.weight_hh)
-    )
+    w_ih, w_hh = ((w * scale[:, None]).T for w in (weights.weight_ih, weights.weight_hh))
     biases = [None if b is None else b * scale for b in (weights.bias_ih, weights.bias_hh)]
 
     def project(x: Array, weight: Array, bias: Array | None) -> Array:
@@ -217,22 +211,43 @@ def _backward(cell: Any, reverse: bool, residuals: Any, gradients: tuple[Array, 
     """From the gradients of outputs and final state to those of x, state and weights."""
     x, lengths, state, weights, outputs, saved = residuals
     d_outputs, d_state = gradients
-    steps, size = outputs.shape[0], x.shape[-1]
-    bias = weights.bias_ih is not None
     within = None if lengths is None else _within(x, lengths)
     first = state[0][None]
     before = jnp.concatenate([outputs[1:], first] if reverse else [first, outputs[:-1]])
     if within is not None and reverse:  # a sequence begins at its own end
         starts = jnp.concatenate([within[1:], jnp.zeros_like(within[:1])])
         before = jnp.where(starts, before, first)
-    # The gradient of a bias is that of the weight of an input that is always 1.
-    inputs = jnp.concatenate([x, jnp.ones_like(x[..., :1])], axis=-1) if bias else x
+    inputs = (x, before)
+    if weights.bias_ih is not None:  # the weight of an input that is always 1
+        one = jnp.ones_like(x[..., :1])
+        inputs = tuple(jnp.concatenate([part, one], axis=-1) for part in inputs)
+    zero = jnp.zeros_like(x[0, :1, :1])  # of the input: as its batch is sharded, so is it
+    rows = weights.weight_hh.shape[0]
+    d_weights = tuple(jnp.broadcast_to(zero, (part.shape[-1], rows)) for part in inputs)
+
+    chunk = functools.partial(_chunk_back, CELLS[cell], reverse, weights)
+    xs = (inputs, (d_outputs, outputs, saved, within))
+    (d_state, d_weights), d_x = _in_chunks(chunk, (d_state, d_weights), xs, reverse=not reverse)
+    d_ih, d_hh = (part.T for part in d_weights)
+    if weights.bias_ih is None:
+        return d_x, None, d_state, Weights(d_ih, d_hh)
+    return d_x, None, d_state, Weights(d_ih[:, :-1], d_hh[:, :-1], d_ih[:, -1], d_hh[:, -1])
+
+
+def _chunk_back(
+    cell: Cell,
+    reverse: bool,
+    weights: Weights,
+    carry: tuple[State, tuple[Array, Array]],
+    now: tuple[tuple[Array, Array], Any],
+) -> tuple[tuple[State, tuple[Array, Array]], Array]:
+    """Back through some steps: the gradients of state and weights, and that of x."""
 
     def step(d_state: State, now: Any) -> tuple[State, tuple[Array, tuple[Array, ...]]]:
         d_output, h, saved, within = now
         if within is not None:
             d_output = jnp.where(within, d_output, 0)
-        back = CELLS[cell].backward((d_state[0] + d_output, *d_state[1:]), h, saved)
+        back = cell.backward((d_state[0] + d_output, *d_state[1:]), h, saved)
         if within is not None:
             kept = [jnp.where(within, part, 0) for part in (back.recurrent, *back.input)]
             back = back._replace(recurrent=kept[0], input=tuple(kept[1:]))
@@ -243,48 +258,17 @@ def _backward(cell: Any, reverse: bool, residuals: Any, gradients: tuple[Array, 
             d_before = tuple(jnp.where(within, moved, still) for moved, still in pairs)
         return d_before, (back.recurrent, back.input)
 
-    def chunk(carry: Any, now: Any) -> tuple[Any, Array]:
-        """Back through some steps, then their share of the weights' gradients."""
-        d_state, d_hh, d_ih, d_bias = carry
-        inputs, before, *others = now
-        d_state, (recurrent, blocks) = jax.lax.scan(
-            step, d_state, tuple(others), reverse=not reverse
-        )
-        rows = functools.partial(jax.tree.map, lambda part: part.reshape(-1, part.shape[-1]))
-        recurrent, blocks = rows(recurrent), rows(blocks)
-        d_hh += _over_rows(rows(before), recurrent)
-        products = [_over_rows(rows(inputs), block) for block in blocks]
-        d_ih += products[0] if len(products) == 1 else jnp.concatenate(products, axis=-1)
-        if bias and len(blocks) > 1:
-            d_bias += recurrent[:, blocks[0].shape[-1] :].sum(0)
-        bounds = [0, *itertools.accumulate(block.shape[-1] for block in blocks)]
-        shares = [
-            block @ weights.weight_ih[begin:end]
-            for block, (begin, end) in zip(blocks, itertools.pairwise(bounds), strict=True)
-        ]
-        d_x = functools.reduce(jnp.add, shares)
-        return (d_state, d_hh, d_ih, d_bias), d_x.reshape(*before.shape[:2], size)
-
-    zero = jnp.zeros_like(x[0, :1, :1])  # of the input: as its batch is sharded, so is it
-    rows = weights.weight_hh.shape[0]
-    hidden = outputs.shape[-1]
-    accumulators = (
-        jnp.broadcast_to(zero, (hidden, rows)),
-        jnp.broadcast_to(zero, (inputs.shape[-1], rows)),
-        jnp.broadcast_to(zero[0], (hidden,)),
-    )
-    carry = (d_state, *accumulators)
-    everything = (inputs, before, d_outputs, outputs, saved, within)
-    carry, d_x = _in_chunks(chunk, carry, everything, steps, reverse=not reverse)
-    d_state, d_hh, d_ih, d_bias_n = carry
-    d_bias_ih = d_bias_hh = None
-    if bias:
-        d_ih, d_bias_ih = d_ih[:-1], d_ih[-1]
-        d_bias_hh = d_bias_ih
-        if cell is cells.gru:  # r stands between x W and h W
-            d_bias_hh = jnp.concatenate([d_bias_ih[: 2 * hidden], d_bias_n])
-    d_weights = Weights(d_ih.T, d_hh.T, d_bias_ih, d_bias_hh)
-    return d_x, None, d_state, d_weights
+    d_state, (d_ih, d_hh) = carry
+    inputs, steps = now
+    d_state, gates = jax.lax.scan(step, d_state, steps, reverse=not reverse)
+    flat = functools.partial(jax.tree.map, lambda part: part.reshape(-1, part.shape[-1]))
+    (x, before), (recurrent, blocks) = flat(inputs), flat(gates)
+    d_hh += _over_rows(before, recurrent)
+    d_ih += jnp.concatenate([_over_rows(x, block) for block in blocks], axis=-1)
+    ends = list(itertools.accumulate(block.shape[-1] for block in blocks))
+    parts = zip(blocks, jnp.split(weights.weight_ih, ends[:-1]), strict=True)
+    d_x = functools.reduce(jnp.add, [block @ weight for block, weight in parts])
+    return (d_state, (d_ih, d_hh)), d_x.reshape(*inputs[0].shape[:2], d_x.shape[-1])
 
 
 def _over_rows(a: Float[Array, "N K"], b: Float[Array, "N M"]) -> Float[Array, "K M"]:
@@ -292,8 +276,9 @@ def _over_rows(a: Float[Array, "N K"], b: Float[Array, "N M"]) -> Float[Array, "
     return jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())))
 
 
-def _in_chunks(chunk: Any, carry: Any, xs: Any, steps: Any, reverse: bool) -> tuple[Any, Array]:
+def _in_chunks(chunk: Any, carry: Any, xs: Any, reverse: bool) -> tuple[Any, Array]:
     """Scans over chunks of steps; the first one takes what is left over."""
+    steps = jax.tree.leaves(xs)[0].shape[0]
     if not isinstance(steps, int) or steps <= CHUNK:  # a symbol, when a program is exported
         return chunk(carry, xs)
     head = steps % CHUNK
