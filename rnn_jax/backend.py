@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from rnn_jax import cells, compilation, losses, native, optimizers, sharding
 from rnn_jax.network import Network
-from rnn_jax.sharding import BATCHES, CARRY, WHOLE
+from rnn_jax.sharding import BATCHES, CARRY, ROWS, WHOLE
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
 from shared.config import Config, OptimizationConfig, moment_names
@@ -89,7 +89,7 @@ class Backend:
             jax.config.update("jax_enable_x64", True)
         sharding.use_all_cores()
         self._device = _find_device(config.device)
-        self.device = f"{self._device.platform}:{self._device.id} ({self._device.device_kind})"
+        self.device = sharding.named(self._device)
         self.config = config
         self.signature = signature
         self.compile_s = 0.0
@@ -123,9 +123,8 @@ class Backend:
         self._paths = [path for path, _ in nnx.to_flat_state(state)]
         if not isinstance(network.rnn, native.Native):
             self.path = network.rnn.path(self._dtype)
-        # What a step multiplies each weight with, forth and back, is 6 operations a row and step.
-        shapes = [value.shape for _, value in nnx.to_flat_state(state)]
-        self._weights = sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
+        shapes = [value.shape for path, value in nnx.to_flat_state(state) if path[0] == "rnn"]
+        self._matrix_elements = sum(shape[0] * shape[1] for shape in shapes if len(shape) == 2)
 
     @property
     def compilation(self) -> str:
@@ -150,7 +149,8 @@ class Backend:
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Metrics]:
         state = self._with_carry(state, batch)
-        mesh, rates = self._mesh(batch, 6), rates.astype(self._dtype)
+        mesh, rates = self._mesh(batch.inputs.shape[1:3], 6), rates.astype(self._dtype)
+        self.device = sharding.named(self._device, mesh)
         places = (PLACES, BATCHES, WHOLE)
         outputs = (PLACES, Metrics(WHOLE, WHOLE))
         return self._run(self._advance, (state, batch, rates), mesh, places, outputs, donate=(0,))
@@ -181,19 +181,23 @@ class Backend:
         return state, {name: jnp.stack([seen[name] for seen in steps]) for name in steps[0]}
 
     def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
-        totals, carry = np.zeros(3), None
+        found, carry = [], None
         for batch in batches:
             if carry is None:
                 carry = self._merge(state.params).zero_state(batch.inputs.shape[1])
             places, outputs = (WHOLE, CARRY, BATCHES), (CARRY, WHOLE)
-            arguments, mesh = (state.params, carry, batch), self._mesh(batch, 2)
+            arguments, mesh = (state.params, carry, batch), self._mesh(batch.inputs.shape[1:3], 2)
             carry, sums = self._run(self._evaluate, arguments, mesh, places, outputs)
-            totals += np.sum(np.asarray(sums, np.float64), axis=1)
-        loss, metric, weight = totals
+            jax.block_until_ready(found[-1:])  # the next batch is read while one is computed
+            found.append(sums)
+        loss, metric, weight = np.sum(np.asarray(found, np.float64), axis=(0, 2))
         return Evaluation(float(loss / weight), float(metric / weight))
 
     def predict(self, state: State, inputs: np.ndarray) -> np.ndarray:
-        return np.asarray(self._run(self._predict, (state.params, inputs)))
+        mesh = self._mesh(inputs.shape[:2], 2)
+        return np.asarray(
+            self._run(self._predict, (state.params, inputs), mesh, (WHOLE, ROWS), ROWS)
+        )
 
     def export(self, state: State) -> Snapshot:
         to_numpy = partial(jax.tree.map, np.asarray)
@@ -273,9 +277,9 @@ class Backend:
         carry, sums = jax.lax.scan(step, carry, batch)
         return carry, sharding.total(mesh, sums)
 
-    def _predict(self, mesh: None, params: Params, inputs: jax.Array) -> jax.Array:
+    def _predict(self, mesh: Mesh | None, params: Params, inputs: jax.Array) -> jax.Array:
         network = self._merge(params)
-        return network(inputs, network.zero_state(len(inputs)))[0]
+        return network(inputs, sharding.own(mesh, network.zero_state(len(inputs))))[0]
 
     def _with_carry(self, state: State, batch: Batch[np.ndarray]) -> State:
         """The state with a carry of zeros where it has none yet."""
@@ -288,13 +292,14 @@ class Backend:
         flat = [(path, nnx.Param(params[_dotted(path)])) for path in self._paths]
         return nnx.merge(self._graph, nnx.from_flat_state(flat))
 
-    def _mesh(self, batch: Batch[np.ndarray], operations: int) -> Mesh | None:
-        """The devices among which to share batches, if not one: operations are those for each
-        weight, row and time step."""
+    def _mesh(self, shape: tuple[int, ...], operations: int) -> Mesh | None:
+        """The devices among which to share B sequences of T steps, if not one: operations are those
+        with each element of a recurrent layer's matrices, row and time step, 2 forth and 4 back."""
         if self.config.implementation == "native":
             return None
-        rows, steps = batch.inputs.shape[1:3]
-        return sharding.mesh_for(self._device, rows, operations * self._weights * rows * steps)
+        rows, steps = shape
+        work = operations * self._matrix_elements * rows * steps
+        return sharding.mesh_for(self._device, rows, work)
 
     def _run(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from rnn_jax import exchange, layers
+from rnn_jax import exchange, layers, sharding
 from rnn_jax.backend import Backend
 from shared.backend import Snapshot
 from shared.bench import cases
@@ -38,6 +38,8 @@ def start(name: str, device: str) -> str:
     if name == "keras":
         os.environ["KERAS_BACKEND"] = "jax"
         import keras  # noqa: F401 # pyright: ignore[reportMissingImports]
+    if name == "rnn_jax":
+        sharding.use_all_cores()  # before the first look at devices
     found = jax.devices()[0]
     if (found.platform == "gpu") != (device == "gpu"):
         raise InvalidInput(f"JAX computes on {found.platform}, expected {device}")

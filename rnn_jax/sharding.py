@@ -20,13 +20,16 @@ AXIS = "rows"
 
 WHOLE = P()
 """The same on all devices."""
+ROWS = P(AXIS)
+"""(B, …)"""
 CARRY = P(None, AXIS)
 """(L·D, B, H)"""
 BATCHES = Batch(P(None, AXIS), P(None, AXIS), P(None, AXIS), WHOLE, P(None, None, AXIS), CARRY)
 """S batches, as `shared/batching.py` stacks them."""
 
-LEAST_WORK = 15_000_000
-"""Floating-point operations of a step from which on devices pay, as measured on two cores."""
+LEAST_WORK = 7_500_000
+"""Floating-point operations of a step that each device must have for its share to pay: measured on
+two cores, where a second device pays from 15 million on."""
 
 
 def use_all_cores() -> None:
@@ -39,20 +42,28 @@ def use_all_cores() -> None:
 
 
 def mesh_for(device: Any, batch_size: int, work: int) -> Mesh | None:
-    """The devices among which to share batches; None for one device alone.
+    """The devices among which to share batches in equal parts; None for one device alone.
 
     Args:
         device: that of the run.
         batch_size: B, rows of a batch.
         work: floating-point operations of a step.
     """
-    devices = jax.local_devices(backend=device.platform)
-    if device.platform != "cpu" or work < LEAST_WORK:
+    if device.platform != "cpu":
         return None
-    count = max(n for n in range(1, len(devices) + 1) if batch_size % n == 0)
+    devices = jax.local_devices(backend="cpu")
+    most = min(len(devices), work // LEAST_WORK)
+    count = max((n for n in range(2, most + 1) if batch_size % n == 0), default=1)
     if count == 1:
         return None
     return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:count])
+
+
+def named(device: Any, mesh: Mesh | None = None) -> str:
+    """Where a run computes: "cpu:0 (cpu)", "cpu:0–1 (cpu), a batch shared among 2"."""
+    last = "" if mesh is None else f"–{mesh.devices.flat[-1].id}"
+    share = "" if mesh is None else f", a batch shared among {mesh.size}"
+    return f"{device.platform}:{device.id}{last} ({device.device_kind}){share}"
 
 
 def shared_among(

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from shared import cli
+from shared.bench import PARTS, QUICK, Part
 from shared.errors import InvalidInput
 from shared.files import report_folder, reserved
 
 if TYPE_CHECKING:
     from shared.bench.results import Results
     from shared.bench.run import Plan
-
-Part = Literal["training", "forward", "scaling", "allocators", "hello", "start", "job"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
         return
 
     from shared.bench import report
-    from shared.bench.run import PARTS, QUICK, Plan
+    from shared.bench.run import Plan
 
     quick = arguments.quick
     plan = Plan(

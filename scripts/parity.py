@@ -200,10 +200,6 @@ def _load(settings: Config) -> tuple[Config, "Task"]:
 
     loaded = load(settings)
 
-    from shared.allocator import keep_pages
-
-    keep_pages()
-
     import torch
 
     torch.set_num_threads(1)  # a second thread only waits where tensors are small

@@ -21,6 +21,8 @@ from shared import cli
 
 # Without it JAX silently computes float64 in float32; float32 runs must stay float32 beside it.
 jax.config.update("jax_enable_x64", True)
+# Two, whatever the machine has, so that tests can share a batch among them.
+jax.config.update("jax_num_cpu_devices", 2)
 # Tiny tensors: a second thread only waits for the first.
 torch.set_num_threads(1)
 

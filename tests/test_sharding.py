@@ -1,10 +1,29 @@
-"""The JAX layers over two devices, a half of the batch on each."""
+"""JAX over two devices, a half of the batch on each: the layers, and the backend's runs."""
 
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+import jax
+import numpy as np
 import pytest
+
+from rnn_jax import sharding
+from rnn_jax.backend import Backend
+from shared.batching import training_batches
+from shared.checkpoint import flatten
+from shared.config import Config, GeneratedData, NetworkConfig, TextData
+from shared.layer import Cell, Nonlinearity
+from shared.schedule import learning_rates
+from shared.start import first_position
+from shared.tasks import TASKS, load_task
+from shared.training import evaluate
+from shared.validation import resolve
+from tests.compare_arrays import check_all_close, check_close
+from tests.lockstep import CELLS, RUN
 
 # Devices are counted when JAX starts: in a process of its own.
 COMMON = """
@@ -56,3 +75,93 @@ def test_a_batch_in_two_halves(mesh: str) -> None:
         env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
     )
     assert finished.returncode == 0, finished.stderr
+
+
+def classified(cell: Cell, nonlinearity: Nonlinearity, **network: Any) -> Config:
+    """Three epochs of 10 steps, of sequences of unequal length where there are two directions."""
+    defaults = TASKS["last-value"].defaults
+    return replace(
+        defaults,
+        network=NetworkConfig(cell=cell, nonlinearity=nonlinearity, hidden_size=6, **network),
+        optimization=replace(defaults.optimization, clip_norm=0.5),
+        data=GeneratedData(80, 30, 12, 7, 3, min_length=2 if network else None),
+        batch_size=8,
+    )
+
+
+def text(tmp_path) -> Config:
+    """Four streams whose state is carried on."""
+    file = tmp_path / "text.txt"
+    file.write_text("".join(np.random.default_rng(5).choice(list("abcdefgh \n"), 600)))
+    defaults = TASKS["text"].defaults
+    return replace(
+        defaults,
+        network=NetworkConfig(cell="lstm", hidden_size=6, embedding_size=4),
+        data=TextData(path=str(file), split=(0.8, 0.1, 0.1)),
+        batch_size=4,
+        bptt=11,
+    )
+
+
+def of_a_cell(cell: Cell, nonlinearity: Nonlinearity) -> list[Callable[[Any], Config]]:
+    deep = {"num_layers": 2, "bidirectional": True, "dropout": 0.3}
+    return [
+        lambda _: classified(cell, nonlinearity),
+        lambda _: classified(cell, nonlinearity, **deep),
+    ]
+
+
+RUNS = {
+    f"{cell} {nonlinearity}, {kind}": make
+    for cell, nonlinearity in CELLS
+    for kind, make in zip(("plain", "deep"), of_a_cell(cell, nonlinearity), strict=True)
+} | {"text": text}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_run_over_two_devices_is_that_of_one(run: str, tmp_path, monkeypatch) -> None:
+    """Losses, weights, moments, carried state, scores and predictions after 15 + 15 steps; dropout,
+    lengths, and a validation part that does not fill its batch."""
+    config = resolve(replace(RUNS[run](tmp_path), backend="jax", precision="float64"))
+    task = load_task(config)
+    batches = training_batches(config, task)
+    rates = learning_rates(config.optimization, 0, 30, batches.per_epoch, 30)
+
+    def taken(least_work: int) -> tuple[Backend, np.ndarray, Any, Any, np.ndarray]:
+        monkeypatch.setattr(sharding, "LEAST_WORK", least_work)
+        backend = Backend(config, task.signature)
+        state = backend.init(first_position(config, task).snapshot)
+        losses = []
+        for first in (0, 15):
+            state, metrics = backend.advance(
+                state, batches.take(first, 15), rates[first : first + 15]
+            )
+            losses.append(np.asarray(metrics.loss))
+        scores = evaluate(config, task, backend, state, task.valid or task.test)
+        predicted = backend.predict(state, task.test.inputs[:4])
+        return backend, np.concatenate(losses), backend.export(state), scores, predicted
+
+    one, two = taken(10**18), taken(1)
+    assert one[0].device == "cpu:0 (cpu)"
+    assert two[0].device == "cpu:0–1 (cpu), a batch shared among 2"
+    check_close(two[1], one[1], relative=RUN, what="loss", elementwise=True)
+    tensors = [flatten(run[2]) for run in (two, one)]
+    for found in tensors:  # of the last step, to which this tensor contributes nothing
+        for name in [name for name in found if name.endswith("weight_hh_l1_reverse")]:
+            assert ("moments" in name) == (not found[name].any())
+            del found[name]
+    check_all_close(*tensors, relative=RUN)
+    check_close(np.array(two[3]), np.array(one[3]), relative=RUN, what="scores")
+    check_close(two[4], one[4], relative=RUN, what="predictions")
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "work", "devices"),
+    [(8, 99, 1), (8, 199, 1), (8, 200, 2), (8, 10**12, 2), (7, 10**12, 1), (1, 10**12, 1)],
+)
+def test_each_device_has_enough_to_do_and_an_equal_share(
+    batch_size: int, work: int, devices: int, monkeypatch
+) -> None:
+    monkeypatch.setattr(sharding, "LEAST_WORK", 100)
+    mesh = sharding.mesh_for(jax.devices("cpu")[0], batch_size, work)
+    assert (1 if mesh is None else mesh.size) == devices

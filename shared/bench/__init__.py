@@ -1,1 +1,7 @@
 """The benchmark: what `scripts/bench.py` measures and how it reports it."""
+
+from typing import Literal, get_args
+
+Part = Literal["training", "forward", "scaling", "allocators", "hello", "start", "job"]
+PARTS: tuple[Part, ...] = get_args(Part)
+QUICK: tuple[Part, ...] = ("training", "hello", "start")

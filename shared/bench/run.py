@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from shared.bench import PARTS, Part
 from shared.bench.cases import CELLS, CONTENDERS, HELLO, HIDDEN, PRODUCT, Case, scaling, table
 from shared.bench.results import Allocator, Preparation, Results, Sample
 from shared.errors import InvalidInput
@@ -22,9 +23,6 @@ from shared.files import parse
 from shared.layer import Cell
 
 ROOT = Path(__file__).parents[2]
-Part = Literal["training", "forward", "scaling", "allocators", "hello", "start", "job"]
-PARTS: tuple[Part, ...] = get_args(Part)
-QUICK: tuple[Part, ...] = ("training", "hello", "start")
 FEW = 3
 """Rounds of what is not in the main table: more of it would take an hour."""
 

@@ -8,7 +8,6 @@ is prepared at its first request and kept, so that each further one only measure
 """
 
 import importlib
-import importlib.util
 import json
 import os
 import resource
@@ -20,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from shared.allocator import keep_pages
 from shared.bench.cases import CONTENDERS, Case
 from shared.environment import peak_memory_mb, versions
 from shared.errors import InvalidInput
@@ -50,8 +50,8 @@ class Worker:
     def __init__(self, name: str, device: str):
         # What scripts/run.py does for its process before it imports a framework is done here for
         # the two contenders that are its training; all others keep the allocator as they find it.
-        if name in ("rnn_jax", "rnn_torch") and importlib.util.find_spec("shared.allocator"):
-            importlib.import_module("shared.allocator").keep_pages()
+        if name in ("rnn_jax", "rnn_torch"):
+            keep_pages()
         self.name = name
         self.device = device
         self.module = importlib.import_module(f"rnn_{CONTENDERS[name]}.bench")
