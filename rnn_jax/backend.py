@@ -175,8 +175,9 @@ class Backend:
         steps = []
         with jax.default_matmul_precision("highest"), jax.default_device(self._device):
             for i in range(len(rates)):
-                now = jax.device_put(jax.tree.map(lambda part: part[i], (batch, rates)))  # noqa: B023
-                state, seen = self._step(state, *now)
+                of_step = jax.tree.map(lambda part: part[i], (batch, rates))  # noqa: B023
+                now, rate = jax.device_put(of_step)
+                state, seen = self._step(state, now, rate, self._algebra.count(now.weights))
                 steps.append(seen)
         return state, {name: jnp.stack([seen[name] for seen in steps]) for name in steps[0]}
 
@@ -218,24 +219,36 @@ class Backend:
     def _advance(
         self, mesh: Mesh | None, state: State, batch: Batch[jax.Array], rates: jax.Array
     ) -> tuple[State, Metrics]:
-        def step(state: State, now: tuple[Batch[jax.Array], jax.Array]) -> tuple[State, Metrics]:
+        def step(
+            state: State, now: tuple[Batch[jax.Array], jax.Array, jax.Array]
+        ) -> tuple[State, Metrics]:
             state, seen = self._step(state, *now, mesh)
             return state, Metrics(seen["loss/loss"], seen["loss/metric"])
 
-        return jax.lax.scan(step, state, (batch, rates))
+        counts = sharding.total(mesh, jax.vmap(self._algebra.count)(batch.weights))
+        state, metrics = jax.lax.scan(step, state, (batch, rates, counts))
+        return state, sharding.total(mesh, metrics)
 
     def _traced(
         self, mesh: None, state: State, batch: Batch[jax.Array], rates: jax.Array
     ) -> tuple[State, dict[str, jax.Array]]:
-        return jax.lax.scan(lambda state, now: self._step(state, *now), state, (batch, rates))
+        counts = jax.vmap(self._algebra.count)(batch.weights)
+        now = batch, rates, counts
+        return jax.lax.scan(lambda state, now: self._step(state, *now), state, now)
 
     def _step(
-        self, state: State, batch: Batch[jax.Array], rate: jax.Array, mesh: Mesh | None = None
+        self,
+        state: State,
+        batch: Batch[jax.Array],
+        rate: jax.Array,
+        count: jax.Array,
+        mesh: Mesh | None = None,
     ) -> tuple[State, dict[str, jax.Array]]:
         """One optimizer step: loss, gradients, clipping, moments, weights; and all that was seen on
         the way, of which the compiler drops what is not used.
 
-        With a mesh, this is the part of one device, whose gradients are summed over all.
+        The count of targets is what their summed loss is divided by. With a mesh, this is the part
+        of one device: gradients are summed over all, loss and metric are not yet.
         """
         params, optimization = state.params, self.config.optimization
         before = jax.tree.map(lambda part: jnp.where(batch.reset, 0, part), state.carry)
@@ -247,13 +260,12 @@ class Backend:
             loss, metric, _ = losses.sums(
                 self.signature.loss, outputs, batch.targets, batch.weights
             )
-            count = sharding.total(mesh, self._algebra.count(batch.weights))
             return loss / count, (metric / count, carry, on_the_way)
 
         gradient = jax.value_and_grad(mean_loss, has_aux=True)
         own = sharding.own(mesh, params)
         (loss, (metric, carry, on_the_way)), gradients = gradient(own)
-        loss, metric, gradients = sharding.total(mesh, (loss, metric, gradients))
+        gradients = sharding.total(mesh, gradients)
         seen |= on_the_way | {"loss/loss": loss, "loss/metric": metric}
         seen |= below("gradients", gradients) | {"norm/norm": optax.tree.norm(gradients)}
         if optimization.clip_norm is not None:

@@ -39,8 +39,8 @@ class Derivatives(NamedTuple):
 
     recurrent: Float[Array, "B GH"]
     """Gradient of h W_hhᵀ + b_hh."""
-    input: tuple[Float[Array, "B _"], ...]
-    """Gradient of x W_ihᵀ + b_ih, as blocks of columns."""
+    input: tuple[Float[Array, "B _"], ...] = ()
+    """Gradient of x W_ihᵀ + b_ih as blocks of columns, if it is another."""
     h: Array | None = None
     """Gradient of the h before, without what passes through h W_hhᵀ; None for zero."""
     others: tuple[Array, ...] = ()
@@ -56,6 +56,8 @@ class Cell(NamedTuple):
     """(gradient of the next state, its h, what was saved) → derivatives."""
     scale: tuple[float, ...] = (1.0,)
     """By which the rows of each gate are multiplied beforehand."""
+    alike: bool = True
+    """Whether x W_ihᵀ + b_ih and h W_hhᵀ + b_hh have the same gradient."""
 
 
 _side_by_side = functools.partial(jnp.concatenate, axis=-1)
@@ -67,7 +69,7 @@ def _tanh_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
 
 def _tanh_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
     gates = gradient[0] * (1 - h * h)
-    return Derivatives(gates, (gates,))
+    return Derivatives(gates)
 
 
 def _relu_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
@@ -76,7 +78,7 @@ def _relu_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
 
 def _relu_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
     gates = jnp.where(h > 0, gradient[0], 0)
-    return Derivatives(gates, (gates,))
+    return Derivatives(gates)
 
 
 def _lstm_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
@@ -98,7 +100,7 @@ def _lstm_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
     dh, dc = gradient
     dc += dh * through_tanh
     gates = local * _side_by_side([dc, dc, dc, dh])
-    return Derivatives(gates, (gates,), None, (dc * f,))
+    return Derivatives(gates, others=(dc * f,))
 
 
 def _gru_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
@@ -125,7 +127,7 @@ CELLS: dict[Any, Cell] = {
     cells.rnn_tanh: Cell(_tanh_forward, _tanh_backward),
     cells.rnn_relu: Cell(_relu_forward, _relu_backward),
     cells.lstm: Cell(_lstm_forward, _lstm_backward, (0.5, 0.5, 1.0, 0.5)),
-    cells.gru: Cell(_gru_forward, _gru_backward, (0.5, 0.5, 1.0)),
+    cells.gru: Cell(_gru_forward, _gru_backward, (0.5, 0.5, 1.0), alike=False),
 }
 
 
@@ -217,10 +219,9 @@ def _backward(cell: Any, reverse: bool, residuals: Any, gradients: tuple[Array, 
     if within is not None and reverse:  # a sequence begins at its own end
         starts = jnp.concatenate([within[1:], jnp.zeros_like(within[:1])])
         before = jnp.where(starts, before, first)
-    inputs = (x, before)
     if weights.bias_ih is not None:  # the weight of an input that is always 1
-        one = jnp.ones_like(x[..., :1])
-        inputs = tuple(jnp.concatenate([part, one], axis=-1) for part in inputs)
+        x, before = (_side_by_side([part, jnp.ones_like(part[..., :1])]) for part in (x, before))
+    inputs = (_side_by_side([x, before]),) if CELLS[cell].alike else (x, before)
     zero = jnp.zeros_like(x[0, :1, :1])  # of the input: as its batch is sharded, so is it
     rows = weights.weight_hh.shape[0]
     d_weights = tuple(jnp.broadcast_to(zero, (part.shape[-1], rows)) for part in inputs)
@@ -228,6 +229,8 @@ def _backward(cell: Any, reverse: bool, residuals: Any, gradients: tuple[Array, 
     chunk = functools.partial(_chunk_back, CELLS[cell], reverse, weights)
     xs = (inputs, (d_outputs, outputs, saved, within))
     (d_state, d_weights), d_x = _in_chunks(chunk, (d_state, d_weights), xs, reverse=not reverse)
+    if len(d_weights) == 1:
+        d_weights = jnp.split(d_weights[0], [x.shape[-1]])
     d_ih, d_hh = (part.T for part in d_weights)
     if weights.bias_ih is None:
         return d_x, None, d_state, Weights(d_ih, d_hh)
@@ -238,9 +241,9 @@ def _chunk_back(
     cell: Cell,
     reverse: bool,
     weights: Weights,
-    carry: tuple[State, tuple[Array, Array]],
-    now: tuple[tuple[Array, Array], Any],
-) -> tuple[tuple[State, tuple[Array, Array]], Array]:
+    carry: tuple[State, tuple[Array, ...]],
+    now: tuple[tuple[Array, ...], Any],
+) -> tuple[tuple[State, tuple[Array, ...]], Array]:
     """Back through some steps: the gradients of state and weights, and that of x."""
 
     def step(d_state: State, now: Any) -> tuple[State, tuple[Array, tuple[Array, ...]]]:
@@ -258,17 +261,21 @@ def _chunk_back(
             d_before = tuple(jnp.where(within, moved, still) for moved, still in pairs)
         return d_before, (back.recurrent, back.input)
 
-    d_state, (d_ih, d_hh) = carry
+    d_state, d_weights = carry
     inputs, steps = now
     d_state, gates = jax.lax.scan(step, d_state, steps, reverse=not reverse)
     flat = functools.partial(jax.tree.map, lambda part: part.reshape(-1, part.shape[-1]))
-    (x, before), (recurrent, blocks) = flat(inputs), flat(gates)
-    d_hh += _over_rows(before, recurrent)
-    d_ih += jnp.concatenate([_over_rows(x, block) for block in blocks], axis=-1)
+    recurrent, blocks = flat(gates)
+    of_inputs = [(recurrent,)] if cell.alike else [blocks, (recurrent,)]
+    d_weights = tuple(
+        d_weight + _side_by_side([_over_rows(part, block) for block in gradients])
+        for d_weight, part, gradients in zip(d_weights, flat(inputs), of_inputs, strict=True)
+    )
+    blocks = of_inputs[0]
     ends = list(itertools.accumulate(block.shape[-1] for block in blocks))
     parts = zip(blocks, jnp.split(weights.weight_ih, ends[:-1]), strict=True)
     d_x = functools.reduce(jnp.add, [block @ weight for block, weight in parts])
-    return (d_state, (d_ih, d_hh)), d_x.reshape(*inputs[0].shape[:2], d_x.shape[-1])
+    return (d_state, d_weights), d_x.reshape(*inputs[0].shape[:2], d_x.shape[-1])
 
 
 def _over_rows(a: Float[Array, "N K"], b: Float[Array, "N M"]) -> Float[Array, "K M"]:

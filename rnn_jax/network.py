@@ -96,7 +96,9 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(draw(rngs.params(), (outputs,), param_dtype) - bound)
 
     def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
-        return x @ self.weight[...].T + self.bias[...]
+        # The bias as the weight of an input that is always 1: so its gradient is a product, as
+        # `sharding.total` wants it.
+        return x @ self.weight[...].T + jnp.ones_like(x[..., :1]) @ self.bias[None]
 
 
 class Table(nnx.Module):

@@ -129,6 +129,7 @@ def test_a_run_over_two_devices_is_that_of_one(run: str, tmp_path, monkeypatch) 
 
     def taken(least_work: int) -> tuple[Backend, np.ndarray, Any, Any, np.ndarray]:
         monkeypatch.setattr(sharding, "LEAST_WORK", least_work)
+        monkeypatch.setattr(sharding, "LEAST_ROWS", 2)
         backend = Backend(config, task.signature)
         state = backend.init(first_position(config, task).snapshot)
         losses = []
@@ -157,11 +158,12 @@ def test_a_run_over_two_devices_is_that_of_one(run: str, tmp_path, monkeypatch) 
 
 @pytest.mark.parametrize(
     ("batch_size", "work", "devices"),
-    [(8, 99, 1), (8, 199, 1), (8, 200, 2), (8, 10**12, 2), (7, 10**12, 1), (1, 10**12, 1)],
+    [(6, 99, 1), (6, 199, 1), (6, 200, 2), (6, 10**12, 2), (7, 10**12, 1), (4, 10**12, 1)],
 )
 def test_each_device_has_enough_to_do_and_an_equal_share(
     batch_size: int, work: int, devices: int, monkeypatch
 ) -> None:
     monkeypatch.setattr(sharding, "LEAST_WORK", 100)
+    monkeypatch.setattr(sharding, "LEAST_ROWS", 3)
     mesh = sharding.mesh_for(jax.devices("cpu")[0], batch_size, work)
     assert (1 if mesh is None else mesh.size) == devices
