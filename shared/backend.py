@@ -12,6 +12,8 @@ framework wrote continues in the other.
 
 import importlib
 from collections.abc import Iterable
+from contextlib import suppress
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -103,14 +105,24 @@ class Backend(Protocol):
     def export(self, state: State) -> Snapshot: ...
 
 
+def import_backend(name: str) -> None:
+    """Imports a framework ahead of `load_backend`, which raises what went wrong here."""
+    with suppress(Exception):
+        _module(name)
+
+
 def load_backend(config: Config, signature: Signature) -> Backend:
-    """The backend of a configuration; only now is its framework imported.
+    """The backend of a configuration; imports its framework if nobody has.
 
     Raises:
         InvalidInput: the framework is not installed, or has no such device.
     """
     try:
-        module = importlib.import_module(f"rnn_{config.backend}.backend")
+        module = _module(config.backend)
     except ModuleNotFoundError as error:
         raise InvalidInput(f"--backend {config.backend} needs the package {error.name}") from error
     return module.Backend(config, signature)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"rnn_{name}.backend")

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 
 from shared import checkpoint, history
-from shared.backend import Backend, Evaluation, Metrics, State, load_backend
+from shared.backend import Backend, Evaluation, Metrics, State, import_backend, load_backend
 from shared.batching import Batch, Batches, evaluation_batches, training_batches
 from shared.checkpoint import BEST, LAST, Checkpoint
 from shared.config import Config
@@ -66,6 +67,7 @@ def train(
         check_resumable(folder, config)
     else:
         history.check_free(folder, overwrite)
+    Thread(target=import_backend, args=(config.backend,)).start()  # beside the data
     task = load_task(config)
     check_fits(config, task)
     batches = training_batches(config, task)

@@ -34,8 +34,8 @@ def test_files_hold_what_memory_would(
     name: str, min_length: int | None, piece: int, tmp_path: Path, monkeypatch
 ) -> None:
     data = replace(DATA, min_length=min_length)
-    in_memory = load_task(config(name, None, data))
     monkeypatch.setattr(generated, "PIECE", piece)
+    in_memory = load_task(config(name, None, data))
     first = load_task(config(name, tmp_path / "data", data))
     again = load_task(config(name, tmp_path / "data", data))
     for task in (first, again):

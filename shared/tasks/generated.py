@@ -18,7 +18,8 @@ Label = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 """A generator, inputs (N, T, I) and lengths (N,) → labels (N,); for one piece after the other."""
 
 PIECE = 2**24
-"""Bytes of inputs that are generated at once."""
+"""Bytes of inputs that are drawn at once, each piece from its own stream; another size gives other
+data."""
 
 
 def random_labels(config: Config) -> Task:
@@ -94,32 +95,39 @@ def _in_memory(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarra
 
 
 def _generate(config: Config, label: Label, parts: dict[str, int], create: Create) -> list[Split]:
-    """The parts side by side: NumPy draws without the GIL."""
+    """Piece by piece, several at a time: NumPy draws without the GIL."""
     data = config.data
     assert isinstance(data, GeneratedData)
+    steps, width = data.sequence_length, data.input_size
+    count = max(1, PIECE // (4 * steps * width))
 
-    def split(part: str) -> Split:
-        examples, steps = parts[part], data.sequence_length
-        inputs = create(f"{part}-inputs", (examples, steps, data.input_size), np.float32)
-        targets = create(f"{part}-targets", (examples,), np.int32)
-        lengths = np.broadcast_to(np.int32(steps), examples)
+    def made(part: str, examples: int) -> Split:
+        lengths = None
         if data.min_length is not None:
             lengths = create(f"{part}-lengths", (examples,), np.int32)
             draw = generator(config.seed, f"lengths of {part}").integers
             lengths[:] = draw(data.min_length, steps, examples, np.int32, endpoint=True)
-        draw_inputs = generator(config.seed, f"inputs of {part}")
-        draw_labels = generator(config.seed, f"labels of {part}")
-        count = max(1, PIECE // (4 * steps * data.input_size))
-        for begin in range(0, examples, count):
-            rows = slice(begin, begin + count)
-            draw_inputs.standard_normal(dtype=np.float32, out=inputs[rows])
-            if data.min_length is not None:
-                inputs[rows][np.arange(steps) >= lengths[rows, None]] = 0
-            targets[rows] = label(draw_labels, inputs[rows], lengths[rows])
-        return Split(inputs, targets, None if data.min_length is None else lengths)
+        inputs = create(f"{part}-inputs", (examples, steps, width), np.float32)
+        return Split(inputs, create(f"{part}-targets", (examples,), np.int32), lengths)
 
+    def fill(part: str, number: int) -> None:
+        rows = slice(number * count, (number + 1) * count)
+        inputs, targets, lengths = splits[part]
+        piece = inputs[rows]
+        generator(config.seed, f"inputs of {part}", number).standard_normal(
+            dtype=np.float32, out=piece
+        )
+        own = np.broadcast_to(np.int32(steps), len(piece)) if lengths is None else lengths[rows]
+        if lengths is not None:
+            piece[np.arange(steps) >= own[:, None]] = 0
+        targets[rows] = label(generator(config.seed, f"labels of {part}", number), piece, own)
+
+    splits = {part: made(part, examples) for part, examples in parts.items()}
+    pieces = [(part, i) for part, n in parts.items() for i in range(-(-n // count))]
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(split, parts))
+        for _ in pool.map(fill, *zip(*pieces, strict=True)):
+            pass  # what a piece raised is raised here
+    return list(splits.values())
 
 
 def _read(stored: Stored, part: str, with_lengths: bool) -> Split:
