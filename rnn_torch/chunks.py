@@ -6,8 +6,9 @@ stand in an order that lets one operation take several of them:
 
     RNN   h'             LSTM   o, i, f, s             GRU   n, r, z, m = W_hn h + b_hn
 
-W_ih x + b_ih has the first slots, W_hh h + b_hh the last; for the RNN and the LSTM both are all. A
-forward pass finds in the gates what does not depend on the state, and leaves the gates themselves.
+For the RNN and the LSTM all slots are one product, of (W_hh, b, W_ih) and the column (h, 1, x) of a
+step. For the GRU W_ih x + b_ih has the first slots, W_hh h + b_hh the last: a forward pass finds in
+the gates what does not depend on the state. It leaves the gates themselves.
 
 A backward pass first computes, for the whole chunk, the factors of the gates' gradients that depend
 on no other gradient; a step then only multiplies by them.
@@ -15,7 +16,6 @@ on no other gradient; a step then only multiplies by them.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
@@ -29,10 +29,13 @@ class Chunk(NamedTuple):
     """What a forward pass leaves. In reverse, steps are walked from the last to the first."""
 
     reverse: bool
+    size: int
+    """P"""
     gates: Tensor
-    h: Tensor
-    """(C + 1, P, B) in the order of time: before the first step and after each; in reverse, after
-    each step and before the last."""
+    z: Tensor
+    """(C + 1, P, B), the states h in the order of time: before the first step and after each; in
+    reverse, after each step and before the last. Of an RNN or LSTM (C + 1, P + 1 + I, B): below the
+    state before a step there are 1 and x."""
     c: Tensor | None
     """(C + 1, H, B) of an LSTM."""
     t: Tensor | None
@@ -40,22 +43,26 @@ class Chunk(NamedTuple):
 
     @staticmethod
     def empty(
-        like: Tensor, mode: str, steps: int, size: int, hidden: int, batch: int, reverse: bool
+        x: Tensor, mode: str, steps: int, size: int, hidden: int, batch: int, reverse: bool
     ) -> "Chunk":
-        h = like.new_empty(steps + 1, size, batch)
-        slots = CHUNKED[mode].slots
-        if slots == 1:  # the gate is the state
-            gates = h[:-1] if reverse else h[1:]
+        cell = CHUNKED[mode]
+        z = x.new_empty(steps + 1, size + (1 + x.shape[1]) * cell.joint, batch)
+        if cell.slots == 1:  # the gate is the state
+            gates = (z[:-1] if reverse else z[1:])[:, :size]
         else:
-            gates = like.new_empty(steps, slots * hidden, batch)
+            gates = x.new_empty(steps, cell.slots * hidden, batch)
         if mode != "LSTM":
-            return Chunk(reverse, gates, h, None, None)
-        c, t = like.new_empty(steps + 1, hidden, batch), like.new_empty(steps, hidden, batch)
-        return Chunk(reverse, gates, h, c, t)
+            return Chunk(reverse, size, gates, z, None, None)
+        c, t = x.new_empty(steps + 1, hidden, batch), x.new_empty(steps, hidden, batch)
+        return Chunk(reverse, size, gates, z, c, t)
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:
-        return self[1:]
+        return self[2:]
+
+    @property
+    def h(self) -> Tensor:
+        return self.z[:, : self.size]
 
     def states(self, end: bool) -> list[Tensor]:
         """Those at the end of the walk, or at its beginning: (P, B), of an LSTM also (H, B)."""
@@ -94,16 +101,14 @@ class Backward(Protocol):
 # Elman ----------------------------------------------------------------------------------------
 
 
-def rnn_tanh_forward(chunk: Chunk, w_hh: Tensor, w_hr: Tensor | None) -> None:
-    h = chunk.walk(chunk.h)
-    for h0, h1 in pairwise(h):
-        h1.addmm_(w_hh, h0).tanh_()
+def rnn_tanh_forward(chunk: Chunk, w: Tensor, w_hr: Tensor | None) -> None:
+    for z, h in zip(chunk.walk(chunk.z), chunk.walk(chunk.gates), strict=False):
+        torch.mm(w, z, out=h).tanh_()
 
 
-def rnn_relu_forward(chunk: Chunk, w_hh: Tensor, w_hr: Tensor | None) -> None:
-    h = chunk.walk(chunk.h)
-    for h0, h1 in pairwise(h):
-        h1.addmm_(w_hh, h0).relu_()
+def rnn_relu_forward(chunk: Chunk, w: Tensor, w_hr: Tensor | None) -> None:
+    for z, h in zip(chunk.walk(chunk.z), chunk.walk(chunk.gates), strict=False):
+        torch.mm(w, z, out=h).relu_()
 
 
 class RnnBackward:
@@ -155,7 +160,7 @@ def _relu_slope(h: Tensor, out: Tensor) -> None:
 # LSTM -----------------------------------------------------------------------------------------
 
 
-def lstm_forward(chunk: Chunk, w_hh: Tensor, w_hr: Tensor | None) -> None:
+def lstm_forward(chunk: Chunk, w: Tensor, w_hr: Tensor | None) -> None:
     """tanh(a) = 1 - 2 σ(-2a), for torch's σ is several times quicker than its tanh, and takes all
     gates at once: weights and bias of g are multiplied by -2, and the slot s is σ(-2a_g)."""
     gates, c, t = chunk.gates, chunk.c, chunk.t
@@ -164,10 +169,10 @@ def lstm_forward(chunk: Chunk, w_hh: Tensor, w_hr: Tensor | None) -> None:
     hidden, minus2 = c.shape[1], c.new_tensor(-2)
     slots = gates.unflatten(1, (4, hidden)).unbind(1)
     u = torch.empty_like(c[0])
-    h, c = chunk.walk(chunk.h), chunk.walk(c)
-    parts = [chunk.walk(part) for part in (gates, *slots, t)]
-    for a, o, i, f, s, t, h0, h1, c0, c1 in zip(*parts, h, h[1:], c, c[1:], strict=False):
-        a.addmm_(w_hh, h0).sigmoid_()
+    c = chunk.walk(c)
+    parts = [chunk.walk(part) for part in (chunk.z, gates, *slots, t, chunk.after(chunk.h))]
+    for z, a, o, i, f, s, t, h1, c0, c1 in zip(*parts, c, c[1:], strict=False):
+        torch.mm(w, z, out=a).sigmoid_()
         torch.addcmul(i, i, s, value=-2, out=u)
         torch.addcmul(u, f, c0, out=c1)
         torch.mul(c1, minus2, out=t).sigmoid_()
@@ -301,6 +306,11 @@ class Chunked(NamedTuple):
     forward: Callable[[Chunk, Tensor, Tensor | None], None]
     backward: Callable[[Tensor, int, int, int, int, bool], Backward]
     scale: Sequence[float] | None = None
+
+    @property
+    def joint(self) -> bool:
+        """Whether (h, 1, x) is the input of all gates."""
+        return self.ih == self.hh
 
 
 CHUNKED = {
