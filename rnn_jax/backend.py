@@ -191,7 +191,7 @@ class Backend:
             carry, sums = self._run(self._evaluate, arguments, mesh, places, outputs)
             jax.block_until_ready(found[-1:])  # the next batch is read while one is computed
             found.append(sums)
-        loss, metric, weight = np.sum(np.asarray(found, np.float64), axis=(0, 2))
+        loss, metric, weight = np.concatenate(found, axis=1, dtype=np.float64).sum(axis=1)
         return Evaluation(float(loss / weight), float(metric / weight))
 
     def predict(self, state: State, inputs: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ from shared.backend import Snapshot
 from shared.bench import cases
 from shared.bench.cases import Case
 from shared.bench.worker import Prepared
+from shared.environment import cores
 from shared.errors import InvalidInput
 from shared.weights import Weights, layer_config
 
@@ -46,7 +47,7 @@ def start(name: str, device: str) -> str:
     if device == "gpu":
         jax.config.update("jax_default_matmul_precision", "highest")  # no TF32, as in ours
         return found.device_kind
-    return f"cpu, {os.cpu_count()} threads"
+    return f"cpu, {cores()} threads"
 
 
 def prepare(name: str, case: Case, device: str) -> Prepared:

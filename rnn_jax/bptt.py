@@ -3,7 +3,6 @@
 Autodiff of the plain scan saves every intermediate of a step, adds to the weights' gradients at
 every step, and evaluates gates again wherever XLA fuses them into a reader. Here
 
-- the gates of a step are one tanh, σ(a) = ½ tanh(½a) + ½ with the ½ in the weights beforehand;
 - a step saves its local derivatives, so that going back through it is a few multiplications;
 - weight gradients are one product for every `CHUNK` steps, of operands that are still in cache.
 
@@ -25,7 +24,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from rnn_jax import cells
-from rnn_jax.cells import State, Weights
+from rnn_jax.cells import State, Weights, linear
 
 CHUNK = 10
 """Steps whose gradients of the weights are one product."""
@@ -51,11 +50,9 @@ class Cell(NamedTuple):
     """A cell as the two functions of a step, forth and back."""
 
     forward: Callable[[Array, Array, State], tuple[State, Saved]]
-    """(x W_ihᵀ + b_ih, h W_hhᵀ + b_hh, state), both scaled → the next state, and what to save."""
+    """(x W_ihᵀ + b_ih, h W_hhᵀ + b_hh, state) → the next state, and what to save."""
     backward: Callable[[State, Array, Saved], Derivatives]
     """(gradient of the next state, its h, what was saved) → derivatives."""
-    scale: tuple[float, ...] = (1.0,)
-    """By which the rows of each gate are multiplied beforehand."""
     alike: bool = True
     """Whether x W_ihᵀ + b_ih and h W_hhᵀ + b_hh have the same gradient."""
 
@@ -83,16 +80,13 @@ def _relu_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
 
 def _lstm_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
     c = state[1]
-    a = jnp.tanh(x + h)
-    i, f, g, o = jnp.split(a, 4, axis=-1)
-    i, f, o = (0.5 * gate + 0.5 for gate in (i, f, o))
+    i, f, g, o = jnp.split(x + h, 4, axis=-1)
+    i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     moved = f * c + i * g
     tanh_c = jnp.tanh(moved)
     h = o * tanh_c
-    # The derivative of each gate, times what the gate is multiplied with.
-    slope = jnp.repeat(jnp.asarray([0.25, 0.25, 1, 0.25], a.dtype), c.shape[-1])[None]
-    gates = (slope - slope * a * a) * _side_by_side([g, c, i, tanh_c])
-    return (h, moved), (gates, o - h * tanh_c, f)
+    local = [g * (i - i * i), c * (f - f * f), i * (1 - g * g), tanh_c * (o - o * o)]
+    return (h, moved), (_side_by_side(local), o - h * tanh_c, f)
 
 
 def _lstm_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
@@ -106,8 +100,7 @@ def _lstm_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
 def _gru_forward(x: Array, h: Array, state: State) -> tuple[State, Saved]:
     (before,) = state
     size = before.shape[-1]
-    a = jnp.tanh(x[:, : 2 * size] + h[:, : 2 * size])
-    r, z = (0.5 * gate + 0.5 for gate in jnp.split(a, 2, axis=-1))
+    r, z = jnp.split(jax.nn.sigmoid(x[:, : 2 * size] + h[:, : 2 * size]), 2, axis=-1)
     h_n = h[:, 2 * size :]
     n = jnp.tanh(x[:, 2 * size :] + r * h_n)
     moved = n + z * (before - n)
@@ -126,8 +119,8 @@ def _gru_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
 CELLS: dict[Any, Cell] = {
     cells.rnn_tanh: Cell(_tanh_forward, _tanh_backward),
     cells.rnn_relu: Cell(_relu_forward, _relu_backward),
-    cells.lstm: Cell(_lstm_forward, _lstm_backward, (0.5, 0.5, 1.0, 0.5)),
-    cells.gru: Cell(_gru_forward, _gru_backward, (0.5, 0.5, 1.0), alike=False),
+    cells.lstm: Cell(_lstm_forward, _lstm_backward),
+    cells.gru: Cell(_gru_forward, _gru_backward, alike=False),
 }
 
 
@@ -158,6 +151,7 @@ def recur(
 
 
 def _varying_as(x: Array, weight: Array) -> Array:
+    """A device's own weight, where devices share x."""
     axes = tuple(jax.typeof(x).mat.varying - jax.typeof(weight).mat.varying)
     return jax.lax.pcast(weight, axes, to="varying") if axes else weight
 
@@ -173,20 +167,11 @@ def _walk(
     cell: Cell, reverse: bool, x: Array, lengths: Array | None, state: State, weights: Weights
 ) -> tuple[Array, State, Saved]:
     """Outputs, final state, and what each step saved."""
-    gates = jnp.asarray(cell.scale, x.dtype)
-    scale = jnp.repeat(gates, weights.weight_hh.shape[0] // len(cell.scale))
-    # The input's share step by step: as one product for all steps it would leave the cache.
-    w_ih, w_hh = ((w * scale[:, None]).T for w in (weights.weight_ih, weights.weight_hh))
-    biases = [None if b is None else b * scale for b in (weights.bias_ih, weights.bias_hh)]
-
-    def project(x: Array, weight: Array, bias: Array | None) -> Array:
-        return x @ weight if bias is None else x @ weight + bias[None]
+    w_ih, w_hh, b_ih, b_hh, _ = weights
 
     def step(state: State, now: tuple[Array, Array | None]) -> tuple[State, tuple[Array, Saved]]:
-        x_t, within = now
-        moved, saved = cell.forward(
-            project(x_t, w_ih, biases[0]), project(state[0], w_hh, biases[1]), state
-        )
+        x_t, within = now  # projected here: as one product for all steps x would leave the cache
+        moved, saved = cell.forward(linear(x_t, w_ih, b_ih), linear(state[0], w_hh, b_hh), state)
         if within is None:
             return moved, (moved[0], saved)
         kept = tuple(jnp.where(within, m, s) for m, s in zip(moved, state, strict=True))
@@ -222,9 +207,8 @@ def _backward(cell: Any, reverse: bool, residuals: Any, gradients: tuple[Array, 
     if weights.bias_ih is not None:  # the weight of an input that is always 1
         x, before = (_side_by_side([part, jnp.ones_like(part[..., :1])]) for part in (x, before))
     inputs = (_side_by_side([x, before]),) if CELLS[cell].alike else (x, before)
-    zero = jnp.zeros_like(x[0, :1, :1])  # of the input: as its batch is sharded, so is it
-    rows = weights.weight_hh.shape[0]
-    d_weights = tuple(jnp.broadcast_to(zero, (part.shape[-1], rows)) for part in inputs)
+    shapes = [(part.shape[-1], weights.weight_hh.shape[0]) for part in inputs]
+    d_weights = tuple(_varying_as(x, jnp.zeros(shape, x.dtype)) for shape in shapes)
 
     chunk = functools.partial(_chunk_back, CELLS[cell], reverse, weights)
     xs = (inputs, (d_outputs, outputs, saved, within))
@@ -290,13 +274,14 @@ def _in_chunks(chunk: Any, carry: Any, xs: Any, reverse: bool) -> tuple[Any, Arr
         return chunk(carry, xs)
     head = steps % CHUNK
     first = jax.tree.map(lambda part: part[:head], xs)
-    body = jax.tree.map(lambda part: part[head:].reshape(-1, CHUNK, *part.shape[1:]), xs)
+    shape = steps // CHUNK, CHUNK  # not -1, of which there is no telling for an empty batch
+    body = jax.tree.map(lambda part: part[head:].reshape(*shape, *part.shape[1:]), xs)
     ys: list[Array] = []
     if head and not reverse:
         carry, y = chunk(carry, first)
         ys.append(y)
     carry, y = jax.lax.scan(chunk, carry, body, reverse=reverse)
-    ys.append(y.reshape(-1, *y.shape[2:]))
+    ys.append(y.reshape(steps - head, *y.shape[2:]))
     if head and reverse:
         carry, y = chunk(carry, first)
         ys.insert(0, y)

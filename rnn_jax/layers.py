@@ -5,7 +5,7 @@
 
 They are the twins of torch.nn.RNN, LSTM and GRU: the same arguments, results and numbers, the same
 parameters under the same names. In place of a packed sequence they take lengths. What a layer
-computes is in `cells.py`, `recurrence.py` and `stack.py`, to be read and changed.
+computes is in `cells.py`, `recurrence.py` and `stack.py`; `bptt.py` computes the same in less time.
 """
 
 import jax.numpy as jnp

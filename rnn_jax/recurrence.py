@@ -1,4 +1,4 @@
-"""A cell over time: the one place where a recurrent layer walks through its sequences."""
+"""A cell over time in its plain form, for autodiff; `bptt.py` computes the same in less time."""
 
 from collections.abc import Callable
 from functools import partial

@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from shared.batching import Batch
+from shared.environment import cores
 
 AXIS = "rows"
 
@@ -25,7 +26,9 @@ ROWS = P(AXIS)
 """(B, …)"""
 CARRY = P(None, AXIS)
 """(L·D, B, H)"""
-BATCHES = Batch(P(None, AXIS), P(None, AXIS), P(None, AXIS), WHOLE, P(None, None, AXIS), CARRY)
+OF_STEPS = P(None, AXIS)
+"""(S, B, …)"""
+BATCHES = Batch(OF_STEPS, OF_STEPS, OF_STEPS, WHOLE, P(None, None, AXIS), OF_STEPS)
 """S batches, as `shared/batching.py` stacks them."""
 
 LEAST_WORK = 7_500_000
@@ -35,12 +38,13 @@ measured on two cores, where a second device brings 1.1 to 1.9 times the speed f
 
 
 def use_all_cores() -> None:
-    """Makes a device of each core; no longer possible where JAX has begun to compute."""
-    if "host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
+    """Makes a device of each core that this process may use, unless the user has set their number
+    (JAX_NUM_CPU_DEVICES, XLA_FLAGS) or JAX has begun to compute."""
+    chosen = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if chosen or jax.config.jax_num_cpu_devices != -1:  # pyright: ignore
         return
-    # It may have begun already, or the system may know no affinities.
-    with contextlib.suppress(RuntimeError, AttributeError):
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+    with contextlib.suppress(RuntimeError):  # it has begun
+        jax.config.update("jax_num_cpu_devices", cores())
 
 
 def mesh_for(device: Any, batch_size: int, work: int) -> Mesh | None:

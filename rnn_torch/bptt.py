@@ -5,8 +5,8 @@
 
 Autograd would record every operation of every step. Here sequences are walked in chunks of steps
 that the processor's cache holds. A step has few operations, on buffers that belong to the call;
-`chunks.py` has them. The rest is done for a chunk at once: the inputs' share of the gates, and the
-products that give the gradients of inputs and weights.
+`chunks.py` has them. What does not depend on the step before is done for a chunk at once, above all
+the products that give the gradients of inputs and weights.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,8 @@ class Call(NamedTuple):
 def supports(mode: str, x: Tensor, state: State, weights: Weights) -> bool:
     """Whether `recur` takes these tensors here and now; otherwise `recurrence.recur` does.
 
-    It takes float32 and float64 on the CPU. What it leaves alone is whatever looks into the
+    It takes float32 and float64 on the CPU, for the cells of `rnn_torch.cells`, not for one put in
+    their place, nor for an empty batch. What it leaves alone is whatever looks into the
     operations: torch.func's transformations, forward-mode differentiation, autocast, torch.compile,
     torch.export, torch.jit.trace, dispatch modes, tensors of other classes.
     """
@@ -121,7 +122,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor | None, ...]:
         call, count, wanted = ctx.call, ctx.count, ctx.needs_input_grad[1:]
-        tensors, kept = ctx.saved_tensors[:count], iter(ctx.saved_tensors[count:])
+        saved = ctx.saved_tensors  # once: activation checkpointing computes it anew at each look
+        tensors, kept = saved[:count], iter(saved[count:])
         given = [tensor for tensor in upstream if tensor is not None]
         if not given:
             return (None,) * (count + 1)
@@ -231,9 +233,6 @@ def _forward(
     if weights.bias_hh is not None:
         bias[-w_hh.shape[0] :, 0] += _ordered(weights.bias_hh, cell.hh)
     w_x = torch.cat([bias[:projected], w_ih], 1)
-    if cell.scale is not None:
-        scale = x.new_tensor(cell.scale).repeat_interleave(hidden)[:, None]
-        w_x, w_hh = w_x * scale, w_hh * scale
     w = torch.cat([w_hh, w_x], 1) if cell.joint else w_hh
     with_ones = _with_ones(x)
     initial = [part.t() for part in state]

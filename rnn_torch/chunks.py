@@ -4,7 +4,7 @@ Features come first: with C steps and B sequences, the states are (C, H, B), the
 So each gate is one contiguous block, and W_hh h needs no transposition. The S blocks, called slots,
 stand in an order that lets one operation take several of them:
 
-    RNN   h'             LSTM   o, i, f, s             GRU   n, r, z, m = W_hn h + b_hn
+    RNN   h'             LSTM   o, i, f, g             GRU   n, r, z, m = W_hn h + b_hn
 
 For the RNN and the LSTM all slots are one product, of (W_hh, b, W_ih) and the column (h, 1, x) of a
 step. For the GRU W_ih x + b_ih has the first slots, W_hh h + b_hh the last: a forward pass finds in
@@ -39,7 +39,7 @@ class Chunk(NamedTuple):
     c: Tensor | None
     """(C + 1, H, B) of an LSTM."""
     t: Tensor | None
-    """(C, H, B), σ(-2c') of an LSTM."""
+    """(C, H, B), tanh(c') of an LSTM."""
 
     @staticmethod
     def empty(
@@ -161,31 +161,31 @@ def _relu_slope(h: Tensor, out: Tensor) -> None:
 
 
 def lstm_forward(chunk: Chunk, w: Tensor, w_hr: Tensor | None) -> None:
-    """tanh(a) = 1 - 2 σ(-2a), for torch's σ is several times quicker than its tanh, and takes all
-    gates at once: weights and bias of g are multiplied by -2, and the slot s is σ(-2a_g)."""
     gates, c, t = chunk.gates, chunk.c, chunk.t
     assert c is not None
     assert t is not None
-    hidden, minus2 = c.shape[1], c.new_tensor(-2)
+    hidden = c.shape[1]
     slots = gates.unflatten(1, (4, hidden)).unbind(1)
-    u = torch.empty_like(c[0])
+    y = torch.empty_like(c[0])
     c = chunk.walk(c)
-    parts = [chunk.walk(part) for part in (chunk.z, gates, *slots, t, chunk.after(chunk.h))]
-    for z, a, o, i, f, s, t, h1, c0, c1 in zip(*parts, c, c[1:], strict=False):
-        torch.mm(w, z, out=a).sigmoid_()
-        torch.addcmul(i, i, s, value=-2, out=u)
-        torch.addcmul(u, f, c0, out=c1)
-        torch.mul(c1, minus2, out=t).sigmoid_()
-        torch.addcmul(o, o, t, value=-2, out=h1 if w_hr is None else u)
+    parts = chunk.z, gates, gates[:, : 3 * hidden], *slots, t, chunk.after(chunk.h)
+    walk = zip(*map(chunk.walk, parts), c, c[1:], strict=False)
+    for z, a, oif, o, i, f, g, t, h1, c0, c1 in walk:
+        torch.mm(w, z, out=a)
+        oif.sigmoid_()
+        g.tanh_()
+        torch.mul(f, c0, out=c1)
+        torch.tanh(c1.addcmul_(i, g), out=t)
+        torch.mul(o, t, out=h1 if w_hr is None else y)
         if w_hr is not None:
-            torch.mm(w_hr, u, out=h1)
+            torch.mm(w_hr, y, out=h1)
 
 
 class LstmBackward:
     """With y = o ⊙ tanh(c'), which is h' or is projected to it, and dc of the step after
 
     do = dy ⊙ y (1-o)    dc' = dc + dy ⊙ (o - y tanh(c'))
-    di = dc' ⊙ i g (1-i)    df = dc' ⊙ c f (1-f)    dg = dc' ⊙ (i - i g²)    dc = dc' ⊙ f
+    di = dc' ⊙ i g (1-i)    df = dc' ⊙ c f (1-f)    dg = dc' ⊙ i (1-g²)    dc = dc' ⊙ f
     """
 
     def __init__(self, like: Tensor, steps: int, size: int, hidden: int, batch: int, reverse: bool):
@@ -206,18 +206,17 @@ class LstmBackward:
         assert chunk.c is not None
         assert chunk.t is not None
         c0, t, k = chunk.before(chunk.c), chunk.t, self.c_factor
-        o, i, f, s = chunk.gates.unflatten(1, (4, -1)).unbind(1)
+        o, i, f, g = chunk.gates.unflatten(1, (4, -1)).unbind(1)
         f_o, f_i, f_f, f_g, f_c = self.factor.unbind(1)
         y = chunk.after(chunk.h)
         if w_hr is not None:
             assert self.y is not None
-            y = torch.addcmul(o, o, t, value=-2, out=self.y)
+            y = torch.mul(o, t, out=self.y)
         torch.addcmul(y, y, o, value=-1, out=f_o)
-        torch.sub(o, y, out=f_c)
-        torch.addcmul(f_c, y, t, value=2, out=k)
-        torch.addcmul(i, i, s, value=-2, out=f_c)
+        torch.addcmul(o, y, t, value=-1, out=k)
+        torch.mul(i, g, out=f_c)
         torch.addcmul(f_c, f_c, i, value=-1, out=f_i)
-        torch.sub(i, f_c, out=f_g).addcmul_(f_c, s, value=2)
+        torch.addcmul(i, f_c, g, value=-1, out=f_g)
         torch.mul(f, c0, out=f_f)
         f_f.addcmul_(f_f, f, value=-1)
         f_c.copy_(f)
@@ -298,14 +297,13 @@ class GruBackward:
 
 class Chunked(NamedTuple):
     """A cell in chunks. `ih` are the gates of W_ih x and `hh` those of W_hh h, by their numbers in
-    torch's order, as they stand in the slots; `scale` multiplies the slots in the forward pass."""
+    torch's order, as they stand in the slots."""
 
     slots: int
     ih: Sequence[int]
     hh: Sequence[int]
     forward: Callable[[Chunk, Tensor, Tensor | None], None]
     backward: Callable[[Tensor, int, int, int, int, bool], Backward]
-    scale: Sequence[float] | None = None
 
     @property
     def joint(self) -> bool:
@@ -316,6 +314,6 @@ class Chunked(NamedTuple):
 CHUNKED = {
     "RNN_TANH": Chunked(1, [0], [0], rnn_tanh_forward, partial(RnnBackward, _tanh_slope)),
     "RNN_RELU": Chunked(1, [0], [0], rnn_relu_forward, partial(RnnBackward, _relu_slope)),
-    "LSTM": Chunked(4, [3, 0, 1, 2], [3, 0, 1, 2], lstm_forward, LstmBackward, [1, 1, 1, -2]),
+    "LSTM": Chunked(4, [3, 0, 1, 2], [3, 0, 1, 2], lstm_forward, LstmBackward),
     "GRU": Chunked(4, [2, 0, 1], [0, 1, 2], gru_forward, GruBackward),
 }

@@ -4,8 +4,9 @@
     output, (h, c) = layer(x)
 
 They take the place of torch.nn.RNN, LSTM and GRU: the same arguments, calls and results, the same
-parameters under the same names, the same initial values from the same seed. They are plain modules:
-what a layer computes is in `cells.py`, `recurrence.py` and `stack.py`, to be read and changed.
+parameters under the same names, the same initial values from the same seed. They are plain modules.
+What a layer computes is in `cells.py`, `recurrence.py` and `stack.py`; `bptt.py` computes the same
+in less time.
 """
 
 import torch

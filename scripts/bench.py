@@ -116,4 +116,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "interrupted; results.json holds the finished rounds, and --render shows them")
+    cli.run(main, "interrupted; finished rounds are in results.json, and --render shows them")

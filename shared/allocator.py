@@ -20,7 +20,7 @@ OLDER_LARGEST = 2**25
 """What glibc took as its largest threshold for mapped memory before 2.35."""
 
 LEFT = "as the system has it"
-KEPT = "glibc: one arena, free memory is kept up to 1 GB"
+KEPT = "glibc: one arena, freed blocks of up to {} MB are kept"
 CONFIGURED = "glibc, as the environment configures it"
 
 ENVIRONMENT = (
@@ -51,10 +51,11 @@ def keep_pages() -> str:
     if _configured():
         _state = CONFIGURED
         return _state
-    set_mapped = any(libc.mallopt(M_MMAP_THRESHOLD, size) == 1 for size in (LARGEST, OLDER_LARGEST))
+    sizes = (size for size in (LARGEST, OLDER_LARGEST) if libc.mallopt(M_MMAP_THRESHOLD, size) == 1)
+    taken = next(sizes, None)
     rest = [libc.mallopt(M_TRIM_THRESHOLD, LARGEST), libc.mallopt(M_ARENA_MAX, 1)]
-    if set_mapped and rest == [1, 1]:
-        _state = KEPT
+    if taken and rest == [1, 1]:
+        _state = KEPT.format(taken // 2**20)
     return _state
 
 

@@ -90,8 +90,8 @@ class Backend(Protocol):
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Trace]:
-        """As `advance`, and shows what each step computes: the arrays of `shared/trace.py` in
-        canonical names and shapes, each with a leading axis S."""
+        """As `advance`, but on a single device, and shows what each step computes: the arrays of
+        `shared/trace.py` in canonical names and shapes, each with a leading axis S."""
         ...
 
     def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:

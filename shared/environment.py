@@ -24,6 +24,20 @@ def machine() -> str:
     return f"{platform.system()} {platform.machine()}, {_processor()}"
 
 
+def cores() -> int:
+    """Cores that this process may use: of those that the system has, by its affinity, and no more
+    than a container grants of their time."""
+    try:
+        found = len(os.sched_getaffinity(0))
+    except AttributeError:  # a system without affinities
+        found = os.cpu_count() or 1
+    try:  # "max 100000", or of each 100000 µs so many
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="utf-8").split()
+        return max(1, min(found, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return found
+
+
 def processor_fingerprint() -> str:
     """8 hexadecimal digits, equal for processors that run the same machine code."""
     known = f"{platform.machine()} {_processor_says('flags', 'Features')}"

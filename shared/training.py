@@ -9,7 +9,6 @@ Evaluation and checkpoints happen after every `eval_every` epochs and at the end
 import math
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -76,9 +75,11 @@ def train(
         raise InvalidInput(
             f"--log-every: expected at most the {total} steps of the run, got {config.log_every}"
         )
-    with ThreadPoolExecutor() as pool:  # hashes the data while the framework is imported
-        pool.submit(getattr, task, "fingerprint")
-        backend = load_backend(config, task.signature)
+    # A daemon: nobody waits for it where the framework refuses.
+    hashing = Thread(target=getattr, args=(task, "fingerprint"), daemon=True)
+    hashing.start()
+    backend = load_backend(config, task.signature)
+    hashing.join()
     position = (
         last_position(config, task, batches, folder) if resume else first_position(config, task)
     )

@@ -141,10 +141,15 @@ def test_what_stands_in_the_padding_does_not_matter(name: str, filling: float) -
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_empty_batch(name: str) -> None:
-    output, state = make(name, 3, 4, **STACKED)(jnp.zeros((0, 5, 3)))
-    assert output.shape == (0, 5, 8)
+@pytest.mark.parametrize("steps", [5, 20, 25])  # gradients go back in chunks of 10
+def test_an_empty_batch(name: str, steps: int) -> None:
+    layer, x = make(name, 3, 4, **STACKED), jnp.zeros((0, steps, 3))
+    output, state = layer(x)
+    assert output.shape == (0, steps, 8)
     assert {part.shape for part in jax.tree.leaves(state)} == {(4, 0, 4)}
+    gradients, d_x = nnx.grad(lambda layer, x: scalar(layer(x)), argnums=(0, 1))(layer, x)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradients))
+    assert d_x.shape == x.shape
 
 
 @pytest.mark.parametrize("name", NAMES)

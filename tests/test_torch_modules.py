@@ -4,6 +4,7 @@ import copy
 import pickle
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from torch import nn
 from torch.func import functional_call, vmap
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils.checkpoint import checkpoint
 
 import rnn_torch
 from shared.layer import LayerConfig
@@ -104,6 +106,21 @@ def test_gradients_of_gradients(name: str, lengths: list[int] | None) -> None:
 
 @pytest.mark.usefixtures("unchecked")  # a check would fix the batch that it sees
 @pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_activation_checkpointing(name: str) -> None:
+    """What is saved for the backward pass may be computed anew, once."""
+    layer = getattr(rnn_torch, name)(2, 3, **STACKED, dtype=torch.float64)
+    x, found = randn(4, 5, 2).requires_grad_(), []
+    for reentrant in (None, True, False):
+        call = layer if reentrant is None else partial(checkpoint, layer, use_reentrant=reentrant)
+        call(x)[0].sin().sum().backward()
+        found.append([x.grad, *(p.grad for p in layer.parameters())])
+        x.grad = None
+        layer.zero_grad()
+    for again in found[1:]:
+        torch.testing.assert_close(again, found[0], rtol=0, atol=0)
+
+
 def test_an_exported_program_takes_any_batch(batch_first: bool) -> None:
     options: Any = STACKED | {"batch_first": batch_first}
     _, layer = pair("LSTM", 3, 4, **options)

@@ -70,13 +70,16 @@ class Case:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of the products in one training step: 2 for each weight, step
-        and example forward, and twice that backward."""
+        """Floating-point operations of the products in one step: 2 for each weight, time step and
+        example forward, in training as many for its gradient, and for that of what it multiplies,
+        which the input of the first layer does not need."""
         directions, width, total = 1 + self.bidirectional, INPUT_SIZE, 0
-        for _ in range(self.num_layers):
-            total += directions * GATES[self.cell] * self.hidden_size * (width + self.hidden_size)
+        for layer in range(self.num_layers):
+            of_input, of_state = (2 + (layer > 0), 3) if self.kind == "train" else (1, 1)
+            products = of_input * width + of_state * self.hidden_size
+            total += directions * GATES[self.cell] * self.hidden_size * products
             width = directions * self.hidden_size
-        return (6 if self.kind == "train" else 2) * self.batch_size * self.length * total
+        return 2 * self.batch_size * self.length * total
 
     @property
     def steps_per_call(self) -> int:

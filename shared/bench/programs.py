@@ -10,36 +10,38 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared.bench.results import Program, Results
-from shared.bench.run import FEW, ROOT, Plan, environment
-from shared.errors import InvalidInput
+from shared.bench.run import FEW, ROOT, ContenderFailed, Plan, environment
 
-OURS, TUTORIAL = "job, scripts/run.py", "job, scripts/tutorial.py"
+TUTORIAL, OURS, AGAIN = "job, scripts/tutorial.py", "job, scripts/run.py", "job, run.py again"
 HELP, COLD, WARM = "--help", "hello, cold", "hello, warm"
-START, JOB = (HELP, COLD, WARM), (TUTORIAL, OURS)
+START, JOB = (HELP, COLD, WARM), (TUTORIAL, OURS, AGAIN)
 
 
 def commands(device: str, scratch: Path) -> dict[str, list[str]]:
-    """Name → arguments of Python. Cold is a first start, with an empty cache of compiled programs,
-    warm the one after it."""
+    """Name → arguments of Python. A first run has an empty cache of compiled programs, unless one
+    of the others has filled it; the one after it finds what it needs."""
     run = str(ROOT / "scripts" / "run.py")
     cuda = "cuda" if device == "gpu" else "cpu"
     hello = [run, "--backend", "jax", "--device", device]
+    job = [*hello, "--task", "random-labels", "--epochs", "1"]
     return {
         HELP: [run, "--help"],
         COLD: [*hello, "--out", str(scratch / "cold")],
         WARM: [*hello, "--out", str(scratch / "warm")],
         TUTORIAL: [str(ROOT / "scripts" / "tutorial.py"), "--device", cuda],
-        OURS: [
-            *(run, "--backend", "jax", "--device", device, "--task", "random-labels"),
-            *("--epochs", "1", "--out", str(scratch / "job")),
-        ],
+        OURS: [*job, "--out", str(scratch / "job")],
+        AGAIN: [*job, "--out", str(scratch / "again")],
     }
 
 
 def measure(
     results: Results, plan: Plan, save: Callable[[], None], say: Callable[[str], None]
 ) -> None:
-    """Runs the planned programs in turn, round by round, and appends to the results."""
+    """Runs the planned programs in turn, round by round, and appends to the results.
+
+    Raises:
+        ContenderFailed: one of them failed.
+    """
     names = START * ("start" in plan.parts) + JOB * ("job" in plan.parts)
     rounds = min(FEW, plan.repeats) if names else 0
     for number in range(1, rounds + 1):
@@ -66,7 +68,7 @@ def _run(name: str, number: int, command: list[str], scratch: Path) -> Program:
         if process.returncode:
             output.seek(0)
             last = output.read().decode(errors="replace").strip().splitlines()[-1:]
-            raise InvalidInput(f"{name}: exit code {process.returncode}: {' '.join(last)}")
+            raise ContenderFailed(f"{name}: exit code {process.returncode}: {' '.join(last)}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = sum(getattr(after, k) - getattr(before, k) for k in ("ru_utime", "ru_stime"))
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e6

@@ -33,6 +33,11 @@ measures every case, in each case one contender after the other: after a warm-up
 {seconds:g} s, of which the median counts. Tables show the median of {rounds} rounds, at most {few}
 beside the main table, and in brackets the smallest and the largest. A ratio is the median of those
 within each round, above 1 where ours is faster.
+
+Where nothing else is said, each contender has the allocator that its user gets. For the peers and
+our layers that is glibc as it is: it gives large blocks back to the system when they are freed,
+and their pages are cleared again in the next step. `scripts/run.py` makes glibc keep them, so
+`rnn_jax` and `rnn_torch` do. Tuned, all contenders do.
 """
 IDLE = "Between its measurements no contender used more than {idle:.0f} ms of processor time."
 DESCRIPTIONS = {
@@ -48,19 +53,17 @@ DESCRIPTIONS = {
     "torch.nn": "`torch.nn.RNN`, `LSTM`, `GRU` in a plain loop with fused Adam",
 }
 TUNED = """\
-glibc gives large blocks back to the system when they are freed, which clears each page again in the
-next step. Here all contenders have settings under which it keeps them. Above, each has the
-allocator that its user gets: the peers and our layers glibc as it is, our backends what
-`scripts/run.py` sets.
+Here all contenders run under settings with which glibc keeps the memory that a step frees.
 """
 JOB = """\
 The job is the specification's: one epoch of 100 000 sequences, with its data, evaluation on 10 000
 and 20 000 others, and all that the program needs to begin. `scripts/tutorial.py` is a plain loop
-over `DataLoader` and `nn.RNN`.
+over `DataLoader` and `nn.RNN`. A first run of ours compiles; the next finds its programs on disk.
 """
 FLOOR = """
-The floor is what a step's matrix products, 6·B·T·G·H·(I+H) operations with G gates, would take at
-{gflops:.0f} GFLOP/s, the quickest product of two 2048 × 2048 matrices in either framework.
+The floor is what the matrix products that a step needs would take at {gflops:.0f} GFLOP/s, the
+quickest product of two 2048 × 2048 matrices in either framework. With G gates they have
+2·B·T·G·H·(2I + 3H) operations, above the first layer (3I + 3H), forward only (I + H).
 """
 
 
@@ -120,7 +123,7 @@ def _targets(results: Results) -> str:
     for target in targets(results):
         tuned = "" if target.tuned is None else str(target.tuned)
         rows.append([target.text, str(target.default), tuned])
-    return _table(["target", "allocator by default", "allocator tuned"], rows)
+    return _table(["target", "as users get it", "every allocator tuned"], rows)
 
 
 def _main_table(results: Results, kind, allocator: Allocator) -> list[str]:
@@ -234,7 +237,7 @@ def _costs(results: Results) -> list[str]:
         of("Until the first step is done, s, compilation included", prepared(
             lambda p: p.prepare_s + p.first_s, "{:.2f}")),
         of("Most memory of the process, MB", prepared(lambda p: p.peak_mb, "{:.0f}")),
-        of("Processor time of a step, ms, allocator by default → tuned",
+        of("Processor time of a step, ms, allocators as users get them → tuned",
             sampled(lambda s: s.cpu_ms, "{:.3g}")),
         of("Of it in the kernel, ms", sampled(lambda s: s.system_ms, "{:.2g}")),
         of("Page faults of a step", sampled(lambda s: s.faults, "{:.0f}")),

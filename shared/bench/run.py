@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from shared.allocator import LARGEST
 from shared.bench import PARTS, Part
 from shared.bench.cases import CELLS, CONTENDERS, HELLO, HIDDEN, PRODUCT, Case, scaling, table
 from shared.bench.results import Allocator, Preparation, Results, Sample
@@ -74,10 +75,9 @@ class Plan:
         return list(dict.fromkeys(found))
 
 
-THRESHOLD = 2**30
 TUNED = {
-    "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={THRESHOLD}"
-    f":glibc.malloc.trim_threshold={THRESHOLD}:glibc.malloc.arena_max=1"
+    "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={LARGEST}"
+    f":glibc.malloc.trim_threshold={LARGEST}:glibc.malloc.arena_max=1"
 }
 """Makes glibc keep the memory that a step frees, instead of giving it back to the system and having
 each page of it cleared again in the next step: of all threads, so in one arena, as the heaps of the
@@ -132,7 +132,7 @@ class Contender:
 
 
 class ContenderFailed(OSError):
-    """A worker died; what it said is on stderr."""
+    """A worker died, and what it said is on stderr; or a program failed."""
 
 
 def environment(

@@ -61,7 +61,7 @@ def _classification(name: str, config: Config, label: Label) -> Task:
         train, valid, test = _generate(config, label, parts, _in_memory)
     else:
         options = {key: value for key, value in asdict(data).items() if key != "folder"}
-        identity = {"task": name, "seed": config.seed, **options}
+        identity = {"task": name, "seed": config.seed, "piece": PIECE, **options}
         kinds = ["inputs", "targets"] + ["lengths"] * (data.min_length is not None)
         names = tuple(f"{part}-{kind}" for part in parts for kind in kinds)
         stored = Stored(Path(data.folder), identity, names)
