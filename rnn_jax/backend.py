@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from rnn_jax import cells, compilation, losses, native, optimizers, sharding
 from rnn_jax.network import Network
-from rnn_jax.sharding import BATCHES, CARRY, ROWS, WHOLE
+from rnn_jax.sharding import BATCHES, CARRY, WHOLE
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
 from shared.config import Config, OptimizationConfig, moment_names
@@ -195,10 +195,8 @@ class Backend:
         return Evaluation(float(loss / weight), float(metric / weight))
 
     def predict(self, state: State, inputs: np.ndarray) -> np.ndarray:
-        mesh = self._mesh(inputs.shape[:2], 2)
-        return np.asarray(
-            self._run(self._predict, (state.params, inputs), mesh, (WHOLE, ROWS), ROWS)
-        )
+        # On one device: what a few sequences take is less than to bring the weights to the others.
+        return np.asarray(self._run(self._predict, (state.params, inputs)))
 
     def export(self, state: State) -> Snapshot:
         to_numpy = partial(jax.tree.map, np.asarray)
@@ -289,9 +287,9 @@ class Backend:
         carry, sums = jax.lax.scan(step, carry, batch)
         return carry, sharding.total(mesh, sums)
 
-    def _predict(self, mesh: Mesh | None, params: Params, inputs: jax.Array) -> jax.Array:
+    def _predict(self, mesh: None, params: Params, inputs: jax.Array) -> jax.Array:
         network = self._merge(params)
-        return network(inputs, sharding.own(mesh, network.zero_state(len(inputs))))[0]
+        return network(inputs, network.zero_state(len(inputs)))[0]
 
     def _with_carry(self, state: State, batch: Batch[np.ndarray]) -> State:
         """The state with a carry of zeros where it has none yet."""
@@ -330,8 +328,9 @@ class Backend:
             donate: arguments whose memory the results may take.
         """
         arguments = sharding.place(mesh, self._device, arguments, places)
-        shapes = jax.tree.map(lambda array: (array.shape, array.dtype), arguments)
-        key = (function.__name__, str(shapes), mesh)
+        leaves, structure = jax.tree.flatten(arguments)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        key = (function.__name__, structure, shapes, mesh)
         if key not in self._compiled:
             start = time.perf_counter()
             call = sharding.shared_among(mesh, partial(function, mesh), places, outputs)

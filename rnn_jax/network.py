@@ -75,7 +75,9 @@ class Network(nnx.Module):
         layers: list[Array] | None = None if seen is None else []
         hx = state if self.network.cell == "lstm" else state[0]
         outputs, final = self.rnn.run(x, hx, lengths, masks, layers=layers)
-        if not self.signature.per_step:
+        if not self.signature.per_step and not self.network.bidirectional:
+            outputs = final[0][-1]  # that of the last step, without the others
+        elif not self.signature.per_step:
             last = None if lengths is None else lengths - 1
             outputs = outputs[:, -1] if last is None else outputs[jnp.arange(len(last)), last]
         logits = self.head(outputs)

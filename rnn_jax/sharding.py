@@ -22,8 +22,6 @@ AXIS = "rows"
 
 WHOLE = P()
 """The same on all devices."""
-ROWS = P(AXIS)
-"""(B, …)"""
 CARRY = P(None, AXIS)
 """(L·D, B, H)"""
 OF_STEPS = P(None, AXIS)
@@ -107,6 +105,13 @@ def place(mesh: Mesh | None, device: Any, tree: Any, specification: Any) -> Any:
         return jax.device_put(tree, device)
 
     def put(spec: P, part: Any) -> Any:
-        return jax.device_put(part, NamedSharding(mesh, spec))
+        to = NamedSharding(mesh, spec)
+
+        def one(
+            leaf: Any,
+        ) -> Any:  # most are there already, which device_put would take longer to see
+            return leaf if getattr(leaf, "sharding", None) == to else jax.device_put(leaf, to)
+
+        return jax.tree.map(one, part)
 
     return jax.tree.map(put, specification, tree, is_leaf=lambda leaf: isinstance(leaf, P))

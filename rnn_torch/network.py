@@ -76,7 +76,9 @@ class Network(nn.Module):
             x = inputs
         layers: list[Tensor] | None = None if seen is None else []
         outputs, final = self._recurrent(x, state, lengths, masks, layers)
-        if not self.signature.per_step:
+        if not self.signature.per_step and not self.network.bidirectional:
+            outputs = final[0][-1]  # that of the last step, without the others
+        elif not self.signature.per_step:
             last = None if lengths is None else lengths - 1
             outputs = outputs[:, -1] if last is None else outputs[torch.arange(len(last)), last]
         logits = self.head(outputs)

@@ -86,3 +86,24 @@ def test_what_has_a_backward_pass() -> None:
         assert bptt.supports(cell, jnp.dtype("float64"))
         assert not bptt.supports(cell, jnp.dtype("bfloat16"))
     assert not bptt.supports(lambda *arguments: arguments, jnp.dtype("float32"))
+
+
+@pytest.mark.parametrize(("size", "bias"), [(1e-2, 0), (1e-6, 0), (1, -14)])
+@pytest.mark.parametrize("mode", list(CELLS))
+def test_small_numbers_keep_their_digits(mode: str, size: float, bias: float) -> None:
+    """float32, of small inputs and of gates that are nearly closed, against float64."""
+    cell, x, state, weights = case(mode, 7, bias=False)
+    gates = {"LSTM": (1, 1, 0, 1), "GRU": (1, 1, 0)}.get(mode, (0,))  # those that close
+    biases = jnp.repeat(jnp.array([gates, gates]) * bias / 2, HIDDEN, axis=1)
+    exact = size * x, jax.tree.map(jnp.zeros_like, state), Weights(*weights[:2], *biases)
+    (coefficients,) = draw((*x.shape[:2], HIDDEN))
+
+    def loss(x: jax.Array, state: cells.State, weights: Weights) -> Any:
+        output, _ = bptt.recur(cell, x, None, state, weights)
+        return (output * coefficients.astype(output.dtype)).sum(), output
+
+    gradient = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)
+    found = gradient(*jax.tree.map(lambda part: part.astype(jnp.float32), exact))
+    expected = gradient(*exact)
+    found = jax.tree.map(lambda part: part.astype(jnp.float64), found)
+    check_same(found, expected, relative=5e-6)

@@ -1,5 +1,6 @@
 """The recurrence with gradients by hand against the plain one: outputs, states, every gradient."""
 
+import copy
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -19,7 +20,7 @@ from shared.layer import GATES
 from shared.start import first_position
 from shared.tasks import load_task
 from shared.validation import resolve
-from tests.compare_arrays import check_all_close
+from tests.compare_arrays import check_all_close, check_close
 
 KINDS = {"tanh": "RNN_TANH", "relu": "RNN_RELU", "lstm": "LSTM", "projected": "LSTM", "gru": "GRU"}
 LENGTHS = {
@@ -294,3 +295,20 @@ def test_a_backend_names_the_path_that_runs(
     backend.advance(state, training_batches(config, task).take(0, 1), np.array([0.1]))
     assert set(ran) == {"rnn_torch.bptt" if able else "rnn_torch.recurrence"}
     assert ("bptt.py" in backend.path, "autograd" in backend.path) == (able, not able)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("size", [1e-2, 1e-4, 1e-6])
+def test_small_numbers_keep_their_digits(name: str, size: float) -> None:
+    """float32 without biases, against float64; as σ(2a)·2 - 1, tanh would lose them."""
+    layer = getattr(rnn_torch, name)(3, 8, bias=False)
+    exact = copy.deepcopy(layer).double()
+    x = size * torch.randn(20, 4, 3, generator=torch.Generator().manual_seed(0))
+    found, expected = [], []
+    for one, inputs, results in ((layer, x, found), (exact, x.double(), expected)):
+        inputs.requires_grad_()
+        output = one(inputs)[0]
+        gradients = torch.autograd.grad((output / size).square().sum(), [inputs, *one.parameters()])
+        results += [part.detach().double().numpy() for part in (output, *gradients)]
+    for one, other in zip(found, expected, strict=True):
+        check_close(one, other, relative=2e-6, what=name)

@@ -83,10 +83,11 @@ class Case:
 
     @property
     def steps_per_call(self) -> int:
-        """How many steps a backend takes in a call: what it does in about 0.1 s, at most 128 as in
-        training (`shared/batching.py`). Guessed from the work, hence the same on every machine."""
+        """How many steps a backend takes in a call: what it does in about 0.1 s, but at least 4, as
+        in training it is up to 128 (`shared/batching.py`). Guessed from the work, hence the same on
+        every machine."""
         walk = self.length * self.num_layers * (1 + self.bidirectional) * 1e-5
-        return int(min(128, max(1, 0.1 // (walk + self.flops / 2e11))))
+        return int(min(128, max(4, 0.1 // (walk + self.flops / 2e11))))
 
     def __str__(self) -> str:
         if self.kind == "product":
