@@ -104,8 +104,6 @@ def test_gradients_of_gradients(name: str, lengths: list[int] | None) -> None:
     assert torch.autograd.gradgradcheck(output, (x, *weights), fast_mode=True)
 
 
-@pytest.mark.usefixtures("unchecked")  # a check would fix the batch that it sees
-@pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 def test_activation_checkpointing(name: str) -> None:
     """What is saved for the backward pass may be computed anew, once."""
@@ -121,6 +119,8 @@ def test_activation_checkpointing(name: str) -> None:
         torch.testing.assert_close(again, found[0], rtol=0, atol=0)
 
 
+@pytest.mark.usefixtures("unchecked")  # a check would fix the batch that it sees
+@pytest.mark.parametrize("batch_first", [False, True])
 def test_an_exported_program_takes_any_batch(batch_first: bool) -> None:
     options: Any = STACKED | {"batch_first": batch_first}
     _, layer = pair("LSTM", 3, 4, **options)
