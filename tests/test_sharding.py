@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import pytest
 
 from rnn_jax import sharding
 from rnn_jax.backend import Backend
+from shared import environment
 from shared.batching import training_batches
 from shared.checkpoint import flatten
 from shared.config import Config, GeneratedData, NetworkConfig, TextData
@@ -167,3 +169,34 @@ def test_each_device_has_enough_to_do_and_an_equal_share(
     monkeypatch.setattr(sharding, "LEAST_ROWS", 3)
     mesh = sharding.mesh_for(jax.devices("cpu")[0], batch_size, work)
     assert (1 if mesh is None else mesh.size) == devices
+
+
+@pytest.mark.parametrize(
+    ("chosen", "devices"),
+    [
+        ({"JAX_NUM_CPU_DEVICES": "1"}, 1),
+        ({"JAX_NUM_CPU_DEVICES": "3"}, 3),
+        ({"XLA_FLAGS": "--xla_force_host_platform_device_count=3"}, 3),
+        ({}, environment.cores()),
+    ],
+)
+def test_the_number_of_devices_is_the_users_or_that_of_the_cores(
+    chosen: dict[str, str], devices: int
+) -> None:
+    code = (
+        "import jax; from rnn_jax import sharding; sharding.use_all_cores(); print(jax.devices())"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | chosen
+    )
+    assert finished.stdout.count("CpuDevice") == devices, finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("granted", "cores"),
+    [("max 100000", 8), ("200000 100000", 2), ("50000 100000", 1), ("9900000 100000", 8), ("", 8)],
+)
+def test_a_container_has_the_cores_it_is_granted(granted: str, cores: int, monkeypatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: granted)
+    assert environment.cores() == cores
