@@ -27,9 +27,9 @@ from rnn_torch.chunks import CHUNKED, Backward, Chunk
 CHUNK = 2**18
 """Elements of a state over all steps of a chunk, at most. Measured: 2^17 to 2^19 are as good."""
 
-
 AUTOGRAD = torch._C.DispatchKeySet(torch._C.DispatchKey.AutogradCPU)
 AUTOGRAD |= torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
+"""The layers of torch's dispatcher that keep autograd's books."""
 
 BY_HAND = dict(CELLS)
 """The cells whose backward passes are here; one that was put in place of them has none."""
@@ -275,7 +275,6 @@ def _backward(
     ih, hh = slice(w_ih.shape[0]), slice(-w_hh.shape[0], None)
     w_hh_t, w_hr = w_hh.t().contiguous(), weights.weight_hr
     w_hr_t = None if w_hr is None else w_hr.t().contiguous()
-    with_ones = x if cell.joint else _with_ones(x)
     d_output, *d_last = upstream
     d_final = [
         (torch.zeros_like(part) if d is None else d).t()
@@ -289,7 +288,7 @@ def _backward(
     d_w_ih = d_w[:, size:] if cell.joint else x.new_zeros(w_ih.shape[0], 1 + x.shape[1])
     d_hr = None if w_hr is None else torch.zeros_like(w_hr)
     run: Backward | None = None
-    z = with_ones  # until the first chunk
+    z = x  # until the first chunk
     carry, before = d_final, 0
     walk = zip(_parts(call, hidden), chunks, strict=True)
     for (rows, steps, batch), chunk in reversed(list(walk)):
@@ -305,7 +304,8 @@ def _backward(
         d = run.d.flatten(1)
         z[: chunk.z.shape[1]] = chunk.before(chunk.z).transpose(0, 1)
         if not cell.joint:
-            z[size:].flatten(1)[:] = with_ones[rows].t()
+            z[size].fill_(1)
+            z[size + 1 :].flatten(1)[:] = x[rows].t()
         z_t = z.flatten(1).t()
         if cell.joint:
             d_w.addmm_(d, z_t)

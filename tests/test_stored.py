@@ -57,6 +57,13 @@ def test_data_are_generated_once(tmp_path: Path) -> None:
     assert {file.name: file.stat().st_mtime_ns for file in tmp_path.iterdir()} == before
 
 
+def test_data_drawn_in_other_pieces_are_other_data(tmp_path: Path, monkeypatch) -> None:
+    load_task(config("last-value", tmp_path))
+    monkeypatch.setattr(generated, "PIECE", 1)
+    with pytest.raises(InvalidInput, match="other data: piece 16777216 instead of 1"):
+        load_task(config("last-value", tmp_path))
+
+
 def test_what_a_killed_run_left_is_generated_again(tmp_path: Path) -> None:
     load_task(config("last-value", tmp_path))
     (tmp_path / "data.json").unlink()
