@@ -309,7 +309,7 @@ class Backend:
             return None
         rows, steps = shape
         work = operations * self._matrix_elements * rows * steps
-        return sharding.mesh_for(self._device, rows, work)
+        return sharding.mesh_for(self._device, rows, self.config.network.hidden_size, work)
 
     def _run(
         self,

@@ -31,9 +31,12 @@ BATCHES = Batch(OF_STEPS, OF_STEPS, OF_STEPS, WHOLE, P(None, None, AXIS), OF_STE
 
 LEAST_WORK = 7_500_000
 LEAST_ROWS = 8
-"""Floating-point operations of a step, and rows, that each device must have for its share to pay:
-measured on two cores, where a second device brings 0.9 to 2.3 times the speed from there on, 1.4 in
-the median of 19 cases."""
+"""Floating-point operations of a step, and rows, that a device must have for its share to pay."""
+MOST_FEATURES = 256
+"""Hidden size up to which sharing pays: in every time step each device reads all of W_hh and brings
+it into the order in which it multiplies, which XLA's threads do in parts. Measured on two cores, 64
+rows: a second device brings 1.1 to 1.5 times the speed at H = 64 to 256, 1.0 at 384, 0.7 to 0.9 at
+512."""
 
 
 def use_all_cores() -> None:
@@ -46,15 +49,16 @@ def use_all_cores() -> None:
         jax.config.update("jax_num_cpu_devices", cores())
 
 
-def mesh_for(device: Any, batch_size: int, work: int) -> Mesh | None:
+def mesh_for(device: Any, batch_size: int, hidden_size: int, work: int) -> Mesh | None:
     """The devices among which to share batches in equal parts; None for one device alone.
 
     Args:
         device: that of the run.
         batch_size: B, rows of a batch.
+        hidden_size: H.
         work: floating-point operations of a step.
     """
-    if device.platform != "cpu":
+    if device.platform != "cpu" or hidden_size > MOST_FEATURES:
         return None
     devices = jax.local_devices(backend="cpu")
     most = min(len(devices), work // LEAST_WORK, batch_size // LEAST_ROWS)

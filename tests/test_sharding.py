@@ -159,15 +159,25 @@ def test_a_run_over_two_devices_is_that_of_one(run: str, tmp_path, monkeypatch) 
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "work", "devices"),
-    [(6, 99, 1), (6, 199, 1), (6, 200, 2), (6, 10**12, 2), (7, 10**12, 1), (4, 10**12, 1)],
+    ("batch_size", "hidden_size", "work", "devices"),
+    [
+        (6, 5, 99, 1),
+        (6, 5, 199, 1),
+        (6, 5, 200, 2),
+        (6, 5, 10**12, 2),
+        (7, 5, 10**12, 1),
+        (4, 5, 10**12, 1),
+        (6, 9, 10**12, 2),
+        (6, 10, 10**12, 1),
+    ],
 )
 def test_each_device_has_enough_to_do_and_an_equal_share(
-    batch_size: int, work: int, devices: int, monkeypatch
+    batch_size: int, hidden_size: int, work: int, devices: int, monkeypatch
 ) -> None:
     monkeypatch.setattr(sharding, "LEAST_WORK", 100)
     monkeypatch.setattr(sharding, "LEAST_ROWS", 3)
-    mesh = sharding.mesh_for(jax.devices("cpu")[0], batch_size, work)
+    monkeypatch.setattr(sharding, "MOST_FEATURES", 9)
+    mesh = sharding.mesh_for(jax.devices("cpu")[0], batch_size, hidden_size, work)
     assert (1 if mesh is None else mesh.size) == devices
 
 
