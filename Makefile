@@ -12,7 +12,7 @@ ARGS ?=
 help:
 	@echo "make run      train 'hello' in JAX and in PyTorch and compare the runs"
 	@echo "make test     run the tests; pytest's options in ARGS: make test ARGS='-x -k gru'"
-	@echo "              the slow ones, 600 cases of one kind: make test ARGS='-m slow'"
+	@echo "              the slow ones, all combinations of many arguments: make test ARGS='-m slow'"
 	@echo "make bench    time training steps against Flax, Keras and torch.nn; most of an hour"
 	@echo "              a first answer in two: make bench ARGS='--quick'"
 	@echo "make lint     ruff check, ruff format --check, pyright"

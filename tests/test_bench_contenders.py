@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from shared.bench import results, run, worker
-from shared.bench.cases import CELLS, CONTENDERS, HELLO, Case
+from shared.bench.cases import CONTENDERS, HELLO, Case
 from shared.bench.results import Preparation, Sample
 
 TINY = Case(hidden_size=4, batch_size=3, length=5)
@@ -34,10 +34,9 @@ def contenders(tmp_path_factory: pytest.TempPathFactory):
 
 
 CASES = [
-    *(replace(TINY, cell=cell) for cell in CELLS),
+    replace(TINY, bidirectional=True),
     replace(TINY, cell="lstm", num_layers=2),
     replace(TINY, cell="gru", num_layers=2, bidirectional=True),
-    replace(TINY, bidirectional=True),
 ]
 
 

@@ -1,5 +1,6 @@
 """The backward pass by hand of rnn_jax/bptt.py against autodiff of the plain scan, in float64."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -14,8 +15,8 @@ from tests.jax_cases import check_same
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 BATCH, SIZE, HIDDEN = 3, 2, 4
-# One chunk of steps; several with some left over; several without.
-STEPS = [1, 7, 2 * bptt.CHUNK + 3, 3 * bptt.CHUNK]
+# One chunk of steps; several that it divides; several with some left over.
+STEPS = [1, 7, 3 * bptt.CHUNK, LEFT_OVER := 2 * bptt.CHUNK + 3]
 
 
 def draw(*shapes: tuple[int, ...]) -> list[jax.Array]:
@@ -41,10 +42,15 @@ def scalar(result: Any) -> jax.Array:
     return jnp.stack([jnp.sum(jnp.sin((i + 1) * leaf + 1)) for i, leaf in enumerate(leaves)]).sum()
 
 
-@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
-@pytest.mark.parametrize("ragged", [False, True], ids=["all", "ragged"])
-@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
-@pytest.mark.parametrize("steps", STEPS)
+# Of chunks matters only how many there are, and where they begin.
+KINDS = [
+    (steps, reverse, ragged, bias)
+    for steps, reverse, ragged, bias in itertools.product(STEPS, *[[False, True]] * 3)
+    if steps == LEFT_OVER or (ragged and bias)
+]
+
+
+@pytest.mark.parametrize(("steps", "reverse", "ragged", "bias"), KINDS)
 @pytest.mark.parametrize("mode", list(CELLS))
 def test_by_hand_is_autodiff(
     mode: str, steps: int, reverse: bool, ragged: bool, bias: bool

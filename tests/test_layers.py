@@ -1,5 +1,7 @@
 """Every layer of both packages against torch.nn: outputs, final states, all gradients."""
 
+import itertools
+
 import pytest
 
 from shared.layer import Cell, LayerConfig, Nonlinearity
@@ -17,6 +19,7 @@ from tests.layer_cases import (
     torch_handcrafted,
     torch_native,
 )
+from tests.pairwise import covering
 
 KINDS: dict[str, tuple[Cell, Nonlinearity, int]] = {
     "rnn tanh": ("rnn", "tanh", 0),
@@ -33,13 +36,31 @@ def check_equal(actual: tuple[Tensors, Tensors], expected: tuple[Tensors, Tensor
         check_all_close(mine, theirs, relative=1e-10)
 
 
-@pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize("batch_first", [False, True], ids=["time first", "batch first"])
-@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
-@pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both directions"])
-@pytest.mark.parametrize("num_layers", [1, 2, 3])
-@pytest.mark.parametrize("kind", KINDS)
-def test_layers_are_those_of_torch(
+Choices = tuple[str, int, bool, bool, bool, str]
+"""Kind, layers, bidirectional, bias, batch first, lengths."""
+
+EITHER = (False, True)
+EVERY: list[Choices] = list(itertools.product(KINDS, (1, 2, 3), EITHER, EITHER, EITHER, LENGTHS))
+
+
+def named(choices: Choices) -> str:
+    kind, num_layers, bidirectional, bias, batch_first, lengths = choices
+    parts = [kind, f"{num_layers}x{1 + bidirectional}", lengths]
+    return ", ".join([*parts, *["bias"] * bias, *["batch first"] * batch_first])
+
+
+@pytest.mark.parametrize("choices", covering(EVERY), ids=named)
+def test_layers_are_those_of_torch(choices: Choices) -> None:
+    check_layers(*choices)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choices", EVERY, ids=named)
+def test_all_layers_are_those_of_torch(choices: Choices) -> None:
+    check_layers(*choices)
+
+
+def check_layers(
     kind: str, num_layers: int, bidirectional: bool, bias: bool, batch_first: bool, lengths: str
 ) -> None:
     cell, nonlinearity, proj_size = KINDS[kind]

@@ -27,6 +27,7 @@ from shared.tasks import TASKS, load_task
 from shared.trace import PHASES, phase_of
 from shared.validation import resolve
 from tests.lockstep import CELLS, OPTIMIZERS
+from tests.pairwise import covering
 
 STACKS = [(1, False, 0.0), (1, True, 0.0), (2, False, 0.0), (2, True, 0.0), (2, False, 0.3),
           (2, True, 0.3)]  # fmt: skip
@@ -62,16 +63,6 @@ EVERY = [
 ]
 
 
-def covering() -> list[Case]:
-    """Each cell with each stack and each optimizer; clipping and data take turns, so that each of
-    them meets each of the others, too."""
-    chosen = []
-    for i, (cell, stack, optimizer) in enumerate(itertools.product(CELLS, STACKS, OPTIMIZERS)):
-        turns = (Case(cell, stack, optimizer, CLIPS[i % 2], DATA[(i + k) % 3]) for k in range(3))
-        chosen.append(next(case for case in turns if case.possible))
-    return chosen
-
-
 def config(case: Case, folder: Path) -> Config:
     layers, bidirectional, dropout = case.stack
     network = NetworkConfig(
@@ -102,17 +93,11 @@ def compared(config: Config, steps: int) -> Comparison:
     return comparison
 
 
+# All of them are the slow test's, below.
 @pytest.mark.usefixtures("quick_compilation")
-@pytest.mark.parametrize("case", covering(), ids=str)
+@pytest.mark.parametrize("case", covering(EVERY), ids=str)
 def test_every_phase_of_every_step_agrees(case: Case, tmp_path: Path) -> None:
     compared(config(case, tmp_path), 30).check()
-
-
-def test_the_cases_above_pair_everything_with_everything() -> None:
-    """Any two choices meet in some case, but for those that cannot."""
-    for a, b in itertools.combinations(range(5), 2):
-        wanted = {(case[a], case[b]) for case in EVERY}
-        assert {(case[a], case[b]) for case in covering()} == wanted, (a, b)
 
 
 @pytest.mark.slow
