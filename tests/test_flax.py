@@ -1,5 +1,6 @@
 """Cells and layers of rnn_jax in Flax's hands: flax.nnx.RNN, Bidirectional, Optimizer."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import rnn_jax
 from shared.layer import Cell, LayerConfig, Nonlinearity
 from tests.jax_cases import check_same, randn
 from tests.layer_cases import LENGTHS, jax_layer, make_case, named, state_of
+from tests.pairwise import covering
 
 CELLS: dict[str, tuple[Cell, Nonlinearity, int]] = {
     "RNN": ("rnn", "tanh", 0),
@@ -50,12 +52,23 @@ def flax_twin(layer: Any, projected: int) -> list[Any]:
     return layers
 
 
-@pytest.mark.parametrize("lengths", LENGTHS)
-@pytest.mark.parametrize("batch_first", [False, True], ids=["time first", "batch first"])
-@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
-@pytest.mark.parametrize("bidirectional", [False, True], ids=["forward", "both directions"])
-@pytest.mark.parametrize("cell", CELLS)
-def test_flax_rnn_over_our_cells_is_the_layer(
+EITHER = (False, True)
+EVERY = list(itertools.product(CELLS, EITHER, EITHER, EITHER, LENGTHS))
+"""Cell, bidirectional, bias, batch first, lengths."""
+
+
+@pytest.mark.parametrize("choices", covering(EVERY), ids=str)
+def test_flax_rnn_over_our_cells_is_the_layer(choices: tuple[str, bool, bool, bool, str]) -> None:
+    check_in_flax(*choices)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choices", EVERY, ids=str)
+def test_flax_rnn_is_every_layer(choices: tuple[str, bool, bool, bool, str]) -> None:
+    check_in_flax(*choices)
+
+
+def check_in_flax(
     cell: str, bidirectional: bool, bias: bool, batch_first: bool, lengths: str
 ) -> None:
     """Outputs and final carries, two layers deep. Flax leaves its outputs in the padding, which
