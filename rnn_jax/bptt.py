@@ -180,7 +180,7 @@ def _walk(
         x = _with_ones(x) if bias else x
 
     def products(h: Array, x: Array) -> list[Array]:
-        # Here, and not for all steps at once: x would leave the cache.
+        # Not W_ih x of all steps at once, which would leave the cache.
         if cell.joint:
             return [w @ jnp.concatenate([h, x])]
         return [_linear(w_ih, x, b_ih), _linear(w_hh, h, b_hh)]
