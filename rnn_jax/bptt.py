@@ -3,9 +3,9 @@
 Autodiff of the plain scan saves every intermediate of a step, adds to the weights' gradients at
 every step, and evaluates gates again wherever XLA fuses them into a reader. Here
 
-- features come first, a state is (H, B): each gate is one contiguous block, whose rows are as long
-  as the batch, so that also narrow layers fill the processor's vectors;
-- a step takes one product of (W_hh, W_ih, b) and the column (h, x, 1), where the cell allows;
+- features come first: each gate is one contiguous block, and a state a vector of N = H · B numbers,
+  since XLA makes scalar code of loops over rows of 32 or fewer;
+- a step takes one product of (W_hh, W_ih) and the column (h, x), where the cell allows;
 - a step saves its local derivatives, so that going back through it is a few multiplications;
 - weight gradients are one product for every `CHUNK` steps, of operands that are still in cache.
 
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from rnn_jax import cells
 from rnn_jax.cells import State, Weights
@@ -29,99 +29,104 @@ from rnn_jax.cells import State, Weights
 CHUNK = 10
 """Steps whose gradients of the weights are one product."""
 
-Saved = tuple[Array, ...]
-"""What a step leaves for the way back; of all steps, stacked."""
+Vectors = tuple[Float[Array, " N"], ...]
+"""A state, all of it flat."""
+Gradients = tuple[Float[Array, " N"] | None, ...]
+"""That of a state; None for zero."""
 
 
-class Derivatives(NamedTuple):
-    """What a step back through a cell gives."""
+class Block(NamedTuple):
+    """Gates that read the same."""
 
-    recurrent: Float[Array, "GH B"]
-    """Gradient of W_hh h + b_hh."""
-    input: Float[Array, "H B"] | None = None
-    """Gradient of the last H rows of W_ih x + b_ih, if it is another."""
-    h: Array | None = None
-    """Gradient of the h before, without what passes through W_hh h; None for zero."""
-    others: tuple[Array, ...] = ()
-    """Gradient of the rest of the state before."""
+    gates: int
+    h: bool = True
+    """Whether they are made of W_hh h + b_hh."""
+    x: bool = True
+    """Whether they are made of W_ih x + b_ih."""
 
 
 class Cell(NamedTuple):
-    """A cell as the two functions of a step, forth and back. All arrays are (features, B)."""
+    """A cell as the two functions of a step, forth and back. States are vectors of N = H B numbers,
+    gates are (G, N)."""
 
-    forward: Callable[..., tuple[State, Saved]]
+    forward: Callable[..., tuple[Vectors, list[Array]]]
     """(state, W_ih x + b_ih + W_hh h + b_hh) → the next state, and what to save; the two summands
-    one by one unless `joint`."""
-    backward: Callable[[State, Array, Saved], Derivatives]
-    """(gradient of the next state, its h, what was saved) → derivatives."""
-    joint: bool = True
-    """Whether W_ih x + b_ih and W_hh h + b_hh are only read as their sum."""
+    one by one where there are several blocks."""
+    backward: Callable[..., tuple[Array, Gradients]]
+    """(gradient of the next state, its h, what was saved) → gradient of the gates in the order of
+    `blocks`, and that of the state before without what passes through W_hh."""
+    saved: tuple[int, ...] = ()
+    """How many arrays a step saves, in groups that the way back reads as one."""
+    blocks: tuple[Block, ...] = (Block(1),)
+    """Those of W_hh first."""
+    direct: bool = False
+    """Whether h reaches the next h past W_hh also."""
 
 
-def _tanh_forward(state: State, gates: Array) -> tuple[State, Saved]:
-    return (jnp.tanh(gates),), ()
+def _tanh_forward(state: Vectors, gates: Array) -> tuple[Vectors, list[Array]]:
+    return (jnp.tanh(gates[0]),), []
 
 
-def _tanh_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
-    return Derivatives(gradient[0] * (1 - h * h))
+def _tanh_backward(gradient: Vectors, h: Array) -> tuple[Array, Gradients]:
+    return (gradient[0] * (1 - h * h))[None], (None,)
 
 
-def _relu_forward(state: State, gates: Array) -> tuple[State, Saved]:
-    return (jax.nn.relu(gates),), ()
+def _relu_forward(state: Vectors, gates: Array) -> tuple[Vectors, list[Array]]:
+    return (jax.nn.relu(gates[0]),), []
 
 
-def _relu_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
-    return Derivatives(jnp.where(h > 0, gradient[0], 0))
+def _relu_backward(gradient: Vectors, h: Array) -> tuple[Array, Gradients]:
+    return jnp.where(h > 0, gradient[0], 0)[None], (None,)
 
 
-def _lstm_forward(state: State, gates: Array) -> tuple[State, Saved]:
+def _lstm_forward(state: Vectors, gates: Array) -> tuple[Vectors, list[Array]]:
     c = state[1]
-    i, f, g, o = jnp.split(gates, 4)
+    i, f, g, o = gates
     i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
     moved = f * c + i * g
     tanh_c = jnp.tanh(moved)
     h = o * tanh_c
     local = [g * (i - i * i), c * (f - f * f), i * (1 - g * g), tanh_c * (o - o * o)]
-    return (h, moved), (jnp.stack(local), o - h * tanh_c, f)
+    return (h, moved), [*local, o - h * tanh_c, f]
 
 
-def _lstm_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
-    local, through_tanh, f = saved
+def _lstm_backward(
+    gradient: Vectors, h: Array, local: Array, through_tanh: Array, f: Array
+) -> tuple[Array, Gradients]:
     dh, dc = gradient
-    dc += dh * through_tanh
+    dc += dh * through_tanh[0]
     # Not the four joined: XLA computes what it joins element by element.
-    of_o = jnp.arange(4)[:, None, None] == 3
-    return Derivatives(_flat(local * jnp.where(of_o, dh, dc)), others=(dc * f,))
+    of_o = jnp.arange(4)[:, None] == 3
+    return local * jnp.where(of_o, dh[None], dc[None]), (None, dc * f[0])
 
 
-def _gru_forward(state: State, x: Array, h: Array) -> tuple[State, Saved]:
+def _gru_forward(state: Vectors, x: Array, h: Array) -> tuple[Vectors, list[Array]]:
     (before,) = state
-    size = before.shape[0]
-    r, z = jnp.split(jax.nn.sigmoid(x[: 2 * size] + h[: 2 * size]), 2)
-    h_n = h[2 * size :]
-    n = jnp.tanh(x[2 * size :] + r * h_n)
+    r, z = jax.nn.sigmoid(x[:2] + h[:2])
+    h_n = h[2]
+    n = jnp.tanh(x[2] + r * h_n)
     moved = n + z * (before - n)
     local_n = (1 - z) * (1 - n * n)
-    local = [local_n * h_n * (r - r * r), (before - n) * (z - z * z), local_n * r]
-    return (moved,), (jnp.stack(local), local_n, z)
+    local = [local_n * h_n * (r - r * r), (before - n) * (z - z * z), local_n * r, local_n]
+    return (moved,), [*local, z]
 
 
-def _gru_backward(gradient: State, h: Array, saved: Saved) -> Derivatives:
-    local, local_n, z = saved
+def _gru_backward(gradient: Vectors, h: Array, local: Array, z: Array) -> tuple[Array, Gradients]:
     (dh,) = gradient
-    return Derivatives(_flat(local * dh), dh * local_n, dh * z)
-
-
-def _flat(gates: Float[Array, "G H B"]) -> Float[Array, "GH B"]:
-    count, size, batch = gates.shape
-    return gates.reshape(count * size, batch)
+    return local * dh[None], (dh * z[0],)
 
 
 CELLS: dict[Any, Cell] = {
     cells.rnn_tanh: Cell(_tanh_forward, _tanh_backward),
     cells.rnn_relu: Cell(_relu_forward, _relu_backward),
-    cells.lstm: Cell(_lstm_forward, _lstm_backward),
-    cells.gru: Cell(_gru_forward, _gru_backward, joint=False),
+    cells.lstm: Cell(_lstm_forward, _lstm_backward, saved=(4, 1, 1), blocks=(Block(4),)),
+    cells.gru: Cell(  # r and z, W_hn h + b_hn, and n
+        _gru_forward,
+        _gru_backward,
+        saved=(4, 1),
+        blocks=(Block(2), Block(1, x=False), Block(1, h=False)),
+        direct=True,
+    ),
 }
 
 
@@ -170,47 +175,65 @@ def _recur(
 
 def _walk(
     cell: Cell, reverse: bool, x: Array, lengths: Array | None, state: State, weights: Weights
-) -> tuple[Array, State, Saved]:
-    """Outputs, final state, and what each step saved."""
+) -> tuple[Array, State, Array]:
+    """Outputs (T, H, B), final state, and what each step saved (T, S, N)."""
     w_ih, w_hh, b_ih, b_hh, _ = weights
+    (size, batch), steps = state[0].shape, x.shape[0]
     within = None if lengths is None else _within(x, lengths)
-    if cell.joint:
-        bias = [] if b_ih is None or b_hh is None else [(b_ih + b_hh)[:, None]]
-        w = jnp.concatenate([w_hh, w_ih, *bias], axis=1)
-        x = _with_ones(x) if bias else x
+    joint = len(cell.blocks) == 1
+    w = jnp.concatenate([w_hh, w_ih], axis=1)
+    b_ih, b_hh = (0 if b is None else _spread(b, batch, size) for b in (b_ih, b_hh))
 
     def products(h: Array, x: Array) -> list[Array]:
         # Not W_ih x of all steps at once, which would leave the cache.
-        if cell.joint:
-            return [w @ jnp.concatenate([h, x])]
-        return [_linear(w_ih, x, b_ih), _linear(w_hh, h, b_hh)]
+        h = h.reshape(size, batch)
+        if joint:
+            return [_by_gate(w @ jnp.concatenate([h, x]), size) + (b_ih + b_hh)]
+        return [_by_gate(w_ih @ x, size) + b_ih, _by_gate(w_hh @ h, size) + b_hh]
 
-    def step(state: State, now: tuple[Array, Array | None]) -> tuple[State, tuple[Array, Saved]]:
+    def step(carry: tuple[Vectors, Array, Any], now: tuple[Array, Array | None]) -> Any:
+        state, saved, t = carry
         x_t, within = now
-        moved, saved = cell.forward(state, *products(state[0], x_t))
-        if within is None:
-            return moved, (moved[0], saved)
-        kept = tuple(jnp.where(within, m, s) for m, s in zip(moved, state, strict=True))
-        return kept, (jnp.where(within, moved[0], 0), saved)
+        moved, parts = cell.forward(state, *products(state[0], x_t))
+        for place, part in enumerate(parts):
+            saved = _write(saved, part[None, None], t, place)
+        h = moved[0]
+        if within is not None:
+            within = jnp.tile(within, size)
+            h = jnp.where(within, h, 0)
+            moved = tuple(jnp.where(within, m, s) for m, s in zip(moved, state, strict=True))
+        return (moved, saved, t + (-1 if reverse else 1)), h
 
-    state, (outputs, saved) = jax.lax.scan(step, state, (x, within), reverse=reverse)
-    return outputs, state, saved
-
-
-def _within(x: Array, lengths: Array) -> Array:
-    """(T, 1, B): whether a step is one of its sequence."""
-    return (jnp.arange(x.shape[0], dtype=lengths.dtype)[:, None] < lengths[None])[:, None]
-
-
-def _with_ones(x: Float[Array, "T F B"]) -> Float[Array, "T F1 B"]:
-    """A bias is the weight of an input that is always 1."""
-    return jnp.concatenate([x, jnp.ones_like(x[:, :1])], axis=1)
+    saved = _varying_as(x, jnp.zeros((steps, sum(cell.saved), size * batch), x.dtype))
+    carry = tuple(map(_flat, state)), saved, steps - 1 if reverse else 0
+    (final, saved, _), outputs = jax.lax.scan(step, carry, (x, within), reverse=reverse)
+    final = tuple(part.reshape(size, batch) for part in final)
+    return outputs.reshape(steps, size, batch), final, saved
 
 
-def _linear(weight: Array, x: Array, bias: Array | None) -> Array:
-    """W x + b"""
-    product = weight @ x
-    return product if bias is None else product + bias[:, None]
+def _flat(state: Float[Array, "H B"]) -> Float[Array, " N"]:
+    size, batch = state.shape
+    return state.reshape(size * batch)
+
+
+def _by_gate(gates: Float[Array, "GH B"], size: int) -> Float[Array, "G N"]:
+    rows, batch = gates.shape
+    return gates.reshape(rows // size, size * batch)
+
+
+def _spread(bias: Float[Array, " GH"], batch: int, size: int) -> Float[Array, "G N"]:
+    # Not as a product's column of ones: it is the sum that makes XLA go through gates as (G, N).
+    return _by_gate(jnp.broadcast_to(bias[:, None], (bias.shape[0], batch)), size)
+
+
+def _write(into: Array, part: Array, t: Any, place: int) -> Array:
+    start = t, place, 0
+    return jax.lax.dynamic_update_slice(into, part, start, allow_negative_indices=False)
+
+
+def _within(x: Array, lengths: Int[Array, " B"]) -> Bool[Array, "T B"]:
+    """Whether a step is one of its sequence."""
+    return jnp.arange(x.shape[0], dtype=lengths.dtype)[:, None] < lengths[None]
 
 
 def _forward(
@@ -224,85 +247,115 @@ def _backward(cell: Any, reverse: bool, residuals: Any, gradients: tuple[Array, 
     """From the gradients of outputs and final state to those of x, state and weights."""
     x, lengths, state, weights, outputs, saved = residuals
     d_outputs, d_state = gradients
+    cell = CELLS[cell]
     within = None if lengths is None else _within(x, lengths)
     first = state[0][None]
     h = jnp.concatenate([outputs[1:], first] if reverse else [first, outputs[:-1]])
     if within is not None and reverse:  # a sequence begins at its own end
         starts = jnp.concatenate([within[1:], jnp.zeros_like(within[:1])])
-        h = jnp.where(starts, h, first)
-    joint, biased = CELLS[cell].joint, weights.bias_ih is not None
-    inputs = (jnp.concatenate([h, x], axis=1),) if joint else (h, x)
-    inputs = tuple(map(_with_ones, inputs)) if biased else inputs
-    shapes = [(weights.weight_hh.shape[0], part.shape[1]) for part in inputs]
-    d_weights = tuple(_varying_as(x, jnp.zeros(shape, x.dtype)) for shape in shapes)
+        h = jnp.where(starts[:, None], h, first)
+    steps, features, batch = x.shape
+    size, bias = h.shape[1], int(weights.bias_ih is not None)
+    if within is None and not cell.direct:  # the final h is the last output
+        d_outputs = d_outputs.at[0 if reverse else -1].add(d_state[0])
+        d_state = (None, *d_state[1:])
+    d_state = jax.tree.map(_flat, d_state)
+
+    def zeros(*shape: int) -> Array:
+        return _varying_as(x, jnp.zeros(shape, x.dtype))
+
+    after = zeros(sum(block.gates for block in cell.blocks if block.h), size * batch)
+    most = min(steps, CHUNK) if isinstance(steps, int) else steps
+    room = zeros(most, sum(block.gates for block in cell.blocks), size * batch)
+    d_weights = [
+        zeros(features * block.x + bias + size * block.h, block.gates * size)
+        for block in cell.blocks
+    ]
     # Turned once: XLA's products that turn W at every step take up to twice as long.
     w_hh_t = jax.lax.optimization_barrier(weights.weight_hh.T)
+    chunk = functools.partial(_chunk_back, cell, reverse, bias, weights.weight_ih, w_hh_t)
+    flat = (part.reshape(steps, size * batch) for part in (d_outputs, outputs))
+    carry = (after, d_state), room, d_weights
+    xs = h, x, (*flat, saved, within)
+    ((after, d_state), _, d_weights), d_x = _in_chunks(chunk, carry, xs, reverse=not reverse)
 
-    chunk = functools.partial(_chunk_back, CELLS[cell], reverse, weights.weight_ih, w_hh_t)
-    xs = (inputs, (d_outputs, outputs, saved, within))
-    (d_state, d_weights), d_x = _in_chunks(chunk, (d_state, d_weights), xs, reverse=not reverse)
-    size = h.shape[1]
-    if joint:
-        (d_w,) = d_weights
-        d_weights = d_w, d_w[:, size:]
-    d_hh, d_ih = d_weights
-    found = Weights(d_ih[:, : x.shape[1]], d_hh[:, :size])
-    if biased:
-        found = found._replace(bias_ih=d_ih[:, -1], bias_hh=d_hh[:, -1])
-    return d_x, None, d_state, found
+    d_h, *others = jax.tree.map(lambda part: part.reshape(size, batch), d_state)
+    through = w_hh_t @ after.reshape(w_hh_t.shape[1], batch)
+    d_state = (through if d_h is None else through + d_h, *others)
+    pairs = list(zip(cell.blocks, d_weights, strict=True))
+    d_ih = jnp.concatenate([part[: features + bias] for block, part in pairs if block.x], 1).T
+    d_hh = jnp.concatenate([part[features * block.x :] for block, part in pairs if block.h], 1).T
+    d_w = Weights(d_ih[:, :features], d_hh[:, bias:])
+    if bias:
+        d_w = d_w._replace(bias_ih=d_ih[:, features], bias_hh=d_hh[:, 0])
+    return jnp.swapaxes(d_x, 1, 2), None, d_state, d_w
 
 
 def _chunk_back(
     cell: Cell,
     reverse: bool,
+    bias: int,
     w_ih: Array,
     w_hh_t: Array,
-    carry: tuple[State, tuple[Array, ...]],
-    now: tuple[tuple[Array, ...], Any],
-) -> tuple[tuple[State, tuple[Array, ...]], Array]:
-    """Back through some steps: the gradients of state and weights, and that of x."""
+    carry: tuple[tuple[Array, Gradients], Array, list[Array]],
+    now: tuple[Array, Array, Any],
+) -> tuple[Any, Float[Array, "C B I"]]:
+    """Back through some steps. Carried are gradients: of the gates of the step after, of the state,
+    room for those of all gates, and those of the weights. The gradient of x besides."""
+    carried, room, d_weights = carry
+    h, x, (d_outputs, outputs, saved, within) = now
+    count, size, batch = h.shape
+    features = x.shape[1]
 
-    def step(d_state: State, now: Any) -> tuple[State, list[Array]]:
+    def step(carry: tuple[Any, Array, Any], now: Any) -> tuple[tuple[Any, Array, Any], None]:
+        (after, d_state), room, t = carry
         d_output, h, saved, within = now
+        # Multiplied here, not when the gates were found: XLA would compute them again for the
+        # product, in its shape, whose rows are as short as the batch.
+        d_h = _flat(w_hh_t @ after.reshape(w_hh_t.shape[1], batch))
+        if d_state[0] is not None:
+            d_h += d_state[0]
         if within is not None:
+            within = jnp.tile(within, size)
             d_output = jnp.where(within, d_output, 0)
-        back = cell.backward((d_state[0] + d_output, *d_state[1:]), h, saved)
-        gates = [part for part in (back.recurrent, back.input) if part is not None]
+        gates, before = cell.backward((d_h + d_output, *d_state[1:]), h, *saved)
         if within is not None:
-            gates = [jnp.where(within, part, 0) for part in gates]
-        through = w_hh_t @ gates[0]
-        d_before = (through if back.h is None else through + back.h, *back.others)
-        if within is not None:
-            pairs = zip(d_before, d_state, strict=True)
-            d_before = tuple(jnp.where(within, moved, still) for moved, still in pairs)
-        return d_before, gates
+            gates = jnp.where(within[None], gates, 0)
+            pairs = zip(before, (d_h, *d_state[1:]), strict=True)
+            before = tuple(jnp.where(within, 0 if b is None else b, s) for b, s in pairs)
+        room = _write(room, gates[None], t, 0)
+        return ((gates[: after.shape[0]], before), room, t + (1 if reverse else -1)), None
 
-    d_state, d_weights = carry
-    inputs, steps = now
-    d_state, gates = jax.lax.scan(step, d_state, steps, reverse=not reverse)
-    recurrent, *rest = map(_joined, gates)
-    of_x = [recurrent[: -rest[0].shape[0]], *rest] if rest else [recurrent]
-    blocks = [[recurrent]] if cell.joint else [[recurrent], of_x]
-    d_weights = tuple(
-        d_weight + jnp.concatenate([_over_columns(block, _joined(part)) for block in rows])
-        for d_weight, part, rows in zip(d_weights, inputs, blocks, strict=True)
-    )
-    ends = list(itertools.accumulate(block.shape[0] for block in of_x))
-    parts = zip(jnp.split(w_ih, ends[:-1]), of_x, strict=True)
-    d_x = functools.reduce(jnp.add, [rows.T @ block for rows, block in parts])
-    count, _, batch = inputs[0].shape
-    return (d_state, d_weights), jnp.swapaxes(d_x.reshape(w_ih.shape[1], count, batch), 0, 1)
+    # In parts: XLA makes scalar code of what reads two parts of one slice.
+    ends = itertools.accumulate(cell.saved[:-1])
+    parts = jnp.split(saved, list(ends), axis=1) if cell.saved else []
+    steps = d_outputs, outputs, parts, within
+    start = carried, room, 0 if reverse else count - 1
+    (carried, room, _), _ = jax.lax.scan(step, start, steps, reverse=not reverse)
+
+    ones = [jnp.ones_like(x[:, :1])] * bias
+    inputs = jnp.concatenate([jnp.swapaxes(part, 0, 1) for part in (x, *ones, h)])
+    inputs = inputs.reshape(inputs.shape[0], count * batch)
+    d_x: Any = 0
+    found: list[Array] = []
+    place = row = 0
+    for block, d_weight in zip(cell.blocks, d_weights, strict=True):
+        gates = _in_rows(room[:count, place : place + block.gates], (size, batch))
+        place += block.gates
+        read = inputs if block.x else inputs[features:]
+        read = read if block.h else read[: features + bias]
+        found.append(d_weight + read @ gates)
+        if block.x:
+            d_x += gates @ w_ih[row : row + block.gates * size]
+            row += block.gates * size
+    return (carried, room, found), d_x.reshape(count, batch, features)
 
 
-def _joined(columns: Float[Array, "C F B"]) -> Float[Array, "F CB"]:
-    """The columns of all steps side by side."""
-    count, size, batch = columns.shape
-    return jnp.swapaxes(columns, 0, 1).reshape(size, count * batch)
-
-
-def _over_columns(a: Float[Array, "M N"], b: Float[Array, "K N"]) -> Float[Array, "M K"]:
-    """a bᵀ"""
-    return jax.lax.dot_general(a, b, (((1,), (1,)), ((), ())))
+def _in_rows(gates: Float[Array, "C G N"], shape: tuple[int, int]) -> Float[Array, "CB GH"]:
+    """The gates of all steps and sequences below each other."""
+    (count, rows, _), (size, batch) = gates.shape, shape
+    gates = gates.reshape(count, rows * size, batch)
+    return jnp.swapaxes(gates, 1, 2).reshape(count * batch, rows * size)
 
 
 def _in_chunks(chunk: Any, carry: Any, xs: Any, reverse: bool) -> tuple[Any, Array]:
