@@ -6,6 +6,7 @@ sums, two devices take about half the time of one.
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -32,11 +33,11 @@ BATCHES = Batch(OF_STEPS, OF_STEPS, OF_STEPS, WHOLE, P(None, None, AXIS), OF_STE
 LEAST_WORK = 7_500_000
 LEAST_ROWS = 8
 """Floating-point operations of a step, and rows, that a device must have for its share to pay."""
-MOST_FEATURES = 256
-"""Hidden size up to which sharing pays: in every time step each device reads all of W_hh and brings
-it into the order in which it multiplies, which XLA's threads do in parts. Measured on two cores, 64
-rows: a second device brings 1.1 to 1.5 times the speed at H = 64 to 256, 1.0 at 384, 0.7 to 0.9 at
-512."""
+UNITS_A_ROW = 16
+"""Hidden units for each of which that many rows are not too few: in every time step each device
+reads all of W_hh and brings it into the order in which it multiplies, which XLA's threads do in
+parts. Measured on two cores (`docs/speed.md`): with as many units a row a second device brings 0.9
+to 1.4 times the speed, with half as many 1.0 to 1.5."""
 
 
 def use_all_cores() -> None:
@@ -58,10 +59,11 @@ def mesh_for(device: Any, batch_size: int, hidden_size: int, work: int) -> Mesh 
         hidden_size: H.
         work: floating-point operations of a step.
     """
-    if device.platform != "cpu" or hidden_size > MOST_FEATURES:
+    if device.platform != "cpu":
         return None
     devices = jax.local_devices(backend="cpu")
-    most = min(len(devices), work // LEAST_WORK, batch_size // LEAST_ROWS)
+    rows = max(LEAST_ROWS, math.ceil(hidden_size / UNITS_A_ROW))
+    most = min(len(devices), work // LEAST_WORK, batch_size // rows)
     count = max((n for n in range(2, most + 1) if batch_size % n == 0), default=1)
     if count == 1:
         return None
