@@ -1,4 +1,4 @@
-"""Pairwise testing: of all combinations of choices a few in which any two choices meet."""
+"""Pairwise testing: of all combinations of choices a few in which any two choices meet, or three."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,15 +7,15 @@ from typing import TypeVar
 Case = TypeVar("Case", bound=tuple)
 
 
-def covering(cases: Sequence[Case]) -> list[Case]:
-    """Some of the cases, in which any two choices meet that meet in any: always the one that adds
-    most to those before. Choices are told apart by their places."""
+def covering(cases: Sequence[Case], strength: int = 2) -> list[Case]:
+    """Some of the cases, in which any two choices meet that meet in any, or as many as `strength`
+    says: always the one that adds most to those before. Choices are told apart by their places."""
 
-    def pairs(case: Case) -> set[tuple]:
-        return set(itertools.combinations(enumerate(case), 2))
+    def meetings(case: Case) -> set[tuple]:
+        return set(itertools.combinations(enumerate(case), strength))
 
-    missing, chosen = set().union(*map(pairs, cases)), []
+    missing, chosen = set().union(*map(meetings, cases)), []
     while missing:
-        chosen.append(max(cases, key=lambda case: len(pairs(case) & missing)))
-        missing -= pairs(chosen[-1])
+        chosen.append(max(cases, key=lambda case: len(meetings(case) & missing)))
+        missing -= meetings(chosen[-1])
     return chosen
