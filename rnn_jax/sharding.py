@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.flatten_util
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AxisType, Mesh, NamedSharding, Sharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
 from shared.batching import Batch
@@ -108,16 +108,18 @@ def own(mesh: Mesh | None, tree: Any) -> Any:
 
 def place(mesh: Mesh | None, device: Any, tree: Any, specification: Any) -> Any:
     """Puts arrays where a compiled function expects them."""
-    if mesh is None:
-        return jax.device_put(tree, device)
 
-    def put(spec: P, part: Any) -> Any:
-        to = NamedSharding(mesh, spec)
-
+    def put(to: Sharding, part: Any) -> Any:
         # Most are there already, which device_put would take longer to see.
         def one(leaf: Any) -> Any:
             return leaf if getattr(leaf, "sharding", None) == to else jax.device_put(leaf, to)
 
         return jax.tree.map(one, part)
 
-    return jax.tree.map(put, specification, tree, is_leaf=lambda leaf: isinstance(leaf, P))
+    if mesh is None:
+        return put(SingleDeviceSharding(device), tree)
+
+    def place(spec: P, part: Any) -> Any:
+        return put(NamedSharding(mesh, spec), part)
+
+    return jax.tree.map(place, specification, tree, is_leaf=lambda leaf: isinstance(leaf, P))

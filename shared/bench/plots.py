@@ -56,8 +56,9 @@ def _draw(steps: Steps, cases: Sequence[Case], axis: str, label: str, file: Path
         axes.set_title(NAMES[cell], fontsize=14)
         axes.set_xlabel(label, fontsize=12)
     panels[0].set_ylabel("ms per training step", fontsize=12)
-    panels[-1].legend(frameon=False, fontsize=9)
-    figure.tight_layout()
+    names = panels[-1].get_legend_handles_labels()
+    figure.legend(*names, loc="lower center", ncols=8, frameon=False, fontsize=10)
+    figure.tight_layout(rect=(0, 0.06, 1, 1))
     figure.savefig(file, dpi=120)
     return True
 
