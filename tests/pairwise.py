@@ -1,4 +1,4 @@
-"""Pairwise testing: of all combinations of choices a few in which any two choices meet, or three."""
+"""Of all combinations of choices a few, in which any two choices meet, or any three."""
 
 import itertools
 from collections.abc import Sequence

@@ -13,6 +13,8 @@ import torch
 
 import rnn_jax
 import rnn_torch
+from shared.bench.cases import HIDDEN, PEERS, Case
+from shared.bench.results import Steps, read
 
 ROOT = Path(__file__).parents[1]
 
@@ -47,6 +49,21 @@ def test_the_port_has_ten_lines() -> None:
     page = (ROOT / "docs" / "layers.md").read_text()
     block = page.partition("## From PyTorch to Flax in ten lines")[2].split("```")[1]
     assert len(re.findall(r"^(>>>|\.\.\.) ", block, flags=re.MULTILINE)) == 10
+
+
+def test_the_speed_that_the_readme_shows_is_that_of_the_benchmark() -> None:
+    steps = Steps(read(ROOT / "benchmarks" / "results.json"))
+    page = (ROOT / "README.md").read_text()
+    for cell, name in {"rnn": "Elman", "lstm": "LSTM", "gru": "GRU"}.items():
+        jax_row, torch_row = [], []
+        for size in HIDDEN:
+            case = Case(cell=cell, hidden_size=size)  # pyright: ignore[reportArgumentType]
+            best = steps.ratio(steps.best(PEERS, case), "rnn_jax", case)
+            native = steps.ratio("torch.nn", "rnn_jax", case)
+            jax_row.append(f"{best:.2f} ({native:.1f})")
+            torch_row.append(f"{steps.ratio('torch.nn', 'rnn_torch', case):.2f}")
+        assert f"| JAX, {name} | {' | '.join(jax_row)} |" in page
+        assert f"| PyTorch, {name} | {' | '.join(torch_row)} |" in page
 
 
 def test_the_table_has_every_argument_and_every_class_takes_it() -> None:
