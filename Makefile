@@ -13,7 +13,7 @@ help:
 	@echo "make run      train 'hello' in JAX and in PyTorch and compare the runs"
 	@echo "make test     run the tests; pytest's options in ARGS: make test ARGS='-x -k gru'"
 	@echo "              the slow ones, all combinations of many arguments: make test ARGS='-m slow'"
-	@echo "make bench    time training steps against Flax, Keras and torch.nn; most of an hour"
+	@echo "make bench    time training steps against Flax, Keras and torch.nn; about an hour"
 	@echo "              a first answer in two: make bench ARGS='--quick'"
 	@echo "make lint     ruff check, ruff format --check, pyright"
 	@echo "make install  only build .venv, which the others do when it is missing or out of date"

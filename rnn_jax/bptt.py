@@ -180,14 +180,13 @@ def _walk(
     w_ih, w_hh, b_ih, b_hh, _ = weights
     (size, batch), steps = state[0].shape, x.shape[0]
     within = None if lengths is None else _within(x, lengths)
-    joint = len(cell.blocks) == 1
-    w = jnp.concatenate([w_hh, w_ih], axis=1)
+    w = jnp.concatenate([w_hh, w_ih], axis=1) if len(cell.blocks) == 1 else None
     b_ih, b_hh = (0 if b is None else _spread(b, batch, size) for b in (b_ih, b_hh))
 
     def products(h: Array, x: Array) -> list[Array]:
         # Not W_ih x of all steps at once, which would leave the cache.
         h = h.reshape(size, batch)
-        if joint:
+        if w is not None:
             return [_by_gate(w @ jnp.concatenate([h, x]), size) + (b_ih + b_hh)]
         return [_by_gate(w_ih @ x, size) + b_ih, _by_gate(w_hh @ h, size) + b_hh]
 
@@ -204,6 +203,7 @@ def _walk(
             moved = tuple(jnp.where(within, m, s) for m, s in zip(moved, state, strict=True))
         return (moved, saved, t + (-1 if reverse else 1)), h
 
+    # One array for all: XLA would fill one for each that the scan stacks, and copy most of them.
     saved = _varying_as(x, jnp.zeros((steps, sum(cell.saved), size * batch), x.dtype))
     carry = tuple(map(_flat, state)), saved, steps - 1 if reverse else 0
     (final, saved, _), outputs = jax.lax.scan(step, carry, (x, within), reverse=reverse)

@@ -33,11 +33,10 @@ BATCHES = Batch(OF_STEPS, OF_STEPS, OF_STEPS, WHOLE, P(None, None, AXIS), OF_STE
 LEAST_WORK = 7_500_000
 LEAST_ROWS = 8
 """Floating-point operations of a step, and rows, that a device must have for its share to pay."""
-UNITS_A_ROW = 16
-"""Hidden units for each of which that many rows are not too few: in every time step each device
-reads all of W_hh and brings it into the order in which it multiplies, which XLA's threads do in
-parts. Measured on two cores (`docs/speed.md`): with as many units a row a second device brings 0.9
-to 1.4 times the speed, with half as many 1.0 to 1.5."""
+MOST_UNITS_A_ROW = 16
+"""Hidden units for each row of a device, up to which its share pays: in every time step each device
+reads all of W_hh, however few its rows. Measured on two cores (`docs/speed.md`): with that many a
+second device brings 0.9 to 1.4 times the speed, with half as many 1.0 to 1.5 times."""
 
 
 def use_all_cores() -> None:
@@ -62,7 +61,7 @@ def mesh_for(device: Any, batch_size: int, hidden_size: int, work: int) -> Mesh 
     if device.platform != "cpu":
         return None
     devices = jax.local_devices(backend="cpu")
-    rows = max(LEAST_ROWS, math.ceil(hidden_size / UNITS_A_ROW))
+    rows = max(LEAST_ROWS, math.ceil(hidden_size / MOST_UNITS_A_ROW))
     most = min(len(devices), work // LEAST_WORK, batch_size // rows)
     count = max((n for n in range(2, most + 1) if batch_size % n == 0), default=1)
     if count == 1:
@@ -119,7 +118,7 @@ def place(mesh: Mesh | None, device: Any, tree: Any, specification: Any) -> Any:
     if mesh is None:
         return put(SingleDeviceSharding(device), tree)
 
-    def place(spec: P, part: Any) -> Any:
+    def put_as(spec: P, part: Any) -> Any:
         return put(NamedSharding(mesh, spec), part)
 
-    return jax.tree.map(place, specification, tree, is_leaf=lambda leaf: isinstance(leaf, P))
+    return jax.tree.map(put_as, specification, tree, is_leaf=lambda leaf: isinstance(leaf, P))

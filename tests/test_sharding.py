@@ -177,7 +177,7 @@ def test_each_device_has_enough_to_do_and_an_equal_share(
 ) -> None:
     monkeypatch.setattr(sharding, "LEAST_WORK", 100)
     monkeypatch.setattr(sharding, "LEAST_ROWS", 3)
-    monkeypatch.setattr(sharding, "UNITS_A_ROW", 3)
+    monkeypatch.setattr(sharding, "MOST_UNITS_A_ROW", 3)
     mesh = sharding.mesh_for(jax.devices("cpu")[0], batch_size, hidden_size, work)
     assert (1 if mesh is None else mesh.size) == devices
 
