@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
 ARGS ?=
 
@@ -16,7 +17,8 @@ help:
 	@echo "make bench    time training steps against Flax, Keras and torch.nn; about an hour"
 	@echo "              a first answer in two: make bench ARGS='--quick'"
 	@echo "make lint     ruff check, ruff format --check, pyright"
-	@echo "make install  only build .venv, which the others do when it is missing or out of date"
+	@echo "make install  only build .venv, which the others do when it is missing or out of date;"
+	@echo "              test and lint add their tools, bench adds Keras"
 	@echo "make clean    remove .venv, caches and builds; runs/ and reports/ stay"
 	@echo "Another interpreter: make test PYTHON=python3.12"
 
@@ -26,13 +28,17 @@ $(STAMP): pyproject.toml constraints.txt
 	$(if $(shell $(PYTHON) -c 'import sys; print("ok" * (sys.version_info >= (3, 11)))' 2>/dev/null),,\
 		$(error $(PYTHON) is missing or older than Python 3.11; name another one: make PYTHON=python3.12))
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e .
+	@touch $@
+
+$(DEV_STAMP): $(STAMP)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
 	@touch $@
 
 run: $(STAMP)
 	$(BIN)/python scripts/compare.py --task hello $(ARGS)
 
-test: $(STAMP)
+test: $(DEV_STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 bench: $(BENCH_STAMP)
@@ -43,7 +49,7 @@ $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
 	@touch $@
 
-lint: $(STAMP)
+lint: $(DEV_STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright

@@ -3,6 +3,8 @@
 See `shared/backend.py` for the contract. A state is a tuple of arrays; every function here is pure.
 """
 
+import contextlib
+import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -27,6 +29,9 @@ from shared.trace import Trace, below, given, ordered
 from shared.weights import Weights
 
 Params = dict[str, jax.Array]
+
+DEVICE_SETTINGS = ("JAX_NUM_CPU_DEVICES", "JAX_PLATFORMS", "XLA_FLAGS")
+"""Variables that decide which devices JAX sees."""
 
 
 class State(NamedTuple):
@@ -309,7 +314,8 @@ class Backend:
             return None
         rows, steps = shape
         work = operations * self._matrix_elements * rows * steps
-        return sharding.mesh_for(self._device, rows, self.config.network.hidden_size, work)
+        network = self.config.network
+        return sharding.mesh_for(self._device, rows, network.cell, network.hidden_size, work)
 
     def _run(
         self,
@@ -356,6 +362,11 @@ def _dotted(path: tuple) -> str:
 def _find_device(name: str) -> Any:
     try:
         return jax.devices(None if name == "auto" else name)[0]
-    except RuntimeError as error:
-        present = ", ".join(sorted({device.platform for device in jax.devices()}))
-        raise InvalidInput(f"--device {name}: JAX sees no such device, only: {present}") from error
+    except (RuntimeError, AssertionError, ValueError) as error:
+        # With a wrong setting such as JAX_NUM_CPU_DEVICES=0 there is no other device either.
+        reason = str(error).partition("\n")[0]
+        with contextlib.suppress(RuntimeError, AssertionError, ValueError):
+            present = ", ".join(sorted({device.platform for device in jax.devices()}))
+            reason = f"JAX sees no such device, only: {present}"
+        settings = "".join(f"; {k}={v}" for k, v in os.environ.items() if k in DEVICE_SETTINGS)
+        raise InvalidInput(f"--device {name}: {reason or 'JAX sees none'}{settings}") from error

@@ -4,7 +4,9 @@ JAX's persistent cache, in $XDG_CACHE_HOME/rnn-parity/jax (~/.cache/rnn-parity/j
 JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=false switches it off.
 """
 
+import glob
 import os
+import re
 import warnings
 from collections import Counter
 from functools import cache
@@ -19,13 +21,14 @@ _config: Any = jax.config  # whose values have no types
 
 LARGEST = 10**9
 """Bytes on disk, beyond which the programs that were used longest ago go."""
+UNREADABLE = "Error reading persistent compilation cache entry for"
 
 
 class Programs:
     """What has been compiled since this object was made, and what of it came from the cache.
 
     It switches the cache on, for the whole process; a folder that cannot be written to, a damaged
-    file or a full disk only cost the time to compile.
+    file, which is then replaced, or a full disk only cost the time to compile.
     """
 
     def __init__(self) -> None:
@@ -72,7 +75,25 @@ def _use_cache() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
     # With a limit, JAX also locks the folder: no process reads what another is still writing.
     jax.config.update("jax_compilation_cache_max_size", LARGEST)
-    warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache")
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache")
+    _replace_damaged(folder)
+
+
+def _replace_damaged(folder: Path) -> None:
+    """Removes what JAX cannot read, which it says in a warning: it would compile that in every
+    process anew, since it writes no file that is there already."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
+        damaged = re.match(f"{UNREADABLE} '(.+?)'", str(message))
+        if damaged is None:
+            usual(message, *args, **kwargs)
+            return
+        for file in folder.glob(f"{glob.escape(damaged[1])}-*-cache"):
+            file.unlink(missing_ok=True)
+
+    warnings.showwarning = show
+    warnings.filterwarnings("always", UNREADABLE)
 
 
 def _folder() -> Path | None:

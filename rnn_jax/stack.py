@@ -129,7 +129,9 @@ class Recurrent(nnx.Module):
         arrays = {}
         for name, tensor in tensors.items():
             old = getattr(self, name).get_value()  # of nnx.eval_shape: a shape and a dtype alone
-            device = old.sharding if isinstance(old, Array) else None
+            # One that is bound to no device must not become so: a step that mixes both kinds is
+            # compiled again for its own results, which are bound.
+            device = old.sharding if isinstance(old, Array) and old.committed else None
             arrays[name] = jnp.asarray(_array(name, tensor).astype(old.dtype), device=device)
         for name, array in arrays.items():
             getattr(self, name).set_value(array)

@@ -63,6 +63,13 @@ def main(argv: Sequence[str]) -> None:
     from shared.bench import report
     from shared.bench.run import Plan
 
+    for name in (
+        "hidden",
+        "contenders",
+        "parts",
+    ):  # with no value they are not what they default to
+        if f"--{name}" in argv and not getattr(arguments, name):
+            raise InvalidInput(f"--{name}: expected one or more, got none")
     quick = arguments.quick
     plan = Plan(
         arguments.cells,
@@ -75,10 +82,19 @@ def main(argv: Sequence[str]) -> None:
     )
     folder = report_folder(arguments.out, "bench", report.FILES, arguments.overwrite)
     with reserved(folder, "--out"):
-        results = _measure(plan, folder, shlex.join(["python", "scripts/bench.py", *argv]))
+        try:
+            results = _measure(plan, folder, shlex.join(["python", "scripts/bench.py", *argv]))
+        except KeyboardInterrupt as stop:
+            raise KeyboardInterrupt(_interrupted(folder / report.RESULTS)) from stop
         report.write(results, folder)
     print(report.summary(results))
     print(f"wrote {folder / report.RESULTS}, {folder / report.MARKDOWN} and their pictures")
+
+
+def _interrupted(file: Path) -> str:
+    if file.exists():
+        return f"interrupted; --render {file} shows what was measured in finished rounds"
+    return "interrupted before the first round was finished"
 
 
 def _render(name: str, argv: Sequence[str]) -> None:
@@ -96,24 +112,35 @@ def _measure(plan: "Plan", folder: Path, command: str) -> "Results":
     early."""
     from shared.bench import programs, report, results, run
 
-    found = results.begin(asdict(plan), command)
+    found, say = results.begin(asdict(plan), command), _Progress()
 
     def save() -> None:
         results.write(folder / report.RESULTS, found)
 
-    programs.measure(found, plan, save, _say)
-    run.measure(found, plan, "default", save, _say)
+    programs.measure(found, plan, save, say)
+    run.measure(found, plan, "default", save, say)
     if "allocators" in plan.parts:
-        run.measure(found, plan, "tuned", save, _say)
-    _say("")
+        run.measure(found, plan, "tuned", save, say)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
     return found
 
 
-def _say(line: str) -> None:
-    """What is going on, in one line that the next one replaces; nothing where nobody looks."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{line}", end="", file=sys.stderr, flush=True)
+@dataclass
+class _Progress:
+    """What is going on: on a terminal in one line that the next one replaces, elsewhere the
+    headings alone."""
+
+    heading: str = ""
+
+    def __call__(self, heading: str, detail: str) -> None:
+        if sys.stderr.isatty():
+            text = f"{heading}, {detail}" if detail else f"{heading}\n"  # which stays
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+        elif heading != self.heading:
+            print(heading, file=sys.stderr, flush=True)
+            self.heading = heading
 
 
 if __name__ == "__main__":
-    cli.run(main, "interrupted; finished rounds are in results.json, and --render shows them")
+    cli.run(main)

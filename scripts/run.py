@@ -65,14 +65,16 @@ def main(argv: Sequence[str]) -> None:
     from shared.training import train
 
     print(f"{_title(config)} → {folder}", flush=True)
-    summary = train(
-        config, folder, overwrite=arguments.overwrite, resume=arguments.resume is not None
-    )
+    resume = arguments.resume is not None
+    try:
+        summary = train(config, folder, overwrite=arguments.overwrite, resume=resume)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(_interrupted(folder)) from stop
     from shared.history import CURVES, read_run
     from shared.plotting import save_curves
 
     save_curves([read_run(folder)], folder / CURVES)
-    _print_summary(summary, folder, resumed=arguments.resume is not None)
+    _print_summary(summary, folder, resume)
 
 
 def _resume_in_out(argv: Sequence[str]) -> list[str]:
@@ -98,6 +100,14 @@ def _folder(arguments: Arguments, config: Config) -> Path:
 
     name = f"{config.task}-{config.backend}-{config.implementation}-{config.network.cell}"
     return free_folder(Path("runs"), name)
+
+
+def _interrupted(folder: Path) -> str:
+    from shared.checkpoint import LAST
+
+    if (folder / LAST).exists():
+        return f"interrupted; --resume {folder} continues from the last checkpoint"
+    return "interrupted before the first checkpoint"
 
 
 def _title(config: Config) -> str:
@@ -143,4 +153,4 @@ def _times(summary: "Summary", resumed: bool) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(main, "interrupted; --resume continues from the last checkpoint")
+    cli.run(main)

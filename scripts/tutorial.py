@@ -1,7 +1,5 @@
 """The job of the benchmark as a tutorial would write it, in PyTorch and nothing else.
 
-    python scripts/tutorial.py
-
 An Elman network learns random labels of 100 000 sequences of 100 steps and 10 features, for one
 epoch of batches of 64, and is scored on 10 000 and 20 000 others. `scripts/bench.py` times it as a
 whole against `scripts/run.py --backend jax --task random-labels --epochs 1`.

@@ -12,7 +12,6 @@ framework wrote continues in the other.
 
 import importlib
 from collections.abc import Iterable
-from contextlib import suppress
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
@@ -105,22 +104,33 @@ class Backend(Protocol):
     def export(self, state: State) -> Snapshot: ...
 
 
+_failed: dict[str, Exception] = {}
+"""What went wrong where a framework was first imported: a second try fails for another reason."""
+
+
 def import_backend(name: str) -> None:
     """Imports a framework ahead of `load_backend`, which raises what went wrong here."""
-    with suppress(Exception):
+    try:
         _module(name)
+    except Exception as error:
+        _failed[name] = error
 
 
 def load_backend(config: Config, signature: Signature) -> Backend:
     """The backend of a configuration; imports its framework if nobody has.
 
     Raises:
-        InvalidInput: the framework is not installed, or has no such device.
+        InvalidInput: the framework is not installed, cannot be imported, or has no such device.
     """
     try:
         module = _module(config.backend)
-    except ModuleNotFoundError as error:
-        raise InvalidInput(f"--backend {config.backend} needs the package {error.name}") from error
+    except Exception as second:
+        error = _failed.get(config.backend, second)
+        if isinstance(error, ModuleNotFoundError):
+            message = f"--backend {config.backend} needs the package {error.name}"
+        else:  # such as JAX_ENABLE_COMPILATION_CACHE=maybe
+            message = f"--backend {config.backend}: cannot be imported: {error}"
+        raise InvalidInput(message) from error
     return module.Backend(config, signature)
 
 

@@ -3,10 +3,13 @@
 Defaults come from the task, from `--config FILE`, or from the run that `--resume DIR` continues.
 """
 
+import _thread
 import contextlib
 import io
 import os
+import re
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -114,12 +117,13 @@ def option(argv: Sequence[str], name: str) -> str | None:
     return value
 
 
-def run(main: Callable[[Sequence[str]], Any], interrupted: str = "interrupted") -> NoReturn:
-    """Runs a script's main function and exits. `interrupted` is what Ctrl-C makes it say.
+def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
+    """Runs a script's main function and exits.
 
-    Bad input (2), divergence (1) and a machine that fails us, such as a full disk (1), each end in
-    one line on stderr.
+    Bad input (2), divergence (1), a machine that fails us, such as a full disk (1), and Ctrl-C
+    (130) each end in one line on stderr, the last with what the KeyboardInterrupt says.
     """
+    sys.unraisablehook = _interrupt_again
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal in ASCII still shows "hello ? elloh"
             stream.reconfigure(errors="replace")
@@ -136,14 +140,34 @@ def run(main: Callable[[Sequence[str]], Any], interrupted: str = "interrupted") 
         _stop(str(error), 1)
     except MemoryError:
         _stop("out of memory; smaller sizes need less", 1)
-    except KeyboardInterrupt:
-        _stop(interrupted, 130)
+    except KeyboardInterrupt as error:
+        _say(str(error) or "interrupted")
+        sys.stdout.flush()
+        _leave(130)
     sys.exit(0)
 
 
+_leave = os._exit
+"""Without Python's own way out: a thread in which XLA still compiles would meet what that takes
+away, and crash."""
+
+
+def _interrupt_again(unraisable: Any) -> None:
+    """Ctrl-C may come while a callback runs whose exceptions Python drops, such as JAX's of the
+    garbage collector; it counts a moment later."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        threading.Timer(0.01, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
 def _stop(message: str, code: int) -> NoReturn:
-    print(f"{Path(sys.argv[0]).name}: {printable(message)}", file=sys.stderr)
+    _say(message)
     sys.exit(code)
+
+
+def _say(message: str) -> None:
+    print(f"{Path(sys.argv[0]).name}: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
@@ -163,4 +187,9 @@ def _one_line(box: str) -> str:
             break
         words.append(content)
     message = " ".join(words) or box.strip()
+    message = re.sub(
+        r"no type matching \{None\}\|(\S+) could be instantiated from \['(.*?)'\]\..*",
+        r"expected \1, got \2",
+        message,
+    )
     return message.replace("[bold]", "").replace("[/bold]", "")

@@ -44,6 +44,17 @@ def processor_fingerprint() -> str:
     return f"{zlib.crc32(known.encode()):08x}"
 
 
+def busy_s() -> float | None:
+    """Processor time of this machine since its start, of all cores and processes, with what a
+    hypervisor gave to others instead; None where the system does not tell."""
+    try:
+        first = Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
+        user, nice, system, _, _, irq, softirq, steal, *_ = map(int, first.split()[1:])
+    except (OSError, ValueError):
+        return None
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
 def peak_memory_mb() -> float:
     """Most memory that this process has had resident, in MB of 10^6 bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

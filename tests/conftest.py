@@ -53,6 +53,7 @@ def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.Complet
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("COLUMNS", "60")
         monkeypatch.setattr(sys, "argv", [name, *arguments])
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # pytest's, put back later
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             cli.run(module.main)

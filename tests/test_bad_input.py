@@ -212,3 +212,20 @@ def test_parity_refuses_bad_input_in_one_line_and_writes_nothing(
     assert not finished.stdout
     assert sorted(tmp_path.rglob("*")) == everything
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("JAX_NUM_CPU_DEVICES", "0", ["--device auto", "JAX_NUM_CPU_DEVICES=0"]),
+        ("JAX_NUM_CPU_DEVICES", "many", ["--backend jax", "cannot be imported", "many"]),
+        ("JAX_ENABLE_COMPILATION_CACHE", "maybe", ["--backend jax", "truth value 'maybe'"]),
+        ("JAX_PLATFORMS", "cuda", ["--device auto", "JAX_PLATFORMS=cuda"]),
+    ],
+)
+def test_a_setting_that_jax_cannot_use_is_named(
+    setting: str, value: str, expected: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv(setting, value)
+    check_refused(script("run.py", "--backend", "jax", cwd=tmp_path), *expected)
+    assert not list(tmp_path.iterdir())

@@ -29,7 +29,7 @@ from shared.bench.cases import (
     table,
 )
 from shared.bench.programs import Program
-from shared.bench.results import Allocator, Preparation, Results, Sample, Steps
+from shared.bench.results import Allocator, Preparation, Results, Round, Sample, Steps
 from shared.bench.targets import targets
 from shared.errors import InvalidInput
 from tests.command_line import SCRIPTS, check_refused, script
@@ -197,7 +197,7 @@ def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     results.write(file, found)
     assert results.read(file) == found
-    assert len(file.read_text().splitlines()) < 20 + len(found.samples)
+    assert len(file.read_text().splitlines()) < 25 + len(found.samples)
 
 
 def test_a_page_is_rendered_from_the_file_alone(tmp_path: Path, call) -> None:
@@ -232,6 +232,44 @@ def test_a_page_is_rendered_from_the_file_alone(tmp_path: Path, call) -> None:
     assert (tmp_path / report.MARKDOWN).read_text() == page
 
 
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [([0.01, 0.05], "kept 0.03 cores busy on average, 0.05 at most."), ([0.0, 0.4], "not idle")],
+)
+def test_a_page_says_what_others_did_meanwhile(others: list[float], says: str) -> None:
+    found = made_up(FAST, cells=("gru",), hidden=(8,))
+    found.rounds = [Round("default", i, 60.0, cores) for i, cores in enumerate(others, start=1)]
+    assert says in report.markdown(found)
+    busy = max(others) > 0.1
+    assert (report.NOT_IDLE in report.markdown(found)) == busy
+    assert (report.NOT_IDLE in report.summary(found)) == busy
+    found.rounds = [Round("default", 1, 60.0, None)]
+    assert "cores busy" not in report.markdown(found)
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="reads Linux's /proc")
+def test_others_are_all_but_the_benchmark() -> None:
+    found = made_up(FAST, rounds=1)
+    own = [sys.executable, "-c", "import time\nwhile time.process_time() < 1: pass"]
+    with run._timed(found, "default", 1):
+        subprocess.run(own, check=True)
+    other = subprocess.Popen(own)  # which has not been waited for when the round ends
+    with run._timed(found, "default", 2):
+        time.sleep(0.8)
+    other.wait()
+    own_child, others_child = (part.others for part in found.rounds)
+    assert own_child is not None
+    assert others_child is not None
+    assert others_child > own_child
+
+
+def test_only_targets_that_were_measured_are_listed() -> None:
+    page = report.markdown(made_up(FAST, cells=("gru",), hidden=(8,)))
+    assert "`rnn_torch` at least as fast as `nn.RNN` and `nn.GRU` everywhere" in page
+    assert "`nn.LSTM` everywhere" not in page
+    assert "hello" not in page.partition("## A training step")[0].partition("## Targets")[2]
+
+
 def test_a_small_benchmark_runs(tmp_path: Path, call) -> None:
     finished = call(
         "bench.py", "--cells", "rnn", "--hidden", "4", "--contenders", "torch.nn", "rnn_torch",
@@ -241,6 +279,12 @@ def test_a_small_benchmark_runs(tmp_path: Path, call) -> None:
     assert finished.returncode == 0, finished.stderr
     found = results.read(tmp_path / "made" / "results.json")
     measured = {(s.contender, s.allocator, s.case.kind) for s in found.samples}
+    assert [part.allocator for part in found.rounds] == ["default", "tuned"]
+    assert all(part.number == 1 and part.wall_s > 0 for part in found.rounds)
+    assert finished.stderr.splitlines() == [
+        "default allocator, round 1/1",
+        "tuned allocator, round 1/1",
+    ]
     assert measured == {
         *product(("torch.nn", "rnn_torch"), ("default",), ("train", "forward")),
         *product(("torch.nn", "rnn_torch"), ("tuned",), ("train",)),
@@ -261,6 +305,10 @@ def test_a_small_benchmark_runs(tmp_path: Path, call) -> None:
         (["--seconds", "-1"], ["--seconds", "-1"]),
         (["--seconds", "nan"], ["--seconds", "nan"]),
         (["--parts", "lunch"], ["--parts", "lunch"]),
+        (["--parts"], ["--parts: expected one or more, got none"]),
+        (["--contenders"], ["--contenders: expected one or more, got none"]),
+        (["--hidden", "--quick"], ["--hidden: expected one or more, got none"]),
+        (["--repeats", "x"], ["--repeats: expected INT, got x"]),
         (["--render", "none.json"], ["none.json", "expected JSON"]),
         (["--render", "none.json", "--quick"], ["--render", "no other option"]),
         (["--device", "gpu", "--contenders", "torch.nn", "--parts", "training"], ["GPU"]),
@@ -286,9 +334,8 @@ def test_an_interrupted_benchmark_keeps_its_finished_rounds(tmp_path: Path) -> N
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors == (
-        "bench.py: interrupted; finished rounds are in results.json, and --render shows them\n"
-    )
+    *_, last = errors.splitlines()
+    assert last.startswith("bench.py: interrupted; --render made/results.json shows what was")
     assert {sample.round for sample in results.read(file).samples} >= {1}
 
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -217,3 +219,49 @@ def test_a_terminal_in_ascii_is_enough(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert b"hello ? " in ran.stdout
+
+
+def test_an_interrupted_run_says_whether_it_can_be_resumed(tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPTS / "run.py"), "--backend", "torch", "--out", "run"]
+    command += ["--epochs", "1000000", "--eval-every", "1000000"]
+
+    def interrupted(wait_for: str, *more: str) -> tuple[int, str]:
+        with subprocess.Popen(
+            [*command, *more], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        ) as process:
+            deadline = time.monotonic() + 60
+            while not (tmp_path / "run" / wait_for).exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            return process.wait(timeout=60), process.communicate()[1]
+
+    never = interrupted("metrics.jsonl")
+    assert never == (130, "run.py: interrupted before the first checkpoint\n")
+    once = interrupted("checkpoint-last.safetensors", "--overwrite", "--eval-every", "10")
+    advice = "run.py: interrupted; --resume run continues from the last checkpoint\n"
+    assert once == (130, advice)
+
+
+def test_an_interruption_that_a_callback_swallows_counts_a_moment_later() -> None:
+    """Python drops what a callback of its garbage collector raises, and JAX has one."""
+    code = """
+import gc, signal, sys, time
+from shared import cli
+
+def callback(phase, info):
+    gc.callbacks.remove(callback)
+    signal.raise_signal(signal.SIGINT)
+
+def main(argv):
+    gc.callbacks.append(callback)
+    gc.collect()
+    time.sleep(30)
+    print("not interrupted")
+
+sys.argv = ["x.py"]
+cli.run(main)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=SCRIPTS.parent, capture_output=True, text=True, timeout=60
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "x.py: interrupted\n")

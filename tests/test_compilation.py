@@ -48,6 +48,8 @@ def test_a_damaged_cache_costs_only_the_time_to_compile(tmp_path: Path) -> None:
         file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     damaged = trained(tmp_path, "second")
     assert damaged["compilation"] == f"0 of {len(kept)} programs from the cache"
+    replaced = trained(tmp_path, "third")
+    assert replaced["compilation"] == f"{len(kept)} of {len(kept)} programs from the cache"
 
 
 def test_a_folder_that_cannot_be_made_is_no_cache(tmp_path: Path) -> None:

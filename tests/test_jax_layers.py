@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import torch
 from flax import nnx
 
 import rnn_jax
@@ -80,7 +81,16 @@ def test_a_device_for_the_parameters() -> None:
     device = jax.devices("cpu")[0]
     layer = make("GRU", 3, 4, device=device)
     layer.load_state_dict(layer.state_dict())
-    assert {param.devices() == {device} for param in jax.tree.leaves(nnx.state(layer))} == {True}
+    params = jax.tree.leaves(nnx.state(layer))
+    assert {param.devices() == {device} for param in params} == {True}
+    assert all(param.committed for param in params)
+
+
+def test_loaded_parameters_are_bound_to_no_device() -> None:
+    """Else a compiled step, whose results would be bound, is compiled twice."""
+    layer = rnn_jax.from_torch(torch.nn.GRU(3, 4))
+    layer.load_state_dict(layer.state_dict())
+    assert not any(param.committed for param in jax.tree.leaves(nnx.state(layer)))
 
 
 # Calls ----------------------------------------------------------------------------------------

@@ -250,6 +250,8 @@ def test_an_interruption_speaks_of_resuming_only_where_there_is_something_to_res
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "argv", ["parity.py"])
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    monkeypatch.setattr(cli, "_leave", sys.exit)
     with pytest.raises(SystemExit) as stop:
         cli.run(interrupt)
     assert stop.value.code == 130

@@ -10,6 +10,7 @@ import torch
 
 from rnn_jax import optimizers as jax_optimizers
 from rnn_torch import optimizers as torch_optimizers
+from shared.backend import load_backend
 from shared.config import (
     GeneratedData,
     NetworkConfig,
@@ -19,6 +20,7 @@ from shared.config import (
 from shared.layer import Cell, Nonlinearity
 from shared.schedule import learning_rates
 from shared.tasks import TASKS, load_task
+from shared.tasks.task import Signature
 from shared.validation import resolve
 from shared.weights import initialize
 from tests import reference
@@ -239,3 +241,24 @@ def _train_in_numpy(config, steps: int) -> tuple[np.ndarray, Tensors, Tensors]:
         options = constants(optimization) | {"rate": optimization.learning_rate}
         weights = reference.update(optimization.optimizer, weights, grads, moments, t, **options)
     return np.array(losses), weights, reference_moments(moments)
+
+
+@pytest.mark.parametrize("implementation", ["handcrafted", "native"])
+@pytest.mark.parametrize(("hidden_size", "threads"), [(8, 1), (64, 2)])
+def test_torch_computes_small_networks_in_one_thread(
+    implementation: str, hidden_size: int, threads: int, monkeypatch
+) -> None:
+    """Both implementations alike, so that a comparison compares these and not threads."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    config = replace(
+        TASKS["random-labels"].defaults,
+        backend="torch",
+        implementation=implementation,
+        network=NetworkConfig(hidden_size=hidden_size),
+        device="cpu",
+    )
+    signature = Signature(10, 2, tokens=False, per_step=False, loss="cross_entropy")
+    assert f"({threads} thread" in load_backend(resolve(config), signature).device
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert "(2 threads)" in load_backend(resolve(config), signature).device

@@ -1,5 +1,6 @@
 """Generated data in a folder: the same as in memory, of which it needs none; written once."""
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -100,14 +101,79 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     load_task(config("last-value", tmp_path))
     file = tmp_path / "train-inputs.npy"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(InvalidInput, match=r"train-inputs\.npy: expected an array, got: "):
+    with pytest.raises(InvalidInput, match=r"train-inputs\.npy: expected an array of .*, got: "):
         load_task(config("last-value", tmp_path))
+
+
+CHANGES = {
+    "rows": ("train-inputs", lambda x: x[:20], "float32 (40, 5, 3), got one of float32 (20, 5, 3)"),
+    "steps": ("valid-inputs", lambda x: x[:, :4], "(8, 5, 3), got one of float32 (8, 4, 3)"),
+    "dtype": ("test-inputs", lambda x: x.astype(np.float64), "got one of float64 (9, 5, 3)"),
+    "byte-order": ("test-inputs", lambda x: x.astype(">f4"), "got one of >f4 (9, 5, 3)"),
+    "no-axis": ("train-targets", lambda x: x[0], "of int32 (40,), got one of int32 ()"),
+    "labels": ("train-targets", lambda x: x + 5, "numbers from 0 to 1 as train-targets, got 5 to"),
+    "lengths": ("test-lengths", lambda x: 0 * x, "numbers from 2 to 5 as test-lengths, got 0 to 0"),
+}
+
+
+@pytest.mark.parametrize("how", CHANGES)
+def test_another_array_in_a_file_is_refused(how: str, tmp_path: Path) -> None:
+    data = replace(DATA, min_length=2)
+    load_task(config("last-value", tmp_path, data))
+    name, change, expected = CHANGES[how]
+    file = tmp_path / f"{name}.npy"
+    np.save(file, change(np.load(file)))
+    with pytest.raises(InvalidInput, match=re.escape(expected)):
+        load_task(config("last-value", tmp_path, data))
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"PK\3\4 a zip file"])
+def test_a_file_that_is_no_array_is_refused(content: bytes, tmp_path: Path) -> None:
+    load_task(config("last-value", tmp_path))
+    (tmp_path / "train-inputs.npy").write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"train-inputs\.npy: expected an array of float32"):
+        load_task(config("last-value", tmp_path))
+
+
+def test_a_process_waits_for_one_that_generates_the_same_data(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from pathlib import Path
+from tests.test_stored import config
+from shared.config import GeneratedData
+from shared.tasks import load_task
+print(load_task(config("last-value", Path("data"), GeneratedData(300_000, 8, 9, 5, 3))).fingerprint)
+"""
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    (first, one), (second, two) = (process.communicate(timeout=120) for process in both)
+    assert [process.returncode for process in both] == [0, 0], one + two
+    assert first == second
+    assert not list((tmp_path / "data").glob("*.part"))
+
+
+@pytest.mark.parametrize("finished", [1, 3, 6])
+def test_a_run_killed_while_it_finished_is_no_obstacle(finished: int, tmp_path: Path) -> None:
+    expected = load_task(config("last-value", tmp_path)).fingerprint
+    (tmp_path / "data.json").unlink()
+    for file in sorted(tmp_path.iterdir())[finished:]:
+        file.rename(file.with_name(file.name + ".part"))
+    assert load_task(config("last-value", tmp_path)).fingerprint == expected
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_disk_that_is_too_small_is_refused(tmp_path: Path) -> None:
     huge = replace(DATA, train_examples=2**31 - 1, sequence_length=2**20)
     with pytest.raises(InvalidInput, match=r"the data needs .* GB; its disk has"):
         load_task(config("last-value", tmp_path, huge))
+    with pytest.raises(InvalidInput, match=r"the data needs .* GB; its disk has"):
+        load_task(config("last-value", tmp_path / "new" / "folder", huge))
     assert not list(tmp_path.iterdir())
 
 

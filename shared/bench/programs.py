@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shared.bench.results import Program, Results
-from shared.bench.run import FEW, ROOT, ContenderFailed, Plan, environment
+from shared.bench.run import FEW, ROOT, ContenderFailed, Plan, Say, environment
+from shared.errors import InvalidInput
 
 TUTORIAL, OURS, AGAIN = "job, scripts/tutorial.py", "job, scripts/run.py", "job, run.py again"
 HELP, COLD, WARM = "--help", "hello, cold", "hello, warm"
@@ -34,12 +35,11 @@ def commands(device: str, scratch: Path) -> dict[str, list[str]]:
     }
 
 
-def measure(
-    results: Results, plan: Plan, save: Callable[[], None], say: Callable[[str], None]
-) -> None:
+def measure(results: Results, plan: Plan, save: Callable[[], None], say: Say) -> None:
     """Runs the planned programs in turn, round by round, and appends to the results.
 
     Raises:
+        InvalidInput: one of them cannot run here.
         ContenderFailed: one of them failed.
     """
     names = START * ("start" in plan.parts) + JOB * ("job" in plan.parts)
@@ -48,7 +48,7 @@ def measure(
         with tempfile.TemporaryDirectory() as scratch:
             for name, command in commands(plan.device, Path(scratch)).items():
                 if name in names:
-                    say(f"round {number}/{rounds}: {name}")
+                    say(f"programs, round {number}/{rounds}", name)
                     results.programs.append(_run(name, number, command, Path(scratch)))
         save()
 
@@ -68,6 +68,8 @@ def _run(name: str, number: int, command: list[str], scratch: Path) -> Program:
         if process.returncode:
             output.seek(0)
             last = output.read().decode(errors="replace").strip().splitlines()[-1:]
+            if process.returncode == 2:  # what it was asked for cannot be had here
+                raise InvalidInput(f"{name}: {' '.join(last)}")
             raise ContenderFailed(f"{name}: exit code {process.returncode}: {' '.join(last)}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = sum(getattr(after, k) - getattr(before, k) for k in ("ru_utime", "ru_stime"))

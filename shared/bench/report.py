@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 
 from shared.bench import plots, programs
 from shared.bench.cases import CONTENDERS, HELLO, HELLO_STEPS, PEERS, Case, scaling, table
@@ -21,7 +21,7 @@ AXES = {
     "bidirectional": "D, directions",
 }
 MODEL = """\
-The specification's classifier: 10 features → recurrent layers → last step → linear, 2 classes,
+A classifier of sequences: 10 features → recurrent layers → last step → linear, 2 classes,
 cross-entropy, Adam, float32; B = 64 sequences of T = 100 steps, H = 64 units, one layer, where
 nothing else is said. All contenders start from the same weights and see the same batch, which lies
 in the framework's memory; the two backends take it from NumPy, as in training. Each step waits for
@@ -40,6 +40,10 @@ and their pages are cleared again in the next step. `scripts/run.py` makes glibc
 `rnn_jax` and `rnn_torch` do. Tuned, all contenders do.
 """
 IDLE = "Between its measurements no contender used more than {idle:.0f} ms of processor time."
+OTHERS = "Processes beside the benchmark kept {mean:.2g} cores busy on average, {most:.2g} at most."
+NOT_IDLE = "**The machine was not idle: all times are too long, and ratios may be wrong.**"
+BUSY = 0.1
+"""Cores that others may keep busy."""
 DESCRIPTIONS = {
     "rnn_jax": "`scripts/run.py --backend jax`: the backend, many steps in one compiled call",
     "rnn_jax-layer": "`rnn_jax.RNN`, `LSTM`, `GRU` in the same step as Flax's",
@@ -56,8 +60,8 @@ TUNED = """\
 Here all contenders run under settings with which glibc keeps the memory that a step frees.
 """
 JOB = """\
-The job is the specification's: one epoch of 100 000 sequences, with its data, evaluation on 10 000
-and 20 000 others, and all that the program needs to begin. `scripts/tutorial.py` is a plain loop
+The job is a whole program: one epoch of 100 000 sequences, with its data, evaluation on 10 000 and
+20 000 others, and all that the program needs to begin. `scripts/tutorial.py` is a plain loop
 over `DataLoader` and `nn.RNN`. A first run of ours compiles; the next finds its programs on disk.
 """
 FLOOR = """
@@ -76,6 +80,8 @@ def write(results: Results, folder: Path) -> None:
 def summary(results: Results) -> str:
     """For the terminal: the training steps, and which targets are met."""
     parts = [*_main_table(results, "train", "default"), _targets(results)]
+    if NOT_IDLE in (others := _others(results)):
+        parts.append(others)
     return "\n".join(parts)
 
 
@@ -115,14 +121,29 @@ def _about(results: Results) -> str:
     if results.samples:
         idle = max(sample.idle_cpu_s for sample in results.samples)
         lines.append(f"\n{IDLE.format(idle=1000 * idle)}")
+    if others := _others(results):
+        lines.append(f"\n{others}")
     return "\n".join(lines)
 
 
+def _others(results: Results) -> str:
+    """What others did on the machine in a round, averaged over its length."""
+    others = [part.others for part in results.rounds if part.others is not None]
+    if not others:
+        return ""
+    line = OTHERS.format(mean=fmean(others), most=max(others))
+    return f"{line} {NOT_IDLE}" if max(others) > BUSY else line
+
+
 def _targets(results: Results) -> str:
+    """Those of which anything was measured."""
     rows = []
     for target in targets(results):
-        tuned = "" if target.tuned is None else str(target.tuned)
-        rows.append([target.text, str(target.default), tuned])
+        default, tuned = (str(verdict or "") for verdict in (target.default, target.tuned))
+        if target.default.detail or (target.tuned and target.tuned.detail):
+            rows.append([target.text, default, tuned])
+    if not rows:
+        return "None of them was measured."
     return _table(["target", "as users get it", "every allocator tuned"], rows)
 
 

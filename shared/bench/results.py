@@ -58,6 +58,18 @@ class Preparation:
 
 
 @dataclass(frozen=True)
+class Round:
+    """Every case once."""
+
+    allocator: Allocator
+    number: int
+    wall_s: float
+    others: float | None
+    """Cores that others kept busy meanwhile, on average: processes that do not belong to the
+    benchmark, and other guests of a hypervisor; None where the system does not tell."""
+
+
+@dataclass(frozen=True)
 class Program:
     """One run of a whole program, from start to exit."""
 
@@ -82,6 +94,7 @@ class Results:
     """Contender → where and with how many threads it computes."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Contender → why it is not there."""
+    rounds: list[Round] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     preparations: list[Preparation] = field(default_factory=list)
     programs: list[Program] = field(default_factory=list)

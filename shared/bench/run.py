@@ -6,19 +6,22 @@ slower or faster does so for all of them, and ratios within a round stay true.
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from shared import environment as machine
 from shared.allocator import LARGEST
 from shared.bench import PARTS, Part
 from shared.bench.cases import CELLS, CONTENDERS, HELLO, HIDDEN, PRODUCT, Case, scaling, table
-from shared.bench.results import Allocator, Preparation, Results, Sample
+from shared.bench.results import Allocator, Preparation, Results, Round, Sample
 from shared.errors import InvalidInput
 from shared.files import parse
 from shared.layer import Cell
@@ -26,6 +29,10 @@ from shared.layer import Cell
 ROOT = Path(__file__).parents[2]
 FEW = 3
 """Rounds of what is not in the main table: more of it would take an hour."""
+
+
+Say = Callable[[str, str], None]
+"""Takes what is going on: a heading, and a detail of it."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ def measure(
     plan: Plan,
     allocator: Allocator,
     save: Callable[[], None],
-    say: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Measures the planned cases, round by round, and appends to the results; `save` after each.
 
@@ -176,22 +183,41 @@ def measure(
     with tempfile.TemporaryDirectory() as cache:
         for number in range(1, rounds + 1):
             title = f"{allocator} allocator, round {number}/{rounds}"
-            say(f"{title}: starting")
             cases = plan.cases(number)
             if allocator == "tuned":
                 cases = table(plan.cells, plan.hidden)
             cases.sort(key=lambda case: case.flops)
             found: list[Sample] = []
-            with ExitStack() as stack:
+            with _timed(results, allocator, number), ExitStack() as stack:
                 contenders = _start(results, plan, allocator, Path(cache), stack)
+                for name, reason in results.left_out.items() if number == 1 else ():
+                    say(f"{name} is left out: {reason}", "")
                 names = [contender.name for contender in contenders]
                 for i, case in enumerate(cases, start=1):
-                    say(f"{title}, {i}/{len(cases)}: {case}")
+                    say(title, f"{i}/{len(cases)}: {case}")
                     for contender in contenders:
                         if takes_part(contender.name, case, names):
                             found.append(_one(results, contender, case, number, plan.seconds))
             results.samples += found
             save()
+
+
+@contextmanager
+def _timed(results: Results, allocator: Allocator, number: int) -> Iterator[None]:
+    """Notes how long a round takes, and what others do meanwhile."""
+    began, before, own = time.perf_counter(), machine.busy_s(), _own_s()
+    yield
+    wall, after = time.perf_counter() - began, machine.busy_s()
+    others = None
+    if before is not None and after is not None:
+        others = round(max(0.0, after - before - (_own_s() - own)) / wall, 3)
+    results.rounds.append(Round(allocator, number, round(wall, 1), others))
+
+
+def _own_s() -> float:
+    """Processor time of this process and of the contenders that have ended."""
+    usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def takes_part(name: str, case: Case, names: Sequence[str]) -> bool:
@@ -203,7 +229,11 @@ def takes_part(name: str, case: Case, names: Sequence[str]) -> bool:
 
 
 def _start(
-    results: Results, plan: Plan, allocator: Allocator, cache: Path, stack: ExitStack
+    results: Results,
+    plan: Plan,
+    allocator: Allocator,
+    cache: Path,
+    stack: ExitStack,
 ) -> list[Contender]:
     """The contenders that can run here. The others, and where each computes, go to the results."""
     started = []

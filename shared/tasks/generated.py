@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from shared.config import Config, GeneratedData
 from shared.environment import check_memory
+from shared.errors import InvalidInput
 from shared.randomness import generator
-from shared.tasks.stored import Stored
+from shared.tasks.stored import Form, Stored
 from shared.tasks.task import Baseline, Signature, Split, Task
 
 Label = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
@@ -51,25 +51,28 @@ def _classification(name: str, config: Config, label: Label) -> Task:
         "valid": data.valid_examples,
         "test": data.test_examples,
     }
+    forms = {
+        f"{part}-{kind}": form
+        for part, examples in parts.items()
+        for kind, form in _forms(data, examples).items()
+    }
     if data.folder is None:
         check_memory(
-            _size(data),
+            sum(form.bytes for form in forms.values()),
             f"{sum(parts.values())} sequences (--data.train-examples, --data.valid-examples, "
             f"--data.test-examples) of {data.sequence_length} × {data.input_size} numbers "
             "without --data.folder",
         )
-        train, valid, test = _generate(config, label, parts, _in_memory)
+        train, valid, test = _generate(config, label, parts, lambda name: np.empty(*forms[name]))
     else:
         options = {key: value for key, value in asdict(data).items() if key != "folder"}
         identity = {"task": name, "seed": config.seed, "piece": PIECE, **options}
-        kinds = ["inputs", "targets"] + ["lengths"] * (data.min_length is not None)
-        names = tuple(f"{part}-{kind}" for part in parts for kind in kinds)
-        stored = Stored(Path(data.folder), identity, names)
-        if not stored.complete():
-            stored.reserve(_size(data))
-            _generate(config, label, parts, stored.create)
-            stored.finish()
-        train, valid, test = (_read(stored, part, data.min_length is not None) for part in parts)
+        stored = Stored(Path(data.folder), identity, forms)
+        with stored.alone():
+            if not stored.complete():
+                _generate(config, label, parts, stored.create)
+                stored.finish()
+        train, valid, test = (_read(stored, part, data) for part in parts)
     return Task(
         name=name,
         signature=Signature(data.input_size, 2, tokens=False, per_step=False, loss="cross_entropy"),
@@ -77,25 +80,22 @@ def _classification(name: str, config: Config, label: Label) -> Task:
         valid=valid,
         test=test,
         baseline=_class_frequencies(train.targets, test.targets),
-        source="generated, standard normal",
+        source="generated, standard normal" + f", in {data.folder}" * (data.folder is not None),
     )
 
 
-def _size(data: GeneratedData) -> int:
-    examples = data.train_examples + data.valid_examples + data.test_examples
-    return 4 * examples * data.sequence_length * data.input_size
+def _forms(data: GeneratedData, examples: int) -> dict[str, Form]:
+    """The arrays of one part."""
+    inputs = Form((examples, data.sequence_length, data.input_size), np.float32)
+    found = {"inputs": inputs, "targets": Form((examples,), np.int32)}
+    return found | ({} if data.min_length is None else {"lengths": Form((examples,), np.int32)})
 
 
-Create = Callable[[str, tuple[int, ...], DTypeLike], np.ndarray]
-"""Name, shape and dtype → an array to be filled."""
-
-
-def _in_memory(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
-    return np.empty(shape, dtype)
-
-
-def _generate(config: Config, label: Label, parts: dict[str, int], create: Create) -> list[Split]:
-    """Piece by piece, several at a time: NumPy draws without the GIL."""
+def _generate(
+    config: Config, label: Label, parts: dict[str, int], create: Callable[[str], np.ndarray]
+) -> list[Split]:
+    """Fills the arrays that `create` makes by name. Piece by piece, several at a time: NumPy draws
+    without the GIL."""
     data = config.data
     assert isinstance(data, GeneratedData)
     steps, width = data.sequence_length, data.input_size
@@ -104,11 +104,10 @@ def _generate(config: Config, label: Label, parts: dict[str, int], create: Creat
     def made(part: str, examples: int) -> Split:
         lengths = None
         if data.min_length is not None:
-            lengths = create(f"{part}-lengths", (examples,), np.int32)
+            lengths = create(f"{part}-lengths")
             draw = generator(config.seed, f"lengths of {part}").integers
             lengths[:] = draw(data.min_length, steps, examples, np.int32, endpoint=True)
-        inputs = create(f"{part}-inputs", (examples, steps, width), np.float32)
-        return Split(inputs, create(f"{part}-targets", (examples,), np.int32), lengths)
+        return Split(create(f"{part}-inputs"), create(f"{part}-targets"), lengths)
 
     def fill(part: str, number: int) -> None:
         rows = slice(number * count, (number + 1) * count)
@@ -130,13 +129,22 @@ def _generate(config: Config, label: Label, parts: dict[str, int], create: Creat
     return list(splits.values())
 
 
-def _read(stored: Stored, part: str, with_lengths: bool) -> Split:
-    """A part from its files. Targets and lengths are small, and taken into memory."""
-    return Split(
-        stored.read(f"{part}-inputs"),
-        np.array(stored.read(f"{part}-targets")),
-        np.array(stored.read(f"{part}-lengths")) if with_lengths else None,
-    )
+def _read(stored: Stored, part: str, data: GeneratedData) -> Split:
+    """A part from its files. Targets and lengths are small: taken into memory, and checked."""
+
+    def numbers(kind: str, least: int, most: int) -> np.ndarray:
+        found = np.array(stored.read(f"{part}-{kind}"))
+        if found.min() < least or found.max() > most:
+            raise InvalidInput(
+                f"{stored.folder}: expected numbers from {least} to {most} as {part}-{kind}, "
+                f"got {found.min()} to {found.max()}"
+            )
+        return found
+
+    lengths = None
+    if data.min_length is not None:
+        lengths = numbers("lengths", data.min_length, data.sequence_length)
+    return Split(stored.read(f"{part}-inputs"), numbers("targets", 0, 1), lengths)
 
 
 def _class_frequencies(train: np.ndarray, test: np.ndarray) -> Baseline:

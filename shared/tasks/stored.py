@@ -1,21 +1,27 @@
 """Generated arrays in .npy files, mapped into memory: a data set may be larger than it.
 
-    stored = Stored(Path("data/large"), {"task": …, "seed": …}, ["train-inputs", …])
-    if not stored.complete():
-        array = stored.create("train-inputs", shape, np.float32)     # to be filled
-        …
-        stored.finish()
+    stored = Stored(Path("data/large"), {"task": …, "seed": …}, {"train-inputs": Form(…), …})
+    with stored.alone():
+        if not stored.complete():
+            array = stored.create("train-inputs")      # to be filled
+            …
+            stored.finish()
     array = stored.read("train-inputs")                # read-only, nothing is loaded yet
 
 data.json, written last, says what the folder holds.
 """
 
+import fcntl
 import json
+import math
+import os
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -27,6 +33,20 @@ IDENTITY = "data.json"
 UNFINISHED = ".part"
 
 
+class Form(NamedTuple):
+    """What an array is, its numbers apart."""
+
+    shape: tuple[int, ...]
+    dtype: DTypeLike
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def __str__(self) -> str:
+        return f"of {np.dtype(self.dtype)} {self.shape}"
+
+
 @dataclass(frozen=True)
 class Stored:
     """Arrays by name in a folder.
@@ -34,12 +54,35 @@ class Stored:
     Args:
         folder: it is made if it is missing.
         identity: what decides the data, in JSON's types.
-        names: of all arrays.
+        forms: name → shape and dtype, of all arrays.
     """
 
     folder: Path
     identity: dict[str, Any]
-    names: Sequence[str]
+    forms: Mapping[str, Form]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Makes the folder, and keeps other processes out of it that come by here; waits for one
+        that is there already.
+
+        Raises:
+            InvalidInput: it cannot be made, or its disk has not enough left for the data.
+        """
+        made = not self.folder.exists()
+        handle = self._open()
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another process in {self.folder}", file=sys.stderr, flush=True)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+            if made:
+                with suppress(OSError):  # it has something in it
+                    self.folder.rmdir()
 
     def complete(self) -> bool:
         """Whether the data lies there.
@@ -51,40 +94,26 @@ class Stored:
         if IDENTITY in names:
             self._check_identity()
             return True
-        if names - {self._file(name, UNFINISHED).name for name in self.names}:
+        # What a killed process left: unfinished files, or all of them where it was finishing.
+        begun = {self._file(name, UNFINISHED).name for name in self.forms}
+        ended = {file.removesuffix(UNFINISHED) for file in begun}
+        finishing = {file.removesuffix(UNFINISHED) for file in names} == ended
+        if names - begun - (ended if finishing else set()):
             raise InvalidInput(
                 f"--data.folder {self.folder}: expected a new or empty folder, or one with "
                 f"{IDENTITY}, got one with other files"
             )
+        self._check_space(self.folder)
         return False
 
-    def reserve(self, size: int) -> None:
-        """Makes the folder for so many bytes.
-
-        Raises:
-            InvalidInput: it cannot be made, or its disk has not as many left.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            free = shutil.disk_usage(self.folder).free
-        except OSError as error:
-            raise InvalidInput(
-                f"--data.folder {self.folder}: expected a folder that can be written to, "
-                f"got: {error.strerror}"
-            ) from error
-        if size > free:
-            raise InvalidInput(
-                f"--data.folder {self.folder}: the data needs {size / 1e9:.1f} GB; "
-                f"its disk has {free / 1e9:.1f} GB left"
-            )
-
-    def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    def create(self, name: str) -> np.ndarray:
         """An array of zeros to be filled; it counts once `finish` has been called."""
+        shape, dtype = self.forms[name]
         return np.lib.format.open_memmap(self._file(name, UNFINISHED), "w+", np.dtype(dtype), shape)
 
     def finish(self) -> None:
         """What was created is complete."""
-        for name in self.names:
+        for name in self.forms:
             self._file(name, UNFINISHED).replace(self._file(name))
         write_atomically(self.folder / IDENTITY, json.dumps(self.identity, indent=2).encode())
 
@@ -92,27 +121,54 @@ class Stored:
         """An array, mapped read-only.
 
         Raises:
-            InvalidInput: its file is missing or damaged.
+            InvalidInput: its file is missing or damaged, or holds another array.
         """
-        file = self._file(name)
+        file, form = self._file(name), self.forms[name]
         try:
-            return np.load(file, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InvalidInput(f"{file}: expected an array, got: {error}") from error
+            found = np.lib.format.open_memmap(file, mode="r")
+        except (OSError, ValueError, EOFError) as error:
+            raise InvalidInput(f"{file}: expected an array {form}, got: {error}") from error
+        got = Form(found.shape, found.dtype)
+        if str(got) != str(form):
+            raise InvalidInput(f"{file}: expected an array {form}, got one {got}")
+        return found
+
+    def _open(self) -> int:
+        """A handle of the folder, which is made if it is missing and its disk has enough left."""
+        try:
+            if not self.folder.exists():
+                self._check_space(next(p for p in self.folder.absolute().parents if p.exists()))
+                self.folder.mkdir(parents=True, exist_ok=True)
+            return os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise InvalidInput(
+                f"--data.folder {self.folder}: expected a folder that can be written to, "
+                f"got: {error.strerror}"
+            ) from error
+
+    def _check_space(self, where: Path) -> None:
+        size = sum(form.bytes for form in self.forms.values())
+        free = shutil.disk_usage(where).free
+        if size > free:
+            raise InvalidInput(
+                f"--data.folder {self.folder}: the data needs {size / 1e9:.1f} GB; "
+                f"its disk has {free / 1e9:.1f} GB left"
+            )
 
     def _file(self, name: str, suffix: str = "") -> Path:
         return self.folder / f"{name}.npy{suffix}"
 
     def _check_identity(self) -> None:
         found = read_values(self.folder / IDENTITY)
-        if found != self.identity:
-            found = found if isinstance(found, dict) else {}
-            other = [
-                f"{name} {found.get(name)} instead of {value}"
-                for name, value in self.identity.items()
-                if found.get(name) != value
-            ]
-            raise InvalidInput(
-                f"--data.folder {self.folder}: expected another folder, this one holds other "
-                f"data: {', '.join(other) or 'of another version'}"
-            )
+        if found == self.identity:
+            return
+        found = found if isinstance(found, dict) else {}
+        other = [
+            f"{name} {found[name]} instead of {value}"
+            for name, value in self.identity.items()
+            if name in found and found[name] != value
+        ]
+        raise InvalidInput(
+            f"--data.folder {self.folder}: expected another folder, this one holds other "
+            f"data: {', '.join(other) or 'of another version'}"
+        )
