@@ -314,8 +314,7 @@ class Backend:
             return None
         rows, steps = shape
         work = operations * self._matrix_elements * rows * steps
-        network = self.config.network
-        return sharding.mesh_for(self._device, rows, network.cell, network.hidden_size, work)
+        return sharding.mesh_for(self._device, rows, self.config.network.hidden_size, work)
 
     def _run(
         self,

@@ -18,7 +18,6 @@ from jax.sharding import PartitionSpec as P
 
 from shared.batching import Batch
 from shared.environment import cores
-from shared.layer import Cell
 
 AXIS = "rows"
 
@@ -34,10 +33,10 @@ BATCHES = Batch(OF_STEPS, OF_STEPS, OF_STEPS, WHOLE, P(None, None, AXIS), OF_STE
 LEAST_WORK = 7_500_000
 LEAST_ROWS = 8
 """Floating-point operations of a step, and rows, that a device must have for its share to pay."""
-MOST_UNITS_A_ROW: dict[Cell, int] = {"rnn": 16, "gru": 16, "lstm": 12}
+MOST_UNITS_A_ROW = 16
 """Hidden units for each row of a device, up to which its share pays: in every time step each device
 reads all of W_hh, however few its rows. Measured on two cores (`docs/speed.md`): with that many a
-second device brings 1.0 to 1.4 times the speed, with half as many 1.0 to 1.5 times."""
+second device brings 0.9 to 1.4 times the speed, with half as many 1.0 to 1.5 times."""
 
 
 def use_all_cores() -> None:
@@ -50,7 +49,7 @@ def use_all_cores() -> None:
         jax.config.update("jax_num_cpu_devices", cores())
 
 
-def mesh_for(device: Any, batch_size: int, cell: Cell, hidden_size: int, work: int) -> Mesh | None:
+def mesh_for(device: Any, batch_size: int, hidden_size: int, work: int) -> Mesh | None:
     """The devices among which to share batches in equal parts; None for one device alone.
 
     Args:
@@ -62,7 +61,7 @@ def mesh_for(device: Any, batch_size: int, cell: Cell, hidden_size: int, work: i
     if device.platform != "cpu":
         return None
     devices = jax.local_devices(backend="cpu")
-    rows = max(LEAST_ROWS, math.ceil(hidden_size / MOST_UNITS_A_ROW[cell]))
+    rows = max(LEAST_ROWS, math.ceil(hidden_size / MOST_UNITS_A_ROW))
     most = min(len(devices), work // LEAST_WORK, batch_size // rows)
     count = max((n for n in range(2, most + 1) if batch_size % n == 0), default=1)
     if count == 1:

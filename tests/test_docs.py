@@ -3,7 +3,7 @@
 import doctest
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_overloads
 
@@ -13,8 +13,8 @@ import torch
 
 import rnn_jax
 import rnn_torch
-from shared.bench.cases import HIDDEN, PEERS, Case
-from shared.bench.results import Steps, read
+from shared.bench.cases import CELLS, HIDDEN, PEERS, Case, Kind, table
+from shared.bench.results import Allocator, Steps, read
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,6 +64,26 @@ def test_the_speed_that_the_readme_shows_is_that_of_the_benchmark() -> None:
             torch_row.append(f"{steps.ratio('torch.nn', 'rnn_torch', case):.2f}")
         assert f"| JAX, {name} | {' | '.join(jax_row)} |" in page
         assert f"| PyTorch, {name} | {' | '.join(torch_row)} |" in page
+
+
+def test_the_ranges_that_the_readme_names_are_those_of_the_benchmark() -> None:
+    steps = Steps(read(ROOT / "benchmarks" / "results.json"))
+    page = " ".join((ROOT / "README.md").read_text().split())
+
+    def span(ours: str, kind: Kind, peers: Sequence[str], allocator: Allocator) -> str:
+        cases = table(CELLS, HIDDEN, kind)
+        best = ((steps.best(peers, case, allocator), case) for case in cases)
+        found = [steps.ratio(peer, ours, case, allocator) or 0 for peer, case in best]
+        return f"{min(found):.2f} to {max(found):.2f} times"
+
+    tuned = span("rnn_jax", "train", PEERS, "tuned")
+    assert f"`--backend jax` is {tuned} as fast as the best of them" in page
+    native = span("rnn_torch", "train", ("torch.nn",), "tuned")
+    assert f"`--backend torch` {native} as fast as `torch.nn`" in page
+    layer = span("rnn_jax-layer", "train", PEERS, "default")
+    assert f"on one device, are {layer} as fast as the best peer" in page
+    forward = span("rnn_jax", "forward", PEERS, "default")
+    assert f"forward passes alone, `--backend jax` {forward}" in page
 
 
 def test_the_table_has_every_argument_and_every_class_takes_it() -> None:

@@ -177,12 +177,9 @@ def test_each_device_has_enough_to_do_and_an_equal_share(
 ) -> None:
     monkeypatch.setattr(sharding, "LEAST_WORK", 100)
     monkeypatch.setattr(sharding, "LEAST_ROWS", 3)
-    monkeypatch.setattr(sharding, "MOST_UNITS_A_ROW", {"rnn": 3, "lstm": 2})
-    cpu = jax.devices("cpu")[0]
-    mesh = sharding.mesh_for(cpu, batch_size, "rnn", hidden_size, work)
+    monkeypatch.setattr(sharding, "MOST_UNITS_A_ROW", 3)
+    mesh = sharding.mesh_for(jax.devices("cpu")[0], batch_size, hidden_size, work)
     assert (1 if mesh is None else mesh.size) == devices
-    if hidden_size > 6:  # two units to each of three rows
-        assert sharding.mesh_for(cpu, 6, "lstm", hidden_size, work) is None
 
 
 @pytest.mark.parametrize(
