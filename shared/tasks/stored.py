@@ -18,7 +18,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from shared.errors import InvalidInput
-from shared.files import occupants, read_values, write_atomically
+from shared.files import occupants, read_values, reserved, write_atomically
 
 IDENTITY = "data.json"
 UNFINISHED = ".part"
@@ -69,20 +69,18 @@ class Stored:
         Raises:
             InvalidInput: it cannot be made, or its disk has not enough left for the data.
         """
-        made = not self.folder.exists()
-        handle = self._open()
-        try:
+        with ExitStack() as stack:
+            if not self.folder.exists():
+                self._check_space(next(p for p in self.folder.absolute().parents if p.exists()))
+                stack.enter_context(reserved(self.folder, "--data.folder"))
+            handle = os.open(self.folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 print(f"waiting for another process in {self.folder}", file=sys.stderr, flush=True)
                 fcntl.flock(handle, fcntl.LOCK_EX)
             yield
-        finally:
-            os.close(handle)
-            if made:
-                with suppress(OSError):  # it has something in it
-                    self.folder.rmdir()
 
     def complete(self) -> bool:
         """Whether the data lies there.
@@ -132,19 +130,6 @@ class Stored:
         if str(got) != str(form):
             raise InvalidInput(f"{file}: expected an array {form}, got one {got}")
         return found
-
-    def _open(self) -> int:
-        """A handle of the folder, which is made if it is missing and its disk has enough left."""
-        try:
-            if not self.folder.exists():
-                self._check_space(next(p for p in self.folder.absolute().parents if p.exists()))
-                self.folder.mkdir(parents=True, exist_ok=True)
-            return os.open(self.folder, os.O_RDONLY)
-        except OSError as error:
-            raise InvalidInput(
-                f"--data.folder {self.folder}: expected a folder that can be written to, "
-                f"got: {error.strerror}"
-            ) from error
 
     def _check_space(self, where: Path) -> None:
         size = sum(form.bytes for form in self.forms.values())
