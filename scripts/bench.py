@@ -63,12 +63,8 @@ def main(argv: Sequence[str]) -> None:
     from shared.bench import report
     from shared.bench.run import Plan
 
-    for name in (
-        "hidden",
-        "contenders",
-        "parts",
-    ):  # with no value they are not what they default to
-        if f"--{name}" in argv and not getattr(arguments, name):
+    for name in ("hidden", "contenders", "parts"):
+        if f"--{name}" in argv and not getattr(arguments, name):  # named, but without a value
             raise InvalidInput(f"--{name}: expected one or more, got none")
     quick = arguments.quick
     plan = Plan(
