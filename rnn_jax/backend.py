@@ -17,13 +17,14 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from rnn_jax import cells, compilation, losses, native, optimizers, sharding
+from rnn_jax import cells, compilation, losses, native, optimizers, sampling, sharding
 from rnn_jax.network import Network
 from rnn_jax.sharding import BATCHES, CARRY, WHOLE
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
 from shared.config import Config, OptimizationConfig, moment_names
 from shared.errors import InvalidInput
+from shared.sampling import Sampling
 from shared.tasks.task import Signature
 from shared.trace import Trace, below, given, ordered
 from shared.weights import Weights
@@ -199,9 +200,38 @@ class Backend:
         loss, metric, weight = np.concatenate(found, axis=1, dtype=np.float64).sum(axis=1)
         return Evaluation(float(loss / weight), float(metric / weight))
 
-    def predict(self, state: State, inputs: np.ndarray) -> np.ndarray:
+    def predict(
+        self,
+        state: State,
+        inputs: np.ndarray,
+        lengths: np.ndarray | None = None,
+        carry: tuple[np.ndarray, ...] | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         # On one device: what a few sequences take is less than to bring the weights to the others.
-        return np.asarray(self._run(self._predict, (state.params, inputs)))
+        if self.signature.tokens:
+            inputs = inputs.astype(np.int32, copy=False)
+        else:
+            inputs = inputs.astype(self._dtype, copy=False)
+        before = carry or self._merge(state.params).zero_state(len(inputs))
+        outputs = self._run(self._predict, (state.params, inputs, lengths, before))
+        return jax.tree.map(np.asarray, outputs)
+
+    def generate(
+        self,
+        state: State,
+        logits: np.ndarray,
+        carry: tuple[np.ndarray, ...],
+        noise: np.ndarray,
+        how: Sampling,
+    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+        real = self._dtype.type
+        choice = (
+            real(how.temperature or 1),
+            np.int32(how.top_k or len(logits)),
+            real(how.top_p),
+        )
+        arguments = state.params, logits, carry, noise.astype(self._dtype), choice
+        return jax.tree.map(np.asarray, self._run(self._generate, arguments))
 
     def export(self, state: State) -> Snapshot:
         to_numpy = partial(jax.tree.map, np.asarray)
@@ -292,9 +322,35 @@ class Backend:
         carry, sums = jax.lax.scan(step, carry, batch)
         return carry, sharding.total(mesh, sums)
 
-    def _predict(self, mesh: None, params: Params, inputs: jax.Array) -> jax.Array:
+    def _predict(
+        self,
+        mesh: None,
+        params: Params,
+        inputs: jax.Array,
+        lengths: jax.Array | None,
+        carry: cells.State,
+    ) -> tuple[jax.Array, cells.State]:
+        return self._merge(params)(inputs, carry, lengths)
+
+    def _generate(
+        self,
+        mesh: None,
+        params: Params,
+        logits: jax.Array,
+        carry: cells.State,
+        noise: jax.Array,
+        choice: tuple[jax.Array, jax.Array, jax.Array],
+    ) -> tuple[jax.Array, jax.Array, cells.State]:
         network = self._merge(params)
-        return network(inputs, network.zero_state(len(inputs)))[0]
+
+        def step(before: Any, noise: jax.Array) -> tuple[Any, jax.Array]:
+            logits, carry = before
+            token = sampling.choose(logits, noise, *choice)
+            outputs, carry = network(token[None, None], carry)
+            return (outputs[0, 0], carry), token
+
+        (logits, carry), tokens = jax.lax.scan(step, (logits, carry), noise)
+        return tokens, logits, carry
 
     def _with_carry(self, state: State, batch: Batch[np.ndarray]) -> State:
         """The state with a carry of zeros where it has none yet."""

@@ -42,7 +42,7 @@ class Network(nnx.Module):
         else:  # dropout comes with each call, as masks
             self.rnn = layers.make(replace(layer, dropout=0.0), param_dtype=param_dtype, rngs=rngs)
         width = network.hidden_size * (2 if network.bidirectional else 1)
-        self.head = Linear(width, signature.output_size, param_dtype, rngs)
+        self.head = Linear(width, signature.output_size, param_dtype, rngs, bare=network.tied)
 
     def zero_state(self, batch_size: int) -> Stacked:
         """(h,) or (h, c), each (L·D, B, H)."""
@@ -80,27 +80,41 @@ class Network(nnx.Module):
         elif not self.signature.per_step:
             last = None if lengths is None else lengths - 1
             outputs = outputs[:, -1] if last is None else outputs[jnp.arange(len(last)), last]
-        logits = self.head(outputs)
+        logits = self.head(outputs, self.embedding.weight[...] if self.network.tied else None)
         if seen is not None:
             seen |= trace.forward(x, layers or [outputs], final, logits)
         return logits, final
 
 
 class Linear(nnx.Module):
-    """x Wᵀ + b with torch.nn.Linear's names, shapes and initial values."""
+    """x Wᵀ + b with torch.nn.Linear's names, shapes and initial values.
+
+    Args:
+        bare: W comes with each call.
+    """
 
     def __init__(
-        self, inputs: int, outputs: int, param_dtype: jax.typing.DTypeLike, rngs: nnx.Rngs
+        self,
+        inputs: int,
+        outputs: int,
+        param_dtype: jax.typing.DTypeLike,
+        rngs: nnx.Rngs,
+        *,
+        bare: bool = False,
     ):
         bound = 1 / math.sqrt(inputs)
         draw = jax.nn.initializers.uniform(2 * bound)
-        self.weight = nnx.Param(draw(rngs.params(), (outputs, inputs), param_dtype) - bound)
+        if not bare:
+            self.weight = nnx.Param(draw(rngs.params(), (outputs, inputs), param_dtype) - bound)
         self.bias = nnx.Param(draw(rngs.params(), (outputs,), param_dtype) - bound)
 
-    def __call__(self, x: Float[Array, "*B I"]) -> Float[Array, "*B O"]:
+    def __call__(
+        self, x: Float[Array, "*B I"], weight: Float[Array, "O I"] | None = None
+    ) -> Float[Array, "*B O"]:
+        weight = self.weight[...] if weight is None else weight
         # The bias as the weight of an input that is always 1: so its gradient is a product, as
         # `sharding.total` wants it.
-        return x @ self.weight[...].T + jnp.ones_like(x[..., :1]) @ self.bias[None]
+        return x @ weight.T + jnp.ones_like(x[..., :1]) @ self.bias[None]
 
 
 class Table(nnx.Module):

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rnn_torch import bptt, cells, losses, native, optimizers
+from rnn_torch import bptt, cells, losses, native, optimizers, sampling
 from rnn_torch.network import Network
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
 from shared.config import Config
 from shared.errors import InvalidInput
 from shared.layer import GATES
+from shared.sampling import Sampling
 from shared.tasks.task import Signature
 from shared.trace import Trace, below, given, ordered
 from shared.weights import layer_config
@@ -151,11 +152,47 @@ class Backend:
         return Evaluation(loss / weight, metric / weight)
 
     @torch.no_grad()
-    def predict(self, state: State, inputs: np.ndarray) -> np.ndarray:
+    def predict(
+        self,
+        state: State,
+        inputs: np.ndarray,
+        lengths: np.ndarray | None = None,
+        carry: tuple[np.ndarray, ...] | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         state.network.eval()
+        read = (
+            self._tensor(inputs) if self.signature.tokens else self._tensor(inputs).to(self._dtype)
+        )
+        before = state.network.zero_state(len(inputs))
+        if carry is not None:
+            before = tuple(self._tensor(part) for part in carry)
+        steps = None if lengths is None else self._tensor(lengths)
         with _threads(self._threads):
-            outputs, _ = state.network(self._tensor(inputs), state.network.zero_state(len(inputs)))
-        return outputs.cpu().numpy()
+            outputs, after = state.network(read, before, steps)
+        return outputs.cpu().numpy(), tuple(_array(part) for part in after)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        state: State,
+        logits: np.ndarray,
+        carry: tuple[np.ndarray, ...],
+        noise: np.ndarray,
+        how: Sampling,
+    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+        state.network.eval()
+        now, after = self._tensor(logits), tuple(self._tensor(part) for part in carry)
+        tokens = []
+        with _threads(self._threads):
+            for drawn in self._tensor(noise).to(self._dtype):
+                token = sampling.choose(
+                    now, drawn, how.temperature or 1.0, how.top_k or len(logits), how.top_p
+                )
+                outputs, after = state.network(token[None, None], after)
+                now = outputs[0, 0]
+                tokens.append(token)
+        found = torch.stack(tokens).int()
+        return _array(found), _array(now), tuple(_array(part) for part in after)
 
     def export(self, state: State) -> Snapshot:
         moments = optimizers.moments(self.config.optimization, state.optimizer, state.params)

@@ -44,11 +44,13 @@ class Network(nn.Module):
             self.rnn = layers.make(replace(layer, dropout=0.0), device=device, dtype=dtype)
         width = network.hidden_size * (2 if network.bidirectional else 1)
         self.head = nn.Linear(width, signature.output_size, device=device, dtype=dtype)
+        if network.tied:
+            self.head.register_parameter("weight", None)
 
     def zero_state(self, batch_size: int) -> Stacked:
         """(h,) or (h, c), each (L·D, B, H)."""
         shapes = state_shapes(self.network, batch_size)
-        return tuple(self.head.weight.new_zeros(shape) for shape in shapes)
+        return tuple(self.head.bias.new_zeros(shape) for shape in shapes)
 
     def forward(
         self,
@@ -71,7 +73,7 @@ class Network(nn.Module):
         if self.network.embedding_size is not None:
             x = self.embedding(inputs)
         elif self.signature.tokens:
-            x = F.one_hot(inputs, self.signature.input_size).to(self.head.weight.dtype)
+            x = F.one_hot(inputs, self.signature.input_size).to(self.head.bias.dtype)
         else:
             x = inputs
         layers: list[Tensor] | None = None if seen is None else []
@@ -81,7 +83,8 @@ class Network(nn.Module):
         elif not self.signature.per_step:
             last = None if lengths is None else lengths - 1
             outputs = outputs[:, -1] if last is None else outputs[torch.arange(len(last)), last]
-        logits = self.head(outputs)
+        weight = self.embedding.weight if self.network.tied else self.head.weight
+        logits = F.linear(outputs, weight, self.head.bias)
         if seen is not None:
             seen |= trace.forward(x, layers or [outputs], final, logits)
         return logits, final

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from shared.summary import Summary
 
 
+SHOWN = 3
+"""Sequences that are spelled out."""
+
+
 @dataclass(frozen=True)
 class Arguments:
     settings: Unprefixed[Config]
@@ -118,22 +122,22 @@ def _title(config: Config) -> str:
 
 
 def _print_summary(summary: "Summary", folder: Path, resumed: bool) -> None:
-    from shared.progress import shown
+    from shared.scores import shown
     from shared.summary import located_notes
 
-    metric, test, baseline = summary.metric, summary.test, summary.baseline
+    test = summary.test
     for where, note in located_notes(summary):
         print(f"note{where and f' on {where}'}: {note}")
-    if summary.sample:
-        print("{input} → {predicted}  (target {target})".format(**summary.sample))
+    for sample in summary.samples[:SHOWN]:
+        print("{input} → {predicted}  (target {target})".format(**sample))
+    if summary.generated:
+        print("{prompt}▶{continuation}".format(**summary.generated))
     kind = "test" if summary.held_out else "final, on the training sequence itself:"
-    print(f"{kind} loss {test['loss']:.4f}  {shown(metric, test[metric])}", end="")
-    if "bits_per_character" in test:
-        print(f"  {test['bits_per_character']:.3f} bits per character", end="")
-    if baseline:
-        print(f"   (baseline {baseline['name']}: loss {baseline['loss']:.4f}", end="")
-        print(f"  {shown(metric, float(baseline[metric]))})", end="")
-    print()
+    scores = [name for name in test if name != "step"]
+    print(kind, "  ".join(shown(name, test[name], summary.unit) for name in scores))
+    for baseline in summary.baselines:
+        found = [shown(name, value, summary.unit) for name, value in baseline.scores.items()]
+        print(f"baseline {baseline.name}: {'  '.join(found)}")
     print(_times(summary, resumed))
     print(f"wrote {folder}")
 

@@ -13,7 +13,7 @@ framework wrote continues in the other.
 import importlib
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from shared.errors import InvalidInput
 from shared.tasks.task import Signature
 from shared.trace import Trace
 from shared.weights import Weights
+
+if TYPE_CHECKING:
+    from shared.sampling import Sampling
 
 State = Any
 
@@ -97,8 +100,35 @@ class Backend(Protocol):
         """Scores without dropout; the carry starts at zero and passes through all batches."""
         ...
 
-    def predict(self, state: State, inputs: np.ndarray) -> np.ndarray:
-        """Outputs for inputs (B, T, …) from a zero state: (B, T, O), or (B, O) of the last step."""
+    def predict(
+        self,
+        state: State,
+        inputs: np.ndarray,
+        lengths: np.ndarray | None = None,
+        carry: tuple[np.ndarray, ...] | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Outputs for inputs (B, T, …): (B, T, O), or (B, O) of the last step; and the recurrent
+        state after them, each (L·D, B, H). From a zero state, or from a carry."""
+        ...
+
+    def generate(
+        self,
+        state: State,
+        logits: np.ndarray,
+        carry: tuple[np.ndarray, ...],
+        noise: np.ndarray,
+        how: "Sampling",
+    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+        """Draws N tokens, each from the logits of the one before: `choose` in sampling.py.
+
+        Args:
+            logits: (V,) of the first token.
+            carry: the recurrent state of a single sequence, each (L·D, 1, H).
+            noise: (N, V) Gumbel noise.
+
+        Returns:
+            The tokens (N,) int32, the logits of the next one and the state after the last.
+        """
         ...
 
     def export(self, state: State) -> Snapshot: ...

@@ -123,6 +123,8 @@ class Batches:
         if self.per_step:
             ends = self.length if lengths is None else lengths[rows][..., None]
             weights = weights[..., None] & (begins[:, None, None] + steps < ends)
+        if self.split.weights is not None:
+            weights = weights & self._gather(self.split.weights, rows, begins, bool)
         return Batch(
             self._gather(inputs, rows, begins, self.dtype if features else np.int32),
             self._gather(targets, rows, begins, target_type)

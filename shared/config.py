@@ -10,11 +10,12 @@ run folder always records the number that was really used.
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any, Literal, TypeVar
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import tyro
 
+from shared.data_config import Data, HelloData
 from shared.errors import InvalidInput
 from shared.files import parse
 from shared.layer import Cell, Nonlinearity
@@ -40,7 +41,12 @@ class NetworkConfig:
     dropout: float = 0.0
     """Probability of dropping an output between two recurrent layers, in [0, 1)."""
     embedding_size: int | None = None
-    """Features of a learned embedding of tokens; None feeds them as one-hot vectors."""
+    """Features of a learned embedding of tokens; None feeds them as one-hot vectors, but words,
+    whose embedding has the hidden size then."""
+    tied: bool = False
+    """Use the embedding as the output layer's weights, too (Press & Wolf 2017)."""
+    init_range: float | None = None
+    """Draw all initial weights uniformly from -R to R; None draws them as torch.nn does."""
 
 
 @dataclass(frozen=True)
@@ -63,47 +69,16 @@ class OptimizationConfig:
     """RMSprop: decay of the mean square (0.99)."""
     clip_norm: float | None = None
     """Scale gradients down to this global norm, as torch.nn.utils.clip_grad_norm_ does."""
-    schedule: Literal["constant", "step", "cosine"] = "constant"
+    schedule: Literal["constant", "step", "decay", "cosine"] = "constant"
     """Learning rate over time."""
     step_size: int | None = None
     """Step schedule: epochs between two decays."""
     gamma: float | None = None
-    """Step schedule: factor of a decay (0.1)."""
+    """Step and decay schedule: factor of a decay (0.1; decay 0.5)."""
+    decay_after: int | None = None
+    """Decay schedule: epochs at the initial rate, before each one decays (Zaremba et al. 2014)."""
     min_learning_rate: float | None = None
     """Cosine schedule: learning rate at the end of the run (0)."""
-
-
-@dataclass(frozen=True)
-class HelloData:
-    words: tuple[str, ...] = ("hello",)
-    """Words to spell, each a sequence of its own."""
-
-
-@dataclass(frozen=True)
-class GeneratedData:
-    train_examples: int = 100_000
-    """Sequences to train on."""
-    valid_examples: int = 10_000
-    """Held-out sequences that choose the best checkpoint."""
-    test_examples: int = 20_000
-    """Held-out sequences that are scored once, at the end."""
-    sequence_length: int = 100
-    """Time steps of a sequence."""
-    input_size: int = 10
-    """Features of a time step."""
-    min_length: int | None = None
-    """Shortest sequence, lengths being drawn up to the sequence length; None makes all equal."""
-    folder: str | None = None
-    """Folder to generate the data in, once, and to read it from as it is needed: it may be larger
-    than memory. None keeps it in memory."""
-
-
-@dataclass(frozen=True)
-class TextData:
-    path: str | None = None
-    """UTF-8 text file; None reads the help topics that come with CPython."""
-    split: tuple[float, float, float] = (0.9, 0.05, 0.05)
-    """Shares of the text, in reading order, for training, validation and test."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +88,10 @@ class Config:
     implementation: Literal["handcrafted", "native"] = "handcrafted"
     """This project's own layers, or those that come with the framework."""
     task: str = "hello"
-    """What to learn: hello, random-labels, last-value or text."""
+    """What to learn."""
     network: Unprefixed[NetworkConfig] = NetworkConfig()
     optimization: Unprefixed[OptimizationConfig] = OptimizationConfig()
-    data: HelloData | GeneratedData | TextData = HelloData()
+    data: Data = field(default_factory=HelloData)
     epochs: int = 1
     """Passes over the training part."""
     batch_size: int = 64
@@ -147,6 +122,7 @@ OPTIMIZERS: dict[str, dict[str, Any]] = {
 SCHEDULES: dict[str, dict[str, Any]] = {
     "constant": {},
     "step": {"step_size": None, "gamma": 0.1},
+    "decay": {"decay_after": None, "gamma": 0.5},
     "cosine": {"min_learning_rate": 0.0},
 }
 
@@ -186,7 +162,12 @@ def from_json(values: dict[str, Any]) -> Config:
     Raises:
         InvalidInput: a key is missing or unknown, or a value has the wrong type.
     """
-    config = parse(Config, values)
+    try:
+        data = parse(_data_of(values["data"]), values["data"])
+        others = {name: value for name, value in values.items() if name != "data"}
+        config = replace(parse(Config, others), data=data)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise InvalidInput(f"no config of this version: {error!r}") from error
     # A missing key gets its default, which need not be what the run was trained with.
     missing = sorted(_names(asdict(config)) - _names(values))
     if missing:
@@ -227,6 +208,14 @@ def differing(first: Config, second: Config) -> list[str]:
     """Options in which two configurations differ: ["--cell", …]."""
     a, b = settings(first), settings(second)
     return [f"--{name}" for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
+
+
+def _data_of(values: dict[str, Any]) -> type[Any]:
+    """The kind of data whose options these are: no two kinds have the same."""
+    for kind in get_args(Data):
+        if {option.name for option in fields(kind)} == values.keys():
+            return kind
+    raise InvalidInput(f"no config of this version: data: unknown options {', '.join(values)}")
 
 
 def _names(values: dict[str, Any]) -> set[str]:

@@ -3,7 +3,9 @@
     config.json                    the resolved configuration
     metrics.jsonl                  {"step", "epoch", "split", "loss", "accuracy" or "mae"} a line
     checkpoint-{last,best}.safetensors
-    curves.png
+    schema.json                    what the network's inputs and outputs mean: shared/schema.py
+    predictions.npz                what it predicts for the test part: shared/predictions.py
+    curves.png, predictions.png    loss over the steps; what is predicted, as the task needs
     summary.json                   written last: a folder without it holds an unfinished run
 
 Everything that compares or reports reads these folders, and nothing else.
@@ -18,7 +20,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from shared import checkpoint, segments
+from shared import checkpoint, predictions, schema, segments
 from shared.config import Config, from_json
 from shared.errors import InvalidInput
 from shared.files import occupants, parse, read_json, remove, write_atomically, write_json
@@ -26,7 +28,9 @@ from shared.summary import Summary
 
 CONFIG, METRICS, CURVES, SUMMARY = "config.json", "metrics.jsonl", "curves.png", "summary.json"
 SPLITS = ("train", "valid", "test")
-FILES = (CONFIG, METRICS, CURVES, SUMMARY, checkpoint.LAST, checkpoint.BEST)
+PICTURE = "predictions.png"
+RESULTS = (SUMMARY, CURVES, PICTURE, predictions.FILE)
+FILES = (CONFIG, METRICS, schema.FILE, checkpoint.LAST, checkpoint.BEST, *RESULTS)
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
@@ -66,7 +70,7 @@ def create(folder: Path, config: Config) -> None:
 
 def reopen(folder: Path, config: Config) -> None:
     """Makes a run unfinished again: what its end left would not fit what now comes."""
-    remove(folder, (SUMMARY, CURVES))
+    remove(folder, RESULTS)
     save_config(folder, config)
 
 

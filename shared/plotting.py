@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from shared.deviation import SMALLEST_LOSS
 from shared.history import Run
+from shared.summary import Reference
 
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f")
 STYLES = ("-", "--", "-.", ":")
@@ -44,14 +45,13 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
                 markersize=4, markeredgecolor="white", label=f"{name}, validation",
             )  # fmt: skip
             tops.append(valid.loss.max())
-    baseline = runs[0].summary.baseline
-    if baseline:
-        level = float(baseline["loss"])
+    for baseline, dots in zip(drawn_baselines(runs[0]), ((1, 2), (4, 3)), strict=False):
+        level = baseline.scores["loss"]
         axes.axhline(
             level,
             color="#555555",
-            linestyle=(0, (1, 2)),
-            label=f"baseline: {baseline['name']}",
+            linestyle=(0, dots),
+            label=f"baseline: {plain(baseline.name)}",
         )
         tops.append(level)
     axes.set_ylim(0, 1.1 * max(tops))
@@ -64,6 +64,12 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
     finish(axes, f"loss ({unit})")
     figure.tight_layout()
     figure.savefig(file, dpi=120)
+
+
+def drawn_baselines(run: Run) -> list[Reference]:
+    """Those that have a loss, the best two."""
+    having = [baseline for baseline in run.summary.baselines if "loss" in baseline.scores]
+    return sorted(having, key=lambda baseline: baseline.scores["loss"])[:2]
 
 
 def save_deviations(runs: Sequence[Run], file: Path) -> None:

@@ -6,6 +6,8 @@ from typing import Self
 
 from tqdm import tqdm
 
+from shared.scores import shown
+
 
 class Progress:
     """Shows steps, loss, metric, throughput and the time left.
@@ -45,13 +47,3 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
-
-
-def shown(name: str, value: float) -> str:
-    """A metric as a reader wants it: "accuracy 98.3 %", "mae 0.1234"."""
-    return f"{name} {in_unit(name, value)}"
-
-
-def in_unit(name: str, value: float) -> str:
-    """A metric's value alone: "98.3 %", "0.1234"."""
-    return f"{100 * value:.1f} %" if name == "accuracy" else f"{value:.4f}"

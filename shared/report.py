@@ -18,7 +18,7 @@ from shared.history import Run
 from shared.pages import write_pages
 from shared.parity import PROVED
 from shared.plotting import deviation, labels, save_curves, save_deviations
-from shared.progress import in_unit
+from shared.scores import in_unit, long_name
 from shared.segments import Segment, described
 from shared.summary import located_notes
 from shared.tasks import row
@@ -129,6 +129,7 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
         "verdicts": _headlines(runs, compared),
         "pairs": compared,
         "scores": _scores(runs),
+        "columns": [long_name(s, runs[0].summary.unit) for s in _shown_scores(runs[0])],
         "times": _times(runs),
         "notes": [
             (f"{name}, {where}" if where else name, note)
@@ -151,9 +152,14 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
         ],
         "machine": environment.machine(),
         "samples": [
-            (name, run.summary.sample)
+            (name, sample)
             for name, run in zip(labels(runs), runs, strict=True)
-            if run.summary.sample
+            for sample in run.summary.samples
+        ],
+        "generated": [
+            (name, run.summary.generated)
+            for name, run in zip(labels(runs), runs, strict=True)
+            if run.summary.generated
         ],
         "command": command,
     }
@@ -180,7 +186,7 @@ def _segments(name: str, run: Run) -> list[tuple[str, Segment]]:
 
 
 def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    rows = []
+    rows, shown = [], _shown_scores(runs[0])
     for name, run in zip(labels(runs), runs, strict=True):
         test, valid = run.summary.test, run.summary.valid
         rows.append(
@@ -188,24 +194,30 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "name": name,
                 "train": f"{run.summary.train['loss']:.4f}",
                 "valid": f"{valid['loss']:.4f}" if valid else "–",
-                "test": f"{test['loss']:.4f}",
-                "metric": in_unit(run.metric, test[run.metric]),
+                "test": [in_unit(score, test[score]) for score in shown],
                 "held_out": run.summary.held_out,
             }
         )
-    baseline = runs[0].summary.baseline
-    if baseline:
+    for baseline in runs[0].summary.baselines:
         rows.append(
             {
-                "name": f"baseline: {baseline['name']}",
+                "name": f"baseline: {baseline.name}",
                 "train": "–",
                 "valid": "–",
-                "test": f"{float(baseline['loss']):.4f}",
-                "metric": in_unit(runs[0].metric, float(baseline[runs[0].metric])),
+                "test": [
+                    in_unit(score, baseline.scores[score]) if score in baseline.scores else "–"
+                    for score in shown
+                ],
                 "held_out": True,
             }
         )
     return rows
+
+
+def _shown_scores(run: Run) -> list[str]:
+    """The scores of a test that a table has: the one that matters most first."""
+    names = [name for name in run.summary.test if name != "step"]
+    return sorted(names, key=lambda name: name != run.summary.score)
 
 
 def _times(runs: Sequence[Run]) -> list[tuple[str, ...]]:

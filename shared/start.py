@@ -32,6 +32,13 @@ def check_fits(config: Config, task: Task) -> None:
         raise InvalidInput(
             f"--bptt {config.bptt} needs a target at every step, which task {task.name} has not"
         )
+    if config.bptt is not None and (
+        task.train.lengths is not None or task.train.weights is not None
+    ):
+        raise InvalidInput(
+            f"--bptt {config.bptt} needs sequences of one length whose every step counts, which "
+            f"task {task.name} has not"
+        )
     if config.network.embedding_size is not None and not task.signature.tokens:
         raise InvalidInput(
             f"--embedding-size {config.network.embedding_size} needs tokens to embed, which task "

@@ -1,19 +1,29 @@
 """The last thing that a run writes: summary.json, what it did and what came of it."""
 
-import math
 import time
 from dataclasses import dataclass
 
+import numpy as np
+
 from shared import allocator, environment
-from shared.backend import Backend, Evaluation, State
+from shared.backend import Backend
 from shared.checkpoint import Checkpoint
 from shared.config import Config
+from shared.predictions import Predictions, counted
+from shared.scores import Scores
 from shared.segments import Segment
 from shared.tasks.task import Task
 
-Scores = dict[str, float]
-"""By name: "loss" (nats or squared error) and the task's metric, "accuracy" or "mae"; with them the
-step that was scored, or for text the bits per character."""
+SAMPLES = 8
+"""Sequences that are spelled out."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A predictor without a network."""
+
+    name: str
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -54,40 +64,51 @@ class Summary:
     peak_memory_mb: float
     """Most memory that the process had resident, in MB of 10^6 bytes."""
     metric: str
+    score: str
+    """The score of the test that says how good the network is, such as "accuracy" or "rmse"."""
+    unit: str
+    """That of an RMSE."""
     train: Scores
     """Means over the training steps since the last evaluation but one."""
     valid: Scores | None
     """The best validation."""
     test: Scores
-    """Scored once, with the best checkpoint."""
+    """Scored once, with the best checkpoint; by the names in `shared/scores.py`, and the step."""
     held_out: bool
     """False where the test part is the training part."""
-    baseline: dict[str, float | str] | None
-    """What a predictor without a network reaches on the test part, and its name."""
-    sample: dict[str, str] | None
-    """Input, prediction and target of the first test sequence, for tasks that spell sequences."""
+    baselines: list[Reference]
+    """What predictors without a network reach on the test part."""
+    samples: list[dict[str, str]]
+    """Input, prediction and target of the first test sequences, for tasks that spell sequences."""
+    generated: dict[str, str] | None
+    """Of a text: a prompt from its test part, and how the network goes on."""
+    tokens_per_s: float | None
+    """Of a text: tokens that a steady second of training reads."""
 
 
 def summarize(
     config: Config,
     task: Task,
     backend: Backend,
-    state: State,
     final: Checkpoint,
     test: Scores,
+    found: Predictions,
+    generated: dict[str, str] | None,
     started: float,
 ) -> Summary:
     """What a finished run did.
 
     Args:
         config: resolved.
-        state: the state that was scored.
         final: the checkpoint after the last step.
-        test: its scores.
+        test: the scores of the test.
+        found: what was predicted for it.
+        generated: of a text, a prompt and how the network goes on.
         started: the `time.perf_counter` of the run's beginning.
     """
     assert final.train is not None  # at least one step was taken
-    sample = _sample(task, backend, state)  # first: it may compile a program, too
+    step_ms = final.segments[-1].step_ms
+    tokens = task.streams and config.bptt
     return Summary(
         task=config.task,
         source=task.source,
@@ -107,16 +128,20 @@ def summarize(
         compile_s=backend.compile_s,
         compilation=backend.compilation,
         allocator=allocator.described(),
-        step_ms=final.segments[-1].step_ms,
+        step_ms=step_ms,
         total_s=time.perf_counter() - started,
         peak_memory_mb=environment.peak_memory_mb(),
         metric=task.metric,
+        score=task.score or task.metric,
+        unit=task.series.target.unit if task.series else "",
         train=final.train,
         valid=final.best,
         test=test,
         held_out=task.held_out,
-        baseline=_baseline(task),
-        sample=sample,
+        baselines=[Reference(*baseline) for baseline in task.baselines()],
+        samples=_samples(task, found),
+        generated=generated,
+        tokens_per_s=1000 * config.batch_size * tokens / step_ms if tokens else None,
     )
 
 
@@ -130,28 +155,23 @@ def located_notes(summary: Summary) -> list[tuple[str, str]]:
     return located
 
 
-def named(task: Task, scores: Evaluation) -> Scores:
-    """Loss and metric by their names; for text the loss in bits per character too."""
-    by_name = {"loss": scores.loss, task.metric: scores.metric}
-    return by_name | ({"bits_per_character": scores.loss / math.log(2)} if task.streams else {})
-
-
-def _baseline(task: Task) -> dict[str, float | str] | None:
-    if task.baseline is None:
-        return None
-    scores = Evaluation(task.baseline.loss, task.baseline.metric)
-    return {"name": task.baseline.name, **named(task, scores)}
-
-
-def _sample(task: Task, backend: Backend, state: State) -> dict[str, str] | None:
-    """Input, prediction and target of the first test sequence, for tasks that spell sequences."""
-    if not task.vocabulary or task.streams:
-        return None
-    length = None if task.test.lengths is None else task.test.lengths[0]
-    inputs, targets = task.test.inputs[:1, :length], task.test.targets[:1, :length]
-    predicted = backend.predict(state, inputs).argmax(-1)
-    spelled = {"input": inputs, "predicted": predicted, "target": targets}
-    return {
-        name: "".join(task.vocabulary[token] for token in tokens[0])
-        for name, tokens in spelled.items()
-    }
+def _samples(task: Task, found: Predictions) -> list[dict[str, str]]:
+    """Input, prediction and target of the first test sequences, for tasks that spell them."""
+    if not task.vocabulary or not found:
+        return []
+    counts = counted(found)
+    samples = []
+    for i in range(min(SAMPLES, len(found["inputs"]))):
+        length = found["lengths"][i] if "lengths" in found else len(counts[i])
+        read = found["inputs"][i, :length]
+        if "weights" in found:  # it reads its target, too, but that is nothing to show
+            read = read[: np.flatnonzero(counts[i])[0]]
+        rows = {
+            "input": read,
+            "predicted": found["predicted"][i, counts[i]],
+            "target": found["targets"][i, counts[i]],
+        }
+        samples.append(
+            {name: "".join(task.vocabulary[token] for token in row) for name, row in rows.items()}
+        )
+    return samples

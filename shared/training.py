@@ -16,18 +16,21 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from shared import checkpoint, history
+from shared import checkpoint, history, predictions
 from shared.backend import Backend, Evaluation, Metrics, State, import_backend, load_backend
 from shared.batching import Batch, Batches, evaluation_batches, training_batches
 from shared.checkpoint import BEST, LAST, Checkpoint
 from shared.config import Config
 from shared.errors import InvalidInput, TrainingDiverged
 from shared.history import History
-from shared.progress import Progress, shown
+from shared.progress import Progress
+from shared.sampling import Sampling, stream
 from shared.schedule import learning_rates
+from shared.schema import joined, save_schema, schema_of
+from shared.scores import Scores, derived, named, shown
 from shared.segments import Segment
 from shared.start import check_fits, check_resumable, first_position, last_position, resumption
-from shared.summary import Scores, Summary, named, summarize
+from shared.summary import Summary, summarize
 from shared.tasks import load_task
 from shared.tasks.task import Split, Task
 from shared.timing import Timing
@@ -98,10 +101,21 @@ def train(
             progress.line(resumption(config, folder, position, total))
         loop = _Loop(config, task, backend, batches, folder, writer, progress, position, total)
         state = loop.run(state)
-        test = loop.test(state)
-    summary = summarize(config, task, backend, state, loop.reached, test, started)
+        state, test = loop.test(state)
+    found = predictions.predict(task, backend, state)
+    test |= predictions.scores(task, found)
+    generated = _generated(config, task, backend, state)
+    if found:
+        predictions.save(folder, found)
+    save_schema(folder, schema_of(config, task))
+    summary = summarize(config, task, backend, loop.reached, test, found, generated, started)
     history.save_summary(folder, summary)
     return summary
+
+
+PROMPT, LENGTH = 64, 512
+"""Tokens of a text that the network goes on from, and that it generates."""
+GENERATED = Sampling(temperature=0.8)
 
 
 class _Call(NamedTuple):
@@ -142,8 +156,8 @@ class _Loop:
             self._evaluate(state, step, train)
         return state
 
-    def test(self, state: State) -> Scores:
-        """Scores the test part, once, with the best checkpoint."""
+    def test(self, state: State) -> tuple[State, Scores]:
+        """Scores the test part, once, with the best checkpoint; returns also its state."""
         step = self.total
         if self.task.valid is not None:
             chosen = checkpoint.read(self.folder / BEST).snapshot
@@ -153,7 +167,7 @@ class _Loop:
         if not math.isfinite(scores.loss):
             self._diverged(f"the test loss is {scores.loss}", step)
         self.history.add(step, epoch, "test", scores.loss, scores.metric)
-        return named(self.task, scores) | {"step": step}
+        return state, derived(self.task, "test", scores) | {"step": step}
 
     def _steps(self, state: State, start: int, end: int) -> tuple[State, Scores]:
         """Takes steps; returns also the mean of their losses and metrics."""
@@ -205,7 +219,7 @@ class _Loop:
             if not math.isfinite(valid.loss):
                 self._diverged(f"the validation loss is {valid.loss}", step)
             self.history.add(step, epoch, "valid", valid.loss, valid.metric)
-            line += f"  valid loss {valid.loss:.4f}  {shown(metric, valid.metric)}"
+            line += f"  valid loss {valid.loss:.4f}  {self._shown(valid)}"
             improved = best is None or valid.loss < best["loss"]
             if improved:
                 best = named(self.task, valid) | {"step": step}
@@ -217,6 +231,12 @@ class _Loop:
             checkpoint.write(self.folder / BEST, self.reached)
         checkpoint.write(self.folder / LAST, self.reached)
         self.progress.line(line + f"  {self.timing.step_ms:.2f} ms/step")
+
+    def _shown(self, valid: Evaluation) -> str:
+        """The score of the validation part that says most."""
+        found = derived(self.task, "valid", valid)
+        name = self.task.score if self.task.score in found else self.task.metric
+        return shown(self.task.metric if name == "loss" else name, found[name])
 
     def _segments(self, step: int) -> list[Segment]:
         """Which backend took which steps, up to this one."""
@@ -261,6 +281,20 @@ def evaluate(
             yield batch
 
     return backend.evaluate(state, stacked())
+
+
+def _generated(config: Config, task: Task, backend: Backend, state: State) -> dict[str, str] | None:
+    """A prompt from the beginning of a text's test part, and how the network goes on."""
+    if not task.streams:
+        return None
+    prompt = task.test.inputs[0, :PROMPT]
+    size = task.signature.output_size
+    drawn = np.concatenate([*stream(backend, state, prompt, size, GENERATED, LENGTH)])
+    text = {"prompt": prompt, "continuation": drawn}
+    return {
+        name: joined([task.vocabulary[token] for token in tokens], task.unit)
+        for name, tokens in text.items()
+    }
 
 
 def _chunks(start: int, end: int, most: int) -> Iterator[tuple[int, int]]:

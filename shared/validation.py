@@ -7,12 +7,11 @@ from shared.config import (
     OPTIMIZERS,
     SCHEDULES,
     Config,
-    GeneratedData,
-    HelloData,
+    NetworkConfig,
     OptimizationConfig,
-    TextData,
     flag,
 )
+from shared.data_config import GeneratedData, HelloData, SunspotsData, TextData
 from shared.errors import InvalidInput
 
 LARGEST = 1e30
@@ -26,11 +25,20 @@ def resolve(config: Config) -> Config:
         InvalidInput: one line naming the option, what was expected and what came.
     """
     _check_sizes(config)
+    config = replace(config, network=_with_embedding(config))
     _check_network(config)
     optimization = _fill(config.optimization, "optimizer", OPTIMIZERS)
     optimization = _fill(optimization, "schedule", SCHEDULES)
     _check_optimization(optimization)
     return replace(config, optimization=optimization)
+
+
+def _with_embedding(config: Config) -> NetworkConfig:
+    """Words as one-hot vectors would be a product with thousands of zeros each."""
+    network, data = config.network, config.data
+    if network.embedding_size is None and isinstance(data, TextData) and data.unit == "word":
+        return replace(network, embedding_size=network.hidden_size)
+    return network
 
 
 def _require(condition: bool, name: str, expected: str, value: object) -> None:
@@ -54,12 +62,11 @@ def _check_sizes(config: Config) -> None:
         "eval_every": config.eval_every,
         "log_every": config.log_every,
     }
-    if isinstance(data, GeneratedData):
-        sizes |= {
-            f"data.{field.name}": getattr(data, field.name)
-            for field in fields(data)
-            if field.name != "folder"
-        }
+    sizes |= {
+        f"data.{field.name}": getattr(data, field.name)
+        for field in fields(data)
+        if field.type in (int, int | None)
+    }
     for name, size in sizes.items():
         _check_size(name, size)
     _require(0 <= config.seed < 2**63, "seed", "a number from 0 to 2^63 - 1", config.seed)
@@ -77,18 +84,36 @@ def _check_sizes(config: Config) -> None:
             "one or more words of at least one character",
             " ".join(map(repr, data.words)) or "none",
         )
-    if isinstance(data, TextData):
+    if isinstance(data, (TextData, SunspotsData)):
         _require(
             all(share > 0 for share in data.split) and math.isclose(sum(data.split), 1),
             "data.split",
             "three positive shares that sum to 1",
             " ".join(map(str, data.split)),
         )
+    for name in ("valid_share", "test_share"):
+        share = getattr(data, name, 0.5)
+        _require(0 < share < 1, f"data.{name}", "a share between 0 and 1", share)
 
 
 def _check_network(config: Config) -> None:
     network = config.network
     _require(0 <= network.dropout < 1, "dropout", "a number in [0, 1)", network.dropout)
+    bound = network.init_range
+    _require(
+        bound is None or 0 < bound < LARGEST,
+        "init_range",
+        f"a positive number below {LARGEST:g}",
+        bound,
+    )
+    if network.tied:
+        width = network.hidden_size * (2 if network.bidirectional else 1)
+        if network.embedding_size != width:
+            raise InvalidInput(
+                f"--tied uses the embedding as the output layer's weights: expected "
+                f"--embedding-size {width}, the width of the last layer, "
+                f"got {network.embedding_size}"
+            )
     if network.dropout > 0 and network.num_layers == 1:
         raise InvalidInput(
             f"--dropout {network.dropout} drops between layers: "
@@ -137,9 +162,10 @@ def _check_optimization(optimization: OptimizationConfig) -> None:
         _require(value is None or 0 <= value < LARGEST, name, expected, value)
     if o.nesterov and not o.momentum:
         raise InvalidInput("--nesterov needs momentum: expected --momentum above 0, got 0")
-    if o.schedule == "step":
-        _require(o.step_size is not None, "step_size", "a number of epochs", o.step_size)
-        _check_size("step_size", o.step_size)
+    after = {"step": "step_size", "decay": "decay_after"}.get(o.schedule)
+    if after is not None:
+        _require(getattr(o, after) is not None, after, "a number of epochs", getattr(o, after))
+        _check_size(after, getattr(o, after))
         _require(o.gamma is not None and 0 < o.gamma <= 1, "gamma", "a factor in (0, 1]", o.gamma)
     if o.min_learning_rate is not None:
         _require(

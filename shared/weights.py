@@ -2,7 +2,7 @@
 
     embedding.weight                  (V, E)          only with --embedding-size
     rnn.weight_ih_l0, …               as in `shared/layer.py`
-    head.weight, head.bias            (O, D·H), (O,)
+    head.weight, head.bias            (O, D·H), (O,); a tied head has only a bias
 
 V vocabulary, E embedding size, D directions, H hidden size, O outputs.
 """
@@ -47,7 +47,9 @@ def network_shapes(
     layer = layer_config(network, input_size)
     shapes |= {f"rnn.{name}": shape for name, shape in layer.shapes().items()}
     width = layer.directions * layer.hidden_size
-    return shapes | {"head.weight": (output_size, width), "head.bias": (output_size,)}
+    if not network.tied:
+        shapes["head.weight"] = (output_size, width)
+    return shapes | {"head.bias": (output_size,)}
 
 
 def initialize(
@@ -56,18 +58,20 @@ def initialize(
     """Initial weights with the distributions of torch.nn, drawn in NumPy for both frameworks.
 
     Recurrent tensors are uniform on ±1/√H, the head on ±1/√(D·H) (its fan-in), the embedding is
-    standard normal. Values are drawn in float64 and then rounded, so that a float32 run starts from
+    standard normal, or as the head where they are tied. With `init_range` all are uniform on that
+    range. Values are drawn in float64 and then rounded, so that a float32 run starts from
     the rounded weights of the float64 run.
     """
     rng = generator(seed, "weights")
     weights: Weights = {}
     for name, shape in network_shapes(network, input_size, output_size).items():
-        if name == "embedding.weight":
+        if name == "embedding.weight" and not network.tied and network.init_range is None:
             values = rng.standard_normal(shape)
         else:
             width = network.hidden_size
             if name.startswith("head.") and network.bidirectional:
                 width *= 2
-            values = rng.uniform(-1 / math.sqrt(width), 1 / math.sqrt(width), shape)
+            bound = network.init_range or 1 / math.sqrt(width)
+            values = rng.uniform(-bound, bound, shape)
         weights[name] = values.astype(dtype)
     return weights

@@ -16,7 +16,8 @@ from shared.batching import (
     evaluation_batches,
     training_batches,
 )
-from shared.config import Config, GeneratedData, HelloData, TextData
+from shared.config import Config
+from shared.data_config import GeneratedData, HelloData, TextData
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Split
 from shared.training import evaluate

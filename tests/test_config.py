@@ -10,15 +10,14 @@ from shared import cli
 from shared.config import (
     OPTIMIZERS,
     Config,
-    HelloData,
     NetworkConfig,
     OptimizationConfig,
-    TextData,
     constants,
     from_json,
     options,
     settings,
 )
+from shared.data_config import HelloData, TextData
 from shared.errors import InvalidInput
 from shared.tasks import TASKS
 from shared.validation import resolve

@@ -22,7 +22,8 @@ import rnn_jax.backend
 import rnn_torch.backend
 from shared import batching, checkpoint
 from shared.checkpoint import LAST
-from shared.config import Config, GeneratedData, NetworkConfig, OptimizationConfig, TextData
+from shared.config import Config, NetworkConfig, OptimizationConfig
+from shared.data_config import GeneratedData, TextData
 from shared.history import CONFIG, METRICS, SUMMARY, read_config
 from shared.layer import Cell
 from shared.segments import Segment

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from shared.backend import Snapshot
-from shared.config import Config, HelloData, NetworkConfig, OptimizationConfig
+from shared.config import Config, NetworkConfig, OptimizationConfig
+from shared.data_config import HelloData
 from shared.deviation import SMALLEST_LOSS
 from shared.envelope import ROUNDED, Envelope, measure, moved
 from shared.lockstep import Side, side

@@ -14,7 +14,8 @@ from rnn_jax.network import Network as JaxNetwork
 from rnn_torch.network import Network as TorchNetwork
 from shared.backend import Backend, Snapshot, load_backend
 from shared.batching import evaluation_batches
-from shared.config import Config, GeneratedData, HelloData, NetworkConfig
+from shared.config import Config, NetworkConfig
+from shared.data_config import GeneratedData, HelloData
 from shared.layer import Cell
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Signature, Task

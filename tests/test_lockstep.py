@@ -14,13 +14,8 @@ import numpy as np
 import pytest
 
 from shared import lockstep
-from shared.config import (
-    Config,
-    GeneratedData,
-    HelloData,
-    NetworkConfig,
-    TextData,
-)
+from shared.config import Config, NetworkConfig
+from shared.data_config import GeneratedData, HelloData, TextData
 from shared.layer import Cell, Nonlinearity
 from shared.parity import Comparison, Diverged
 from shared.tasks import TASKS, load_task

@@ -11,12 +11,8 @@ import torch
 from rnn_jax import optimizers as jax_optimizers
 from rnn_torch import optimizers as torch_optimizers
 from shared.backend import load_backend
-from shared.config import (
-    GeneratedData,
-    NetworkConfig,
-    OptimizationConfig,
-    constants,
-)
+from shared.config import NetworkConfig, OptimizationConfig, constants
+from shared.data_config import GeneratedData
 from shared.layer import Cell, Nonlinearity
 from shared.schedule import learning_rates
 from shared.tasks import TASKS, load_task

@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from rnn_torch.backend import Backend
 from shared import checkpoint
-from shared.config import Config, GeneratedData, NetworkConfig, OptimizationConfig, TextData
+from shared.config import Config, NetworkConfig, OptimizationConfig
+from shared.data_config import GeneratedData, TextData
 from shared.errors import InvalidInput
 from shared.history import read_config
 from shared.tasks import TASKS

@@ -17,7 +17,8 @@ from rnn_jax.backend import Backend
 from shared import environment
 from shared.batching import training_batches
 from shared.checkpoint import flatten
-from shared.config import Config, GeneratedData, NetworkConfig, TextData
+from shared.config import Config, NetworkConfig
+from shared.data_config import GeneratedData, TextData
 from shared.layer import Cell, Nonlinearity
 from shared.schedule import learning_rates
 from shared.start import first_position

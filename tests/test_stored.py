@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import Config, GeneratedData
+from shared.config import Config
+from shared.data_config import GeneratedData
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, generated, load_task
 from shared.tasks.task import Task

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import Config, GeneratedData, HelloData, TextData
+from shared.config import Config
+from shared.data_config import GeneratedData, HelloData, TextData
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task
 from shared.tasks.generated import PIECE

@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 
 from shared.checkpoint import flatten
-from shared.config import (
-    Config,
-    GeneratedData,
-    NetworkConfig,
-    TextData,
-)
+from shared.config import Config, NetworkConfig
+from shared.data_config import GeneratedData, TextData
 from shared.layer import Cell, Nonlinearity
 from shared.tasks import TASKS
 from tests.compare_arrays import check_all_close, check_close

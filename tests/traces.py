@@ -11,14 +11,8 @@ import pytest
 
 from shared import lockstep
 from shared.backend import Snapshot
-from shared.config import (
-    Config,
-    GeneratedData,
-    HelloData,
-    NetworkConfig,
-    OptimizationConfig,
-    TextData,
-)
+from shared.config import Config, NetworkConfig, OptimizationConfig
+from shared.data_config import GeneratedData, HelloData, TextData
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task

@@ -11,7 +11,8 @@ from typing import Any, Literal
 import numpy as np
 
 from shared.batching import Batch, training_batches
-from shared.config import Config, GeneratedData, NetworkConfig
+from shared.config import Config, NetworkConfig
+from shared.data_config import GeneratedData
 from shared.layer import GATES, Cell
 from shared.tasks import load_task, row
 from shared.tasks.task import Signature

@@ -7,13 +7,21 @@ of importing it, so that `--help` shows a task's defaults without paying for Num
 import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from shared.config import (
-    Config,
+from shared.config import Config, NetworkConfig, OptimizationConfig
+from shared.data_config import (
+    AddingData,
+    CopyData,
     GeneratedData,
     HelloData,
-    NetworkConfig,
-    OptimizationConfig,
+    MotionData,
+    ParityData,
+    RowsData,
+    SunspotsData,
     TextData,
+    TranslateData,
+    VolumeData,
+    VowelsData,
+    WeatherData,
 )
 from shared.errors import InvalidInput
 
@@ -52,6 +60,39 @@ TASKS: dict[str, Row] = {
         Config(task="last-value", data=GeneratedData(), epochs=25),
         "the label is the sign of the last step's first feature",
     ),
+    "adding": Row(
+        "memory:adding",
+        Config(
+            task="adding",
+            network=NetworkConfig(cell="gru", hidden_size=64),
+            optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0),
+            data=AddingData(),
+            epochs=20,
+        ),
+        "the sum of the two numbers that are marked in a long sequence",
+    ),
+    "copy": Row(
+        "memory:copy",
+        Config(
+            task="copy",
+            network=NetworkConfig(cell="gru", hidden_size=128),
+            optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0),
+            data=CopyData(),
+            epochs=10,
+        ),
+        "repeat ten symbols after fifty blanks",
+    ),
+    "parity": Row(
+        "memory:parity",
+        Config(
+            task="parity",
+            network=NetworkConfig(cell="gru", hidden_size=32),
+            optimization=OptimizationConfig(learning_rate=5e-3, clip_norm=1.0),
+            data=ParityData(),
+            epochs=20,
+        ),
+        "after each bit, whether the ones so far are odd in number",
+    ),
     "text": Row(
         "text:load",
         Config(
@@ -63,7 +104,85 @@ TASKS: dict[str, Row] = {
             batch_size=32,
             bptt=64,
         ),
-        "predict the next character of a text",
+        "predict the next character, or word, of a text",
+    ),
+    "translate": Row(
+        "translate:load",
+        Config(
+            task="translate",
+            network=NetworkConfig(cell="gru", hidden_size=256),
+            optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0, schedule="cosine"),
+            data=TranslateData(),
+            epochs=30,
+        ),
+        "number words from English to French (needs num2words)",
+    ),
+    "vowels": Row(
+        "recognition:vowels",
+        Config(
+            task="vowels",
+            network=NetworkConfig(cell="gru", hidden_size=64, bidirectional=True),
+            optimization=OptimizationConfig(learning_rate=3e-3, clip_norm=1.0),
+            data=VowelsData(),
+            epochs=60,
+            batch_size=27,
+        ),
+        "which of nine men speaks two vowels",
+    ),
+    "volume": Row(
+        "series:volume",
+        Config(
+            task="volume",
+            network=NetworkConfig(cell="gru", hidden_size=16),
+            data=VolumeData(),
+            epochs=60,
+        ),
+        "tomorrow's trading volume on the stock exchange",
+    ),
+    "weather": Row(
+        "series:weather",
+        Config(
+            task="weather",
+            network=NetworkConfig(cell="gru", hidden_size=16),
+            data=WeatherData(),
+            epochs=200,
+            batch_size=32,
+        ),
+        "tomorrow's highest temperature in Seattle",
+    ),
+    "rows": Row(
+        "recognition:rows",
+        Config(
+            task="rows",
+            network=NetworkConfig(cell="gru", hidden_size=64),
+            optimization=OptimizationConfig(learning_rate=3e-3, clip_norm=1.0),
+            data=RowsData(),
+            epochs=60,
+            batch_size=32,
+        ),
+        "handwritten digits, read row by row",
+    ),
+    "motion": Row(
+        "recognition:motion",
+        Config(
+            task="motion",
+            network=NetworkConfig(cell="gru", hidden_size=128),
+            optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0),
+            data=MotionData(),
+            epochs=20,
+        ),
+        "in which of eight directions a digit moves through a film",
+    ),
+    "sunspots": Row(
+        "series:sunspots",
+        Config(
+            task="sunspots",
+            network=NetworkConfig(cell="gru", hidden_size=16),
+            data=SunspotsData(),
+            epochs=100,
+            batch_size=32,
+        ),
+        "next month's number of sunspots",
     ),
 }
 

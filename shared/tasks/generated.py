@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.config import Config, GeneratedData
+from shared.config import Config
+from shared.data_config import GeneratedData
 from shared.environment import check_memory
 from shared.errors import InvalidInput
 from shared.randomness import generator
+from shared.tasks import baselines
 from shared.tasks.stored import Form, Stored
-from shared.tasks.task import Baseline, Signature, Split, Task
+from shared.tasks.task import Signature, Split, Task
 
 Label = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 """A generator, inputs (N, T, I) and lengths (N,) → labels (N,); for one piece after the other."""
@@ -79,7 +81,7 @@ def _classification(name: str, config: Config, label: Label) -> Task:
         train=train,
         valid=valid,
         test=test,
-        baseline=_class_frequencies(train.targets, test.targets),
+        baselines=lambda: [baselines.class_frequencies(train.targets, test.targets, 2)],
         source="generated, standard normal" + f", in {data.folder}" * (data.folder is not None),
     )
 
@@ -111,7 +113,7 @@ def _generate(
 
     def fill(part: str, number: int) -> None:
         rows = slice(number * count, (number + 1) * count)
-        inputs, targets, lengths = splits[part]
+        inputs, targets, lengths, _ = splits[part]
         piece = inputs[rows]
         generator(config.seed, f"inputs of {part}", number).standard_normal(
             dtype=np.float32, out=piece
@@ -145,12 +147,3 @@ def _read(stored: Stored, part: str, data: GeneratedData) -> Split:
     if data.min_length is not None:
         lengths = numbers("lengths", data.min_length, data.sequence_length)
     return Split(stored.read(f"{part}-inputs"), numbers("targets", 0, 1), lengths)
-
-
-def _class_frequencies(train: np.ndarray, test: np.ndarray) -> Baseline:
-    """Always predicts the class frequencies of the training part (with one count added to each, so
-    that a class which it lacks has a finite loss)."""
-    counts = np.bincount(train, minlength=2) + 1
-    shares = counts / counts.sum()
-    accuracy = np.mean(test == shares.argmax())
-    return Baseline("class frequencies", float(-np.log(shares[test]).mean()), float(accuracy))

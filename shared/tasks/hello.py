@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shared.config import Config, HelloData
+from shared.config import Config
+from shared.data_config import HelloData
 from shared.errors import InvalidInput
 from shared.tasks.task import Signature, Split, Task
 

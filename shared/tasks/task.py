@@ -1,7 +1,8 @@
 """What a task is, once its data is in memory."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -29,19 +30,52 @@ class Split(NamedTuple):
     targets: (N, T) or (N,) classes; (N, T, O) or (N, O) values for mean squared error.
     lengths: (N,) int32 in [1, T], the steps of each sequence, the rest being padding; None if all
              have T.
+    weights: (N, T) True where an output at a step counts; None if all do.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     lengths: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 class Baseline(NamedTuple):
-    """What a predictor without a network reaches on the held-out data of the test."""
+    """What a predictor without a network reaches on the held-out data of the test.
+
+    scores: by the names of `shared/scores.py`, as many as it has.
+    """
 
     name: str
-    loss: float
-    metric: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A quantity that a network reads or predicts as (value - mean) / std."""
+
+    name: str
+    unit: str
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """How a forecast's sequences are made of a table with a row for each time.
+
+    A sequence is `window` rows, scaled, in each of which stands beside the columns what is known of
+    the time to predict.
+    """
+
+    columns: list[Column]
+    target: Column
+    """One of the columns."""
+    window: int
+    time: Literal["day", "month"]
+    """From one row to the next."""
+    known: Literal["weekday", "season"] | None
+    """What is known of the time to predict: its weekday, one-hot from Monday to Friday, or sine and
+    cosine of its place in the year."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +87,29 @@ class Task:
     """Held-out part that chooses the best checkpoint; None if the task has a single sequence."""
     test: Split
     """Held-out part that is scored once."""
-    baseline: Baseline | None = None
+    score: str = ""
+    """The score that says how good a network is; by default the metric."""
+    baselines: Callable[[], Sequence[Baseline]] = tuple
+    """Some take a second to compute, so they are only when they are asked for."""
     held_out: bool = True
     """False where the test part is the training part, which a score must then say."""
     streams: bool = False
     """Each row is one long stream, read in order from window to window."""
     vocabulary: tuple[str, ...] = ()
     """Token number → text, for tasks on tokens."""
+    classes: tuple[str, ...] = ()
+    """Class → name, for tasks with one class a sequence."""
+    unit: Literal["char", "word"] = "char"
+    """What a token of a text is."""
+    characters: dict[str, int] = field(default_factory=dict)
+    """How many characters of text the tokens of "valid" and "test" stand for."""
+    scaling: tuple[np.ndarray, np.ndarray] | None = None
+    """Mean and standard deviation by which features were scaled, where the task has no series."""
+    series: Series | None = None
+    times: np.ndarray | None = None
+    """(N,) datetime64, the time of each target of the test part of a series."""
+    longer: Split | None = None
+    """Held-out sequences longer than those of the other parts, scored beside the test."""
     source: str = ""
     """Where the data comes from."""
 
@@ -67,7 +117,7 @@ class Task:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change with any byte of the data and with the vocabulary."""
         digest = hashlib.sha256("\0".join(self.vocabulary).encode())
-        for part in (self.train, self.valid, self.test):
+        for part in (self.train, self.valid, self.test, self.longer):
             for array in (array for array in part or () if array is not None):
                 digest.update(repr((array.dtype.str, array.shape)).encode())
                 digest.update(np.ascontiguousarray(array).data)

@@ -1,87 +1,161 @@
-"""Character-level language model on any UTF-8 text."""
+"""Language model on any UTF-8 text, of characters or of words."""
 
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from shared.config import Config, TextData
+from shared.config import Config
+from shared.data_config import TextData
 from shared.errors import InvalidInput
+from shared.tasks import baselines
 from shared.tasks.task import Baseline, Signature, Split, Task
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+UNKNOWN_WORD, END_OF_LINE = "<unk>", "<eos>"
+FILES = ("train.txt", "valid.txt", "test.txt")
+NAMES = ("training", "validation", "test")
+
+
+class Parts(NamedTuple):
+    train: str
+    valid: str
+    test: str
+    source: str
 
 
 def load(config: Config) -> Task:
     """A text in reading order: training, validation, test.
 
     The training text is cut into batch_size streams of equal length (at most batch_size - 1 last
-    characters are dropped); row b of a batch continues row b of the one before. Each held-out text
-    is one stream, so the state is carried through all of it. The vocabulary is that of the training
-    text; held-out characters outside it become one unknown token.
+    tokens are dropped); row b of a batch continues row b of the one before. Each held-out text is
+    one stream, so the state is carried through all of it. The vocabulary is that of the training
+    text; held-out characters outside it become one unknown token, and so do words, in the training
+    text too, beyond the `vocabulary_size` most frequent. A line ends with a word of its own.
 
     Raises:
-        InvalidInput: the file is missing, empty, not UTF-8, or a part is shorter than one window.
+        InvalidInput: a file is missing, empty, not UTF-8, or a part is shorter than one window.
     """
     data = config.data
     assert isinstance(data, TextData)
     if config.bptt is None:
         raise InvalidInput("task text: expected --bptt with a number of steps, got None")
-    text, source = _read(data.path)
-    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    ends = np.cumsum([round(share * len(codes)) for share in data.split[:2]])
-    parts = np.split(codes, ends)
-    # A stream needs its window and one character more, the target of the last step.
+    texts = _read(data)
+    if data.unit == "word":
+        words = [words_of(text) for text in texts[:3]]
+        vocabulary = _frequent(words[0], data.vocabulary_size)
+        train, valid, test = (word_tokens(part, vocabulary) for part in words)
+    else:
+        known = np.unique(_codes(texts.train))
+        vocabulary = (UNKNOWN, *map(chr, known))
+        train, valid, test = (_tokens(_codes(part), known) for part in texts[:3])
+    # A stream needs its window and one token more, the target of the last step.
     needed = ((config.bptt + 1) * config.batch_size, config.bptt + 1, config.bptt + 1)
-    names = ("training", "validation", "test")
-    for name, part, least in zip(names, parts, needed, strict=True):
+    for name, part, least in zip(NAMES, (train, valid, test), needed, strict=True):
         if len(part) < least:
+            what = "characters" if data.unit == "char" else "words"
             raise InvalidInput(
-                f"{source}: expected a {name} part of at least {least} characters "
+                f"{texts.source}: expected a {name} part of at least {least} {what} "
                 f"(--bptt {config.bptt}, --batch-size {config.batch_size}), got {len(part)}"
             )
-    known = np.unique(parts[0])
-    vocabulary = (UNKNOWN, *map(chr, known))
-    train, valid, test = (_tokens(part, known) for part in parts)
     size = len(vocabulary)
+    # The first token of a part is given, and no word is predicted in its place.
+    characters = {
+        name: len(text) - (1 if data.unit == "char" else 0)
+        for name, text in (("valid", texts.valid), ("test", texts.test))
+    }
+
+    def baseline() -> list[Baseline]:
+        own = baselines.unigram(train, test[1:], size, characters["test"], data.unit)
+        return [own, *baselines.compression(texts.train, texts.test)]
+
     return Task(
         name="text",
         signature=Signature(size, size, tokens=True, per_step=True, loss="cross_entropy"),
         train=_streams(train, config.batch_size),
         valid=_streams(valid, 1),
         test=_streams(test, 1),
-        baseline=_unigram(train, test[1:], size),
+        score="bits_per_character" if data.unit == "char" else "perplexity",
+        baselines=baseline,
         streams=True,
         vocabulary=vocabulary,
-        source=source,
+        unit=data.unit,
+        characters=characters,
+        source=texts.source,
     )
 
 
-def _read(path: str | None) -> tuple[str, str]:
-    if path is None:
+def words_of(text: str) -> list[str]:
+    """The words between blanks, each line with an end."""
+    return [word for line in text.splitlines() for word in (*line.split(), END_OF_LINE)]
+
+
+def word_tokens(words: list[str], vocabulary: tuple[str, ...]) -> np.ndarray:
+    """The number of each word, that of the unknown one where the vocabulary lacks it."""
+    number = {word: i for i, word in enumerate(vocabulary)}
+    unknown = number[UNKNOWN_WORD]
+    return np.array([number.get(word, unknown) for word in words], np.int32)
+
+
+def _frequent(words: list[str], size: int) -> tuple[str, ...]:
+    """The unknown word, the end of a line and the most frequent others; among equally frequent
+    ones, those that come first in the text."""
+    special = (UNKNOWN_WORD, END_OF_LINE)
+    if size <= len(special):
+        raise InvalidInput(
+            f"--data.vocabulary-size: expected more than {len(special)}, the unknown word and the "
+            f"end of a line, got {size}"
+        )
+    counts = Counter(word for word in words if word not in special)
+    return (*special, *(word for word, _ in counts.most_common(size - len(special))))
+
+
+def _read(data: TextData) -> Parts:
+    if data.path is None:
         if find_spec("pydoc_data.topics") is None:
             raise InvalidInput(
                 "this Python comes without its help topics: expected --data.path FILE"
             )
         from pydoc_data.topics import topics
 
-        return "\n".join(topics[name] for name in sorted(topics)), "CPython's help topics"
+        text, source = "\n".join(topics[name] for name in sorted(topics)), "CPython's help topics"
+    elif Path(data.path).is_dir():
+        train, valid, test = (_read_file(Path(data.path, n), "--data.path ") for n in FILES)
+        return Parts(train, valid, test, data.path)
+    else:
+        text, source = _read_file(Path(data.path), "--data.path "), data.path
+    first, second = np.cumsum([round(share * len(text)) for share in data.split[:2]])
+    return Parts(text[:first], text[first:second], text[second:], source)
+
+
+def _read_file(path: Path, option: str) -> str:
+    """The text of a UTF-8 file.
+
+    Raises:
+        InvalidInput: it is missing, empty or not UTF-8.
+    """
     try:
-        content = Path(path).read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise InvalidInput(
-            f"--data.path {path}: expected a readable file, got: {error.strerror}"
+            f"{option}{path}: expected a readable file, got: {error.strerror}"
         ) from error
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInput(
-            f"--data.path {path}: expected UTF-8 text, got byte 0x{content[error.start]:02x} "
+            f"{option}{path}: expected UTF-8 text, got byte 0x{content[error.start]:02x} "
             f"at position {error.start}"
         ) from error
     if not text:
-        raise InvalidInput(f"--data.path {path}: expected a text, got an empty file")
-    return text, path
+        raise InvalidInput(f"{option}{path}: expected a text, got an empty file")
+    return text
+
+
+def _codes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le"), np.uint32)
 
 
 def _tokens(codes: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -95,12 +169,3 @@ def _streams(tokens: np.ndarray, rows: int) -> Split:
     inputs = tokens[: rows * length].reshape(rows, length)
     targets = tokens[1 : rows * length + 1].reshape(rows, length)
     return Split(inputs, targets)
-
-
-def _unigram(train: np.ndarray, test: np.ndarray, size: int) -> Baseline:
-    """Predicts every character by its share of the training text (one count added to each)."""
-    counts = np.bincount(train, minlength=size) + 1
-    shares = counts / counts.sum()
-    return Baseline(
-        "unigram", float(-np.log(shares[test]).mean()), float(np.mean(test == shares.argmax()))
-    )

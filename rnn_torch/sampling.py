@@ -1,0 +1,30 @@
+"""Which token comes next, given its logits and the noise that decides it."""
+
+import math
+
+import torch
+from jaxtyping import Float, Integer
+from torch import Tensor
+
+
+def choose(
+    logits: Float[Tensor, " V"],
+    noise: Float[Tensor, " V"],
+    temperature: float,
+    top_k: int,
+    top_p: float,
+) -> Integer[Tensor, ""]:
+    """The token with the largest logit / temperature + noise among those that are left.
+
+    Args:
+        noise: standard Gumbel, which makes this a draw from the softmax.
+        temperature: above 0.
+        top_k: the k most probable tokens are left; V leaves all.
+        top_p: of those the fewest that have this probability together; 1 leaves all.
+    """
+    scaled = logits / temperature
+    kept = torch.sort(scaled, descending=True).values[:top_k]
+    share = torch.softmax(kept, 0)
+    before = torch.cumsum(share, 0) - share
+    least = kept[(before < top_p) | (top_p >= 1)].min()
+    return torch.argmax(torch.where(scaled >= least, scaled + noise, -math.inf))

@@ -1,0 +1,116 @@
+"""What a trained network predicts for the test part: predictions.npz in a run folder.
+
+    predicted   (N,) or (N, T) classes, or (N, O) values in the network's scale
+    targets     like predicted
+    lengths     (N,), where sequences have several
+    weights     (N, T), where not every step counts
+    inputs      those of the first sequences
+    times       (N,) datetime64, of a series
+    longer_predicted, longer_targets, longer_lengths    where a task has longer sequences
+
+Pictures, and scores that do not follow from a mean loss, are made from it.
+"""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from shared.backend import Backend, State
+from shared.batching import EVALUATION_ROWS
+from shared.errors import InvalidInput
+from shared.files import write_atomically
+from shared.scores import Scores
+from shared.tasks.task import Split, Task
+
+FILE = "predictions.npz"
+EXAMPLES = 16
+"""Sequences whose inputs are kept."""
+
+Predictions = Mapping[str, np.ndarray]
+
+
+def predict(task: Task, backend: Backend, state: State) -> Predictions:
+    """Predicts the test part, and what is longer; not for texts, whose test is one long stream."""
+    if task.streams:
+        return {}
+    found = _of_split("", task, backend, state, task.test)
+    found["inputs"] = np.array(task.test.inputs[:EXAMPLES])
+    if task.times is not None:
+        found["times"] = task.times
+    if task.longer is not None:
+        found |= _of_split("longer_", task, backend, state, task.longer)
+    return found
+
+
+def _of_split(
+    prefix: str, task: Task, backend: Backend, state: State, split: Split
+) -> dict[str, np.ndarray]:
+    found = {"predicted": outputs(task, backend, state, split.inputs, split.lengths)}
+    found |= {"targets": np.asarray(split.targets)}
+    for name in ("lengths", "weights"):
+        if getattr(split, name) is not None:
+            found[name] = np.asarray(getattr(split, name))
+    return {prefix + name: array for name, array in found.items()}
+
+
+def outputs(
+    task: Task, backend: Backend, state: State, inputs: np.ndarray, lengths: np.ndarray | None
+) -> np.ndarray:
+    """The most probable classes, or the values, that a network predicts; (N, …) as the targets."""
+    classes = task.signature.loss == "cross_entropy"
+    count = len(inputs)
+    size = min(count, EVALUATION_ROWS)
+    parts = []
+    for start in range(0, count, size):
+        # All calls of one shape; what fills the last one up is left out again.
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        own = None if lengths is None else lengths[rows]
+        found, _ = backend.predict(state, np.asarray(inputs[rows]), own)
+        parts.append(found.argmax(-1).astype(np.int32) if classes else found)
+    return np.concatenate(parts)[:count]
+
+
+def scores(task: Task, found: Predictions) -> Scores:
+    """Scores that do not follow from a mean loss."""
+    if not found or not task.signature.per_step or task.signature.loss != "cross_entropy":
+        return {}
+    right = found["predicted"] == found["targets"]
+    scored = {"exact": float((right | ~counted(found)).all(axis=1).mean())}
+    if "longer_predicted" in found:
+        longer = {name.removeprefix("longer_"): found[name] for name in found if "longer_" in name}
+        right = longer["predicted"] == longer["targets"]
+        scored["accuracy_longer"] = float(right[counted(longer)].mean())
+    return scored
+
+
+def counted(found: Predictions) -> np.ndarray:
+    """(N, T) True where an output at a step counts."""
+    rows, steps = found["predicted"].shape
+    counts = np.ones((rows, steps), bool)
+    if "lengths" in found:
+        counts &= np.arange(steps) < found["lengths"][:, None]
+    return counts & found["weights"] if "weights" in found else counts
+
+
+def save(folder: Path, found: Predictions) -> None:
+    content = io.BytesIO()
+    np.savez_compressed(content, **found)  # pyright: ignore[reportArgumentType]
+    write_atomically(folder / FILE, content.getvalue())
+
+
+def read(folder: Path) -> Predictions:
+    """What `save` wrote; nothing where the task has no predictions.
+
+    Raises:
+        InvalidInput: the file is damaged.
+    """
+    file = folder / FILE
+    if not file.exists():
+        return {}
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, EOFError, KeyError) as error:
+        raise InvalidInput(f"{file}: expected predictions, got: {error}") from error

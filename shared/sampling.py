@@ -1,0 +1,69 @@
+"""Text from a trained language model: what is drawn is decided here, for both frameworks.
+
+    for tokens in stream(backend, state, prompt, size, Sampling(temperature=0.8), count=500): …
+
+A token is drawn by the Gumbel-max trick (Gumbel 1954): the largest of logits / temperature + noise,
+the noise being drawn in NumPy. So both frameworks draw the same token wherever their logits differ
+by rounding alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.backend import Backend, State
+from shared.errors import InvalidInput
+from shared.randomness import generator
+
+CHUNK = 32
+"""Tokens that a call of a backend generates."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    temperature: float = 1.0
+    """Logits are divided by it; 0 takes the most probable token (greedy decoding)."""
+    top_k: int | None = None
+    """Only the k most probable tokens."""
+    top_p: float = 1.0
+    """Only the fewest tokens that together have this probability (Holtzman et al. 2020)."""
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises:
+        InvalidInput: one line naming the option.
+        """
+        if not 0 <= self.temperature < 1e6:
+            raise InvalidInput(f"--temperature: expected 0 or more, got {self.temperature}")
+        if self.top_k is not None and self.top_k < 1:
+            raise InvalidInput(f"--top-k: expected 1 or more, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise InvalidInput(f"--top-p: expected a number in (0, 1], got {self.top_p}")
+        if not 0 <= self.seed < 2**63:
+            raise InvalidInput(f"--seed: expected a number from 0 to 2^63 - 1, got {self.seed}")
+
+
+def stream(
+    backend: Backend, state: State, prompt: np.ndarray, size: int, sampling: Sampling, count: int
+) -> Iterator[np.ndarray]:
+    """The tokens that follow a prompt, some at a time.
+
+    Args:
+        prompt: (P,) token numbers, P ≥ 1.
+        size: of the vocabulary, V.
+        count: how many tokens to generate.
+    """
+    outputs, carry = backend.predict(state, prompt[None].astype(np.int32))
+    logits = outputs[0, -1]
+    for start in range(0, count, CHUNK):
+        noise = _noise(sampling, start, size)
+        tokens, logits, carry = backend.generate(state, logits, carry, noise, sampling)
+        yield tokens[: count - start]
+
+
+def _noise(sampling: Sampling, start: int, size: int) -> np.ndarray:
+    """Standard Gumbel noise for tokens from start on, (CHUNK, V); none for greedy decoding."""
+    if sampling.temperature == 0:
+        return np.zeros((CHUNK, size))
+    return generator(sampling.seed, "sampling", start).gumbel(size=(CHUNK, size))

@@ -1,0 +1,78 @@
+"""What goes into a network and comes out of it, in terms of its task: schema.json in a run folder.
+
+With it and a checkpoint, a run can read new data and say what it predicts, without the data that it
+was trained on.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from shared.config import Config
+from shared.files import parse, read_json, write_json
+from shared.tasks.task import Series, Signature, Task
+
+FILE = "schema.json"
+
+
+@dataclass(frozen=True)
+class Schema:
+    task: str
+    input_size: int
+    output_size: int
+    tokens: bool
+    per_step: bool
+    loss: Literal["cross_entropy", "mse"]
+    vocabulary: list[str]
+    unit: Literal["char", "word"]
+    """What a token is."""
+    streams: bool
+    """Whether it reads one long text instead of sequences."""
+    classes: list[str]
+    series: Series | None
+    mean: list[float]
+    std: list[float]
+    """Of features that are scaled otherwise than in a series: (value - mean) / std."""
+    longest: int | None
+    """Steps of the longest sequence of the training part, or None."""
+
+    @property
+    def signature(self) -> Signature:
+        return Signature(self.input_size, self.output_size, self.tokens, self.per_step, self.loss)
+
+
+def schema_of(config: Config, task: Task) -> Schema:
+    return Schema(
+        task=config.task,
+        **task.signature._asdict(),
+        vocabulary=list(task.vocabulary),
+        unit=task.unit,
+        streams=task.streams,
+        classes=list(task.classes),
+        series=task.series,
+        mean=[] if task.scaling is None else task.scaling[0].tolist(),
+        std=[] if task.scaling is None else task.scaling[1].tolist(),
+        longest=None if task.streams else task.train.inputs.shape[1],
+    )
+
+
+def save_schema(folder: Path, schema: Schema) -> None:
+    write_json(folder / FILE, schema)
+
+
+def read_schema(folder: Path) -> Schema:
+    """Reads what `save_schema` wrote.
+
+    Raises:
+        InvalidInput: the file is missing, damaged, or of another version.
+    """
+    return read_json(folder / FILE, partial(parse, Schema))
+
+
+def joined(tokens: list[str], unit: str) -> str:
+    """Text of tokens: characters as they are, words between blanks, each line by itself."""
+    if unit == "char":
+        return "".join(tokens)
+    lines = " ".join(tokens).split("<eos>")
+    return "\n".join(line.strip() for line in lines)

@@ -1,0 +1,182 @@
+"""Forecasts of one step: trading volume, temperature, sunspots.
+
+Columns are scaled by mean and standard deviation of the training part. A sequence may begin before
+its part does, in times that lie behind it; its target never does.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+
+from shared.config import Config
+from shared.data_config import SunspotsData, VolumeData, WeatherData
+from shared.errors import InvalidInput
+from shared.tasks import baselines, published
+from shared.tasks.task import Baseline, Column, Series, Signature, Split, Task
+
+Table = dict[str, np.ndarray]
+"""Columns by name, (N,) each."""
+
+
+def volume(config: Config) -> Task:
+    """Tomorrow's log trading volume on the New York Stock Exchange. The test part is that of James
+    et al. (2023), the last 1770 days; the last tenth of the days before it validates."""
+    data = config.data
+    assert isinstance(data, VolumeData)
+    found = published.load("volume")
+    units = {"log_volume": "", "dj_return": "", "log_volatility": ""}
+    training, test = np.flatnonzero(found["train"]), np.flatnonzero(~found["train"])
+    edge = len(training) - len(training) // 10
+    known = "weekday" if data.weekday else None
+    return _task(
+        config, found, units, _days(found), (training[:edge], training[edge:], test),
+        data.window, "day", known, "r2",
+        [f"autoregression of {data.window} days" + data.weekday * ", weekday"],
+    )  # fmt: skip
+
+
+def weather(config: Config) -> Task:
+    """Tomorrow's highest temperature in Seattle: 2012 and 2013 train, 2014 validates, 2015 tests."""
+    data = config.data
+    assert isinstance(data, WeatherData)
+    found = published.load("weather")
+    units = {"temp_max": "°C", "temp_min": "°C", "precipitation": "mm", "wind": "m/s"}
+    days = _days(found)
+    year = days.astype("datetime64[Y]").astype(int) + 1970
+    parts = [np.flatnonzero(chosen) for chosen in (year < 2014, year == 2014, year == 2015)]
+    known = "season" if data.season else None
+    return _task(
+        config, found, units, days, parts, data.window, "day", known, "rmse",
+        [f"autoregression of {data.window} days" + data.season * ", season"],
+    )  # fmt: skip
+
+
+def sunspots(config: Config) -> Task:
+    """Next month's mean number of sunspots, in reading order: training, validation, test."""
+    data = config.data
+    assert isinstance(data, SunspotsData)
+    found = published.load("sunspots")
+    count = len(found["monthly"])
+    months = np.datetime64("1749-01") + np.arange(count)
+    parts = np.split(np.arange(count), np.cumsum([round(s * count) for s in data.split[:2]]))
+    return _task(
+        config, found, {"monthly": "sunspots"}, months, parts, data.window, "month", None, "rmse",
+        [f"autoregression of {data.window} months"],
+    )  # fmt: skip
+
+
+def sequences(series: Series, table: Table, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The network's inputs for forecasts, (N, window, F) float64.
+
+    Args:
+        table: the columns of the series.
+        times: (M,) datetime64, at least to the last time to predict.
+        rows: (N,) the places in the table to predict, each with `window` rows before it.
+    """
+    scaled = np.stack([(table[c.name] - c.mean) / c.std for c in series.columns], axis=1)
+    inputs = scaled[rows[:, None] + np.arange(-series.window, 0)]
+    beside = known(series, times)[rows]
+    return np.concatenate(
+        [inputs, np.repeat(beside[:, None], series.window, axis=1)], axis=2, dtype=np.float64
+    )
+
+
+def known(series: Series, times: np.ndarray) -> np.ndarray:
+    """What is known of times, (N, K)."""
+    days = times.astype("datetime64[D]")
+    if series.known == "weekday":
+        monday = np.datetime64("1970-01-05")
+        weekday = (days - monday).astype(int) % 7
+        if (weekday > 4).any():
+            raise InvalidInput(
+                f"expected days from Monday to Friday, got {days[weekday > 4][0]}, a weekend"
+            )
+        return np.eye(5)[weekday]
+    if series.known == "season":
+        angle = 2 * np.pi * (days - days.astype("datetime64[Y]")).astype(int) / 365.25
+        return np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    return np.empty((len(times), 0))
+
+
+def _days(found: Table) -> np.ndarray:
+    return found["date"].astype("datetime64[D]")
+
+
+def _task(
+    config: Config,
+    table: Table,
+    units: dict[str, str],
+    times: np.ndarray,
+    parts: Sequence[np.ndarray],
+    window: int,
+    time: Literal["day", "month"],
+    known: Literal["weekday", "season"] | None,
+    score: str,
+    linear: list[str],
+) -> Task:
+    """The forecast of the first column.
+
+    Args:
+        units: of each column, the first being the target.
+        times: (N,) of each row.
+        parts: the rows to predict in training, validation and test.
+        linear: names the least-squares baseline.
+    """
+    name = config.task
+    training = parts[0][parts[0] >= window]
+    for part, rows in zip(("training", "validation", "test"), (training, *parts[1:]), strict=True):
+        if len(rows) == 0 or rows[0] < window:
+            raise InvalidInput(
+                f"--data.window {window}: expected a {part} part with a {time} after so many, "
+                f"got {len(rows)} {time}s"
+            )
+    first = parts[0]
+    columns = [
+        Column(key, unit, float(table[key][first].mean()), float(table[key][first].std()))
+        for key, unit in units.items()
+    ]
+    series = Series(columns, columns[0], window, time, known)
+    goal = columns[0]
+
+    def split(rows: np.ndarray) -> Split:
+        targets = (table[goal.name][rows].astype(np.float64) - goal.mean) / goal.std
+        return Split(sequences(series, table, times, rows), targets[:, None])
+
+    train, valid, test = map(split, (training, *parts[1:]))
+    return Task(
+        name=name,
+        signature=Signature(train.inputs.shape[2], 1, tokens=False, per_step=False, loss="mse"),
+        train=train,
+        valid=valid,
+        test=test,
+        score=score,
+        baselines=_baselines(series, train, test, linear[0]),
+        source=published.SOURCES[name],
+        series=series,
+        times=times[parts[2]],
+    )
+
+
+def _baselines(
+    series: Series, train: Split, test: Split, linear: str
+) -> Callable[[], list[Baseline]]:
+    """The last value, and least squares on all that the network reads."""
+    columns = len(series.columns)
+
+    def features(split: Split) -> np.ndarray:
+        rows = len(split.inputs)
+        beside = split.inputs[:, 0, columns:]
+        beside = beside[:, 1:] if series.known == "weekday" else beside  # they sum to 1
+        return np.column_stack([split.inputs[..., :columns].reshape(rows, -1), beside])
+
+    def computed() -> list[Baseline]:
+        last = test.inputs[:, -1, :1]
+        std = series.target.std
+        fitted = features(train), train.targets, features(test), test.targets
+        return [
+            baselines.errors("persistence", last, test.targets, std),
+            baselines.linear(linear, *fitted, std),
+        ]
+
+    return computed
