@@ -74,10 +74,13 @@ def main(argv: Sequence[str]) -> None:
         summary = train(config, folder, overwrite=arguments.overwrite, resume=resume)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt(_interrupted(folder)) from stop
-    from shared.history import CURVES, read_run
+    from shared.history import CURVES, PICTURE, read_run
+    from shared.pictures import save_predictions
     from shared.plotting import save_curves
 
-    save_curves([read_run(folder)], folder / CURVES)
+    run = read_run(folder)
+    save_curves([run], folder / CURVES)
+    save_predictions([run], folder / PICTURE)
     _print_summary(summary, folder, resume)
 
 

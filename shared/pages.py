@@ -1,6 +1,7 @@
 """Reports as pages: a self-contained HTML file with its pictures in it, and one in Markdown."""
 
 import base64
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ def write_pages(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["indented"] = lambda text: textwrap.indent(text, "    ", lambda _: True)
     for page in pages:
         embed = page.endswith(".html")
         images = {k: data_url(folder / file) if embed else file for k, file in pictures.items()}

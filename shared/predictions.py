@@ -5,7 +5,8 @@
     lengths     (N,), where sequences have several
     weights     (N, T), where not every step counts
     inputs      those of the first sequences
-    times       (N,) datetime64, of a series
+    times       (N,) datetime64, of a series; last: (N, 1) the value before each target
+    distance    (N,) steps for which something had to be remembered
     longer_predicted, longer_targets, longer_lengths    where a task has longer sequences
 
 Pictures, and scores that do not follow from a mean loss, are made from it.
@@ -37,8 +38,10 @@ def predict(task: Task, backend: Backend, state: State) -> Predictions:
         return {}
     found = _of_split("", task, backend, state, task.test)
     found["inputs"] = np.array(task.test.inputs[:EXAMPLES])
-    if task.times is not None:
-        found["times"] = task.times
+    if task.series is not None and task.times is not None:
+        found |= {"times": task.times, "last": np.array(task.test.inputs[:, -1, :1])}
+    if task.distance is not None:
+        found["distance"] = task.distance
     if task.longer is not None:
         found |= _of_split("longer_", task, backend, state, task.longer)
     return found
@@ -78,11 +81,17 @@ def scores(task: Task, found: Predictions) -> Scores:
         return {}
     right = found["predicted"] == found["targets"]
     scored = {"exact": float((right | ~counted(found)).all(axis=1).mean())}
-    if "longer_predicted" in found:
-        longer = {name.removeprefix("longer_"): found[name] for name in found if "longer_" in name}
-        right = longer["predicted"] == longer["targets"]
-        scored["accuracy_longer"] = float(right[counted(longer)].mean())
+    beyond = longer(found)
+    if beyond:
+        right = beyond["predicted"] == beyond["targets"]
+        scored["accuracy_longer"] = float(right[counted(beyond)].mean())
     return scored
+
+
+def longer(found: Predictions) -> Predictions:
+    """What is predicted for longer sequences than those of training, by the usual names."""
+    prefix = "longer_"
+    return {key.removeprefix(prefix): found[key] for key in found if key.startswith(prefix)}
 
 
 def counted(found: Predictions) -> np.ndarray:

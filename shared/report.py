@@ -14,9 +14,10 @@ import numpy as np
 from shared import environment
 from shared.config import Config, options, settings
 from shared.errors import InvalidInput
-from shared.history import Run
+from shared.history import PICTURE, Run
 from shared.pages import write_pages
 from shared.parity import PROVED
+from shared.pictures import save_predictions
 from shared.plotting import deviation, labels, save_curves, save_deviations
 from shared.scores import in_unit, long_name
 from shared.segments import Segment, described
@@ -24,7 +25,7 @@ from shared.summary import located_notes
 from shared.tasks import row
 
 HTML, MARKDOWN, CURVES, DEVIATIONS = "report.html", "report.md", "curves.png", "deviations.png"
-FILES = (HTML, MARKDOWN, CURVES, DEVIATIONS)
+FILES = (HTML, MARKDOWN, CURVES, DEVIATIONS, PICTURE)
 
 
 class Pair(NamedTuple):
@@ -50,7 +51,8 @@ class Pair(NamedTuple):
 
 
 def write_report(runs: Sequence[Run], folder: Path, command: str | None = None) -> None:
-    """Writes report.html, report.md, curves.png and deviations.png.
+    """Writes report.html, report.md, curves.png, deviations.png and, where the task has such,
+    predictions.png.
 
     Args:
         runs: at least two, of one task.
@@ -66,6 +68,8 @@ def write_report(runs: Sequence[Run], folder: Path, command: str | None = None) 
     save_deviations(runs, folder / DEVIATIONS)
     context = _context(runs, command)
     pictures = {"curves": CURVES, "deviations": DEVIATIONS}
+    if save_predictions(runs, folder / PICTURE):
+        pictures["predictions"] = PICTURE
     write_pages(folder, (HTML, MARKDOWN), pictures, context)
 
 

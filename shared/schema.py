@@ -34,6 +34,8 @@ class Schema:
     mean: list[float]
     std: list[float]
     """Of features that are scaled otherwise than in a series: (value - mean) / std."""
+    image: list[int] | None
+    """Height and width of a step that is an image, or a row of one."""
     longest: int | None
     """Steps of the longest sequence of the training part, or None."""
 
@@ -53,6 +55,7 @@ def schema_of(config: Config, task: Task) -> Schema:
         series=task.series,
         mean=[] if task.scaling is None else task.scaling[0].tolist(),
         std=[] if task.scaling is None else task.scaling[1].tolist(),
+        image=None if task.image is None else list(task.image),
         longest=None if task.streams else task.train.inputs.shape[1],
     )
 

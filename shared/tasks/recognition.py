@@ -89,7 +89,8 @@ def rows(config: Config) -> Task:
                 f"expected images in every part, got none for {name}"
             )
     classes = tuple(map(str, range(10)))
-    return _task("rows", train, valid, test, classes, published.SOURCES["digits"])
+    task = _task("rows", train, valid, test, classes, published.SOURCES["digits"])
+    return replace(task, image=(1, 8))
 
 
 def motion(config: Config) -> Task:
@@ -106,12 +107,13 @@ def motion(config: Config) -> Task:
         f"--data.test-examples) of {data.frames} frames",
     )
     ends = np.cumsum([round(0.2 * len(images)), round(0.1 * len(images))])
-    parts = np.split(order, ends)
-    own: dict[str, np.ndarray] = {"test": parts[0], "valid": parts[1], "train": parts[2]}
+    images_of: dict[str, np.ndarray] = dict(
+        zip(("test", "valid", "train"), np.split(order, ends), strict=True)
+    )
 
     def part(name: str) -> Split:
         draw, count = generator(config.seed, f"motion, {name}"), sizes[name]
-        shown = images[draw.choice(own[name], count)]
+        shown = images[draw.choice(images_of[name], count)]
         directions = draw.integers(0, len(DIRECTIONS), count, np.int32)
         at = draw.integers(0, FRAME, (2, count, 1, 1, 1))
         step = np.array([*DIRECTIONS.values()])[directions]
@@ -124,7 +126,8 @@ def motion(config: Config) -> Task:
         return Split(films.reshape(count, data.frames, FRAME**2), directions)
 
     source = f"generated from {published.SOURCES['digits']}"
-    return _task("motion", part("train"), part("valid"), part("test"), tuple(DIRECTIONS), source)
+    parts = part("train"), part("valid"), part("test")
+    return replace(_task("motion", *parts, tuple(DIRECTIONS), source), image=(FRAME, FRAME))
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:

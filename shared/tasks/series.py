@@ -32,12 +32,11 @@ def volume(config: Config) -> Task:
     return _task(
         config, found, units, _days(found), (training[:edge], training[edge:], test),
         data.window, "day", known, "r2",
-        [f"autoregression of {data.window} days" + data.weekday * ", weekday"],
     )  # fmt: skip
 
 
 def weather(config: Config) -> Task:
-    """Tomorrow's highest temperature in Seattle: 2012 and 2013 train, 2014 validates, 2015 tests."""
+    """Tomorrow's highest temperature in Seattle; 2012 and 2013 train, 2014 validates."""
     data = config.data
     assert isinstance(data, WeatherData)
     found = published.load("weather")
@@ -48,7 +47,6 @@ def weather(config: Config) -> Task:
     known = "season" if data.season else None
     return _task(
         config, found, units, days, parts, data.window, "day", known, "rmse",
-        [f"autoregression of {data.window} days" + data.season * ", season"],
     )  # fmt: skip
 
 
@@ -62,7 +60,6 @@ def sunspots(config: Config) -> Task:
     parts = np.split(np.arange(count), np.cumsum([round(s * count) for s in data.split[:2]]))
     return _task(
         config, found, {"monthly": "sunspots"}, months, parts, data.window, "month", None, "rmse",
-        [f"autoregression of {data.window} months"],
     )  # fmt: skip
 
 
@@ -113,7 +110,6 @@ def _task(
     time: Literal["day", "month"],
     known: Literal["weekday", "season"] | None,
     score: str,
-    linear: list[str],
 ) -> Task:
     """The forecast of the first column.
 
@@ -121,7 +117,6 @@ def _task(
         units: of each column, the first being the target.
         times: (N,) of each row.
         parts: the rows to predict in training, validation and test.
-        linear: names the least-squares baseline.
     """
     name = config.task
     training = parts[0][parts[0] >= window]
@@ -151,32 +146,41 @@ def _task(
         valid=valid,
         test=test,
         score=score,
-        baselines=_baselines(series, train, test, linear[0]),
+        baselines=_baselines(series, train, test),
         source=published.SOURCES[name],
         series=series,
         times=times[parts[2]],
     )
 
 
-def _baselines(
-    series: Series, train: Split, test: Split, linear: str
-) -> Callable[[], list[Baseline]]:
-    """The last value, and least squares on all that the network reads."""
-    columns = len(series.columns)
+def _baselines(series: Series, train: Split, test: Split) -> Callable[[], list[Baseline]]:
+    """The last value, and least squares on what the network reads: on the target's own past, and
+    on that of all columns."""
+    width, std = len(series.columns), series.target.std
+    known = {"weekday": ", weekday", "season": ", season", None: ""}[series.known]
+    several = {1: ""} if width == 1 else {1: " of itself", width: f" of all {width} columns"}
 
-    def features(split: Split) -> np.ndarray:
+    def features(split: Split, columns: int) -> np.ndarray:
         rows = len(split.inputs)
-        beside = split.inputs[:, 0, columns:]
+        beside = split.inputs[:, 0, width:]
         beside = beside[:, 1:] if series.known == "weekday" else beside  # they sum to 1
         return np.column_stack([split.inputs[..., :columns].reshape(rows, -1), beside])
 
     def computed() -> list[Baseline]:
         last = test.inputs[:, -1, :1]
-        std = series.target.std
-        fitted = features(train), train.targets, features(test), test.targets
         return [
             baselines.errors("persistence", last, test.targets, std),
-            baselines.linear(linear, *fitted, std),
+            *(
+                baselines.linear(
+                    f"AR({series.window}){about}{known}",
+                    features(train, columns),
+                    train.targets,
+                    features(test, columns),
+                    test.targets,
+                    std,
+                )
+                for columns, about in several.items()
+            ),
         ]
 
     return computed

@@ -108,6 +108,10 @@ class Task:
     series: Series | None = None
     times: np.ndarray | None = None
     """(N,) datetime64, the time of each target of the test part of a series."""
+    image: tuple[int, int] | None = None
+    """Height and width of a step that is an image, or a row of one."""
+    distance: np.ndarray | None = None
+    """(N,) for how many steps each sequence of the test part asks to remember something."""
     longer: Split | None = None
     """Held-out sequences longer than those of the other parts, scored beside the test."""
     source: str = ""
