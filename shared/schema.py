@@ -27,6 +27,11 @@ class Schema:
     vocabulary: list[str]
     unit: Literal["char", "word"]
     """What a token is."""
+    continues: bool
+    """Whether each output is the next input, so that the network can go on by itself."""
+    between: str | None
+    end: str | None
+    """What follows a source that is to be answered, and what ends the answer."""
     streams: bool
     """Whether it reads one long text instead of sequences."""
     classes: list[str]
@@ -52,6 +57,9 @@ def schema_of(config: Config, task: Task) -> Schema:
         unit=task.unit,
         streams=task.streams,
         classes=list(task.classes),
+        continues=task.continues,
+        between=task.between,
+        end=task.end,
         series=task.series,
         mean=[] if task.scaling is None else task.scaling[0].tolist(),
         std=[] if task.scaling is None else task.scaling[1].tolist(),

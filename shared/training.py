@@ -94,6 +94,7 @@ def train(
         )
     state = backend.init(position.snapshot)
     (history.reopen if resume else history.create)(folder, config)
+    save_schema(folder, schema_of(config, task))
     writer = History(folder, task.metric, config.log_every, keep=position.snapshot.step)
     progress = Progress(position.snapshot.step, total, task.metric, quiet)
     with writer, progress:
@@ -107,7 +108,6 @@ def train(
     generated = _generated(config, task, backend, state)
     if found:
         predictions.save(folder, found)
-    save_schema(folder, schema_of(config, task))
     summary = summarize(config, task, backend, loop.reached, test, found, generated, started)
     history.save_summary(folder, summary)
     return summary

@@ -42,6 +42,7 @@ def load(config: Config) -> Task:
         test=split,
         held_out=False,
         vocabulary=vocabulary,
+        continues=True,
         source="the word itself" if len(words) == 1 else "the words themselves",
     )
 

@@ -90,7 +90,7 @@ def rows(config: Config) -> Task:
             )
     classes = tuple(map(str, range(10)))
     task = _task("rows", train, valid, test, classes, published.SOURCES["digits"])
-    return replace(task, image=(1, 8))
+    return replace(task, image=(1, 8), scaling=(np.zeros(8), np.full(8, 16.0)))
 
 
 def motion(config: Config) -> Task:

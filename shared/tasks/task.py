@@ -99,6 +99,11 @@ class Task:
     """Token number → text, for tasks on tokens."""
     classes: tuple[str, ...] = ()
     """Class → name, for tasks with one class a sequence."""
+    continues: bool = False
+    """Each target is the next input, so that the network can go on by itself."""
+    between: str | None = None
+    end: str | None = None
+    """What follows a source that is to be answered, and what ends the answer."""
     unit: Literal["char", "word"] = "char"
     """What a token of a text is."""
     characters: dict[str, int] = field(default_factory=dict)

@@ -80,6 +80,7 @@ def load(config: Config) -> Task:
         score="bits_per_character" if data.unit == "char" else "perplexity",
         baselines=baseline,
         streams=True,
+        continues=True,
         vocabulary=vocabulary,
         unit=data.unit,
         characters=characters,

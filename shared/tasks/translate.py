@@ -53,6 +53,9 @@ def load(config: Config) -> Task:
             )
         ],
         vocabulary=vocabulary,
+        continues=True,
+        between=BETWEEN,
+        end=END,
         source="num2words, numbers from 0",
     )
 
