@@ -110,6 +110,8 @@ class VolumeData:
     """Days that the network reads before the day to predict."""
     weekday: bool = True
     """Tell it the weekday of that day."""
+    difference: bool = False
+    """Predict the change from the last day instead of the value itself."""
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,16 @@ class WeatherData:
     """Days that the network reads before the day to predict."""
     season: bool = True
     """Tell it the time of the year."""
+    difference: bool = False
+    """Predict the change from the last day instead of the value itself."""
 
 
 @dataclass(frozen=True)
 class SunspotsData:
     window: int = 36
     """Months that the network reads before the month to predict."""
+    difference: bool = True
+    """Predict the change from the last month instead of the value itself."""
     split: tuple[float, float, float] = (0.7, 0.1, 0.2)
     """Shares of the series, in its order, for training, validation and test."""
 

@@ -70,12 +70,13 @@ def _forecast(schema: Schema, shown: Sequence[Shown]) -> Figure:
         return values[:, 0] * goal.std + goal.mean
 
     first = shown[0].found
-    times, truth = first["times"][-FORECAST:], real(first["targets"])
+    level = first["last"] if schema.series.difference else 0.0
+    times, truth = first["times"][-FORECAST:], real(first["targets"] + level)
     left.plot(times, truth[-FORECAST:], color="black", linewidth=2.5, label="truth")
     before = real(first["last"])[-FORECAST:]
     left.plot(times, before, color="#999999", linewidth=1, linestyle=":", label="persistence")
     for run in shown:
-        predicted = real(run.found["predicted"])
+        predicted = real(run.found["predicted"] + level)
         left.plot(
             times, predicted[-FORECAST:], color=run.color, linestyle=run.style, linewidth=1.3,
             label=run.name,

@@ -4,6 +4,7 @@ With it and a checkpoint, a run can read new data and say what it predicts, with
 was trained on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,8 @@ from shared.files import parse, read_json, write_json
 from shared.tasks.task import Series, Signature, Task
 
 FILE = "schema.json"
+END_OF_LINE = "<eos>"
+"""The word that ends a line."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,25 @@ def read_schema(folder: Path) -> Schema:
     return read_json(folder / FILE, partial(parse, Schema))
 
 
-def joined(tokens: list[str], unit: str) -> str:
+def joined(tokens: Sequence[str], unit: str) -> str:
     """Text of tokens: characters as they are, words between blanks, each line by itself."""
-    if unit == "char":
-        return "".join(tokens)
-    lines = " ".join(tokens).split("<eos>")
-    return "\n".join(line.strip() for line in lines)
+    return Writer(unit).text(tokens)
+
+
+@dataclass
+class Writer:
+    """Makes text of tokens that come piece by piece."""
+
+    unit: str
+    open: bool = False
+    """Whether a word stands before what comes, on the same line."""
+
+    def text(self, tokens: Sequence[str]) -> str:
+        if self.unit == "char":
+            return "".join(tokens)
+        pieces = []
+        for token in tokens:
+            end = token == END_OF_LINE
+            pieces.append("\n" if end else " " * self.open + token)
+            self.open = not end
+        return "".join(pieces)

@@ -15,9 +15,8 @@ accuracy_longer     accuracy on sequences longer than any that it was trained on
 
 import math
 
-import numpy as np
-
 from shared.backend import Evaluation
+from shared.tasks.series import variance
 from shared.tasks.task import Task
 
 Scores = dict[str, float]
@@ -51,7 +50,7 @@ def derived(task: Task, part: str, scores: Evaluation) -> Scores:
         split = task.test if part == "test" else task.valid
         assert split is not None
         found["rmse"] = task.series.target.std * math.sqrt(scores.loss)
-        found["r2"] = 1 - scores.loss / float(np.var(split.targets))
+        found["r2"] = 1 - scores.loss / variance(task.series, split)
     return found
 
 

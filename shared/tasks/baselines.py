@@ -36,22 +36,33 @@ def constant(name: str, value: float, targets: np.ndarray) -> Baseline:
     return errors(name, np.full(targets.shape, value), targets)
 
 
-def errors(name: str, predicted: np.ndarray, targets: np.ndarray, std: float = 1.0) -> Baseline:
+def errors(
+    name: str,
+    predicted: np.ndarray,
+    targets: np.ndarray,
+    std: float | None = None,
+    variance: float | None = None,
+) -> Baseline:
     """Squared and absolute errors of predicted values.
 
     Args:
         predicted, targets: (N, 1) in the scale of the network's targets.
-        std: a quantity's unit in that scale; RMSE is in the unit.
+        std: how much of a quantity's unit is 1 in that scale, for an RMSE in the unit.
+        variance: of the values to predict in that scale, for the share that is explained.
     """
     off = predicted.astype(np.float64) - targets
     loss = float(np.square(off).mean())
-    scores = {"loss": loss, "mae": float(np.abs(off).mean()), "rmse": std * math.sqrt(loss)}
-    return Baseline(name, scores | {"r2": 1 - loss / float(np.var(targets))})
+    scores = {"loss": loss, "mae": float(np.abs(off).mean())}
+    if std is not None:
+        scores["rmse"] = std * math.sqrt(loss)
+    if variance is not None:
+        scores["r2"] = 1 - loss / variance
+    return Baseline(name, scores)
 
 
 def linear(
     name: str, train: np.ndarray, known: np.ndarray, test: np.ndarray, targets: np.ndarray,
-    std: float,
+    std: float, variance: float,
 ) -> Baseline:  # fmt: skip
     """Least squares on what the network reads, such as an autoregression.
 
@@ -60,7 +71,7 @@ def linear(
         known, targets: (N, 1) targets of both.
     """
     train, test = (np.column_stack([np.ones(len(part)), part]) for part in (train, test))
-    return errors(name, test @ np.linalg.lstsq(train, known)[0], targets, std)
+    return errors(name, test @ np.linalg.lstsq(train, known)[0], targets, std, variance)
 
 
 def unigram(train: np.ndarray, test: np.ndarray, size: int, characters: int, unit: str) -> Baseline:

@@ -31,7 +31,7 @@ def volume(config: Config) -> Task:
     known = "weekday" if data.weekday else None
     return _task(
         config, found, units, _days(found), (training[:edge], training[edge:], test),
-        data.window, "day", known, "r2",
+        data, "day", known, "r2",
     )  # fmt: skip
 
 
@@ -46,7 +46,7 @@ def weather(config: Config) -> Task:
     parts = [np.flatnonzero(chosen) for chosen in (year < 2014, year == 2014, year == 2015)]
     known = "season" if data.season else None
     return _task(
-        config, found, units, days, parts, data.window, "day", known, "rmse",
+        config, found, units, days, parts, data, "day", known, "rmse",
     )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def sunspots(config: Config) -> Task:
     months = np.datetime64("1749-01") + np.arange(count)
     parts = np.split(np.arange(count), np.cumsum([round(s * count) for s in data.split[:2]]))
     return _task(
-        config, found, {"monthly": "sunspots"}, months, parts, data.window, "month", None, "rmse",
+        config, found, {"monthly": "sunspots"}, months, parts, data, "month", None, "rmse",
     )  # fmt: skip
 
 
@@ -77,6 +77,12 @@ def sequences(series: Series, table: Table, times: np.ndarray, rows: np.ndarray)
     return np.concatenate(
         [inputs, np.repeat(beside[:, None], series.window, axis=1)], axis=2, dtype=np.float64
     )
+
+
+def variance(series: Series, split: Split) -> float:
+    """That of the values to predict, in the scale of the inputs."""
+    values = split.targets + split.inputs[:, -1, :1] if series.difference else split.targets
+    return float(np.var(values))
 
 
 def known(series: Series, times: np.ndarray) -> np.ndarray:
@@ -106,7 +112,7 @@ def _task(
     units: dict[str, str],
     times: np.ndarray,
     parts: Sequence[np.ndarray],
-    window: int,
+    data: VolumeData | WeatherData | SunspotsData,
     time: Literal["day", "month"],
     known: Literal["weekday", "season"] | None,
     score: str,
@@ -118,7 +124,7 @@ def _task(
         times: (N,) of each row.
         parts: the rows to predict in training, validation and test.
     """
-    name = config.task
+    name, window = config.task, data.window
     training = parts[0][parts[0] >= window]
     for part, rows in zip(("training", "validation", "test"), (training, *parts[1:]), strict=True):
         if len(rows) == 0 or rows[0] < window:
@@ -131,12 +137,13 @@ def _task(
         Column(key, unit, float(table[key][first].mean()), float(table[key][first].std()))
         for key, unit in units.items()
     ]
-    series = Series(columns, columns[0], window, time, known)
+    series = Series(columns, columns[0], window, time, data.difference, known)
     goal = columns[0]
 
     def split(rows: np.ndarray) -> Split:
-        targets = (table[goal.name][rows].astype(np.float64) - goal.mean) / goal.std
-        return Split(sequences(series, table, times, rows), targets[:, None])
+        targets = (table[goal.name][rows, None].astype(np.float64) - goal.mean) / goal.std
+        inputs = sequences(series, table, times, rows)
+        return Split(inputs, targets - inputs[:, -1, :1] if data.difference else targets)
 
     train, valid, test = map(split, (training, *parts[1:]))
     return Task(
@@ -168,8 +175,10 @@ def _baselines(series: Series, train: Split, test: Split) -> Callable[[], list[B
 
     def computed() -> list[Baseline]:
         last = test.inputs[:, -1, :1]
+        predicted = np.zeros_like(last) if series.difference else last
+        scale = std, variance(series, test)
         return [
-            baselines.errors("persistence", last, test.targets, std),
+            baselines.errors("persistence", predicted, test.targets, *scale),
             *(
                 baselines.linear(
                     f"AR({series.window}){about}{known}",
@@ -177,7 +186,7 @@ def _baselines(series: Series, train: Split, test: Split) -> Callable[[], list[B
                     train.targets,
                     features(test, columns),
                     test.targets,
-                    std,
+                    *scale,
                 )
                 for columns, about in several.items()
             ),

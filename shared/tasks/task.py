@@ -73,6 +73,8 @@ class Series:
     window: int
     time: Literal["day", "month"]
     """From one row to the next."""
+    difference: bool
+    """What is predicted is the change from the last value, in units of the target's std."""
     known: Literal["weekday", "season"] | None
     """What is known of the time to predict: its weekday, one-hot from Monday to Friday, or sine and
     cosine of its place in the year."""

@@ -123,15 +123,15 @@ def _read(data: TextData) -> Parts:
 
         text, source = "\n".join(topics[name] for name in sorted(topics)), "CPython's help topics"
     elif Path(data.path).is_dir():
-        train, valid, test = (_read_file(Path(data.path, n), "--data.path ") for n in FILES)
+        train, valid, test = (read_text(Path(data.path, n), "--data.path ") for n in FILES)
         return Parts(train, valid, test, data.path)
     else:
-        text, source = _read_file(Path(data.path), "--data.path "), data.path
+        text, source = read_text(Path(data.path), "--data.path "), data.path
     first, second = np.cumsum([round(share * len(text)) for share in data.split[:2]])
     return Parts(text[:first], text[first:second], text[second:], source)
 
 
-def _read_file(path: Path, option: str) -> str:
+def read_text(path: Path, option: str = "") -> str:
     """The text of a UTF-8 file.
 
     Raises:

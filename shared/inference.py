@@ -1,0 +1,226 @@
+"""What a trained network says of new data: records, one for each time, sequence or line.
+
+records = predictions(trained, Path("days.csv"))      # [{"date": …, "predicted": …}, …]
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared import beam
+from shared.batching import EVALUATION_ROWS
+from shared.errors import InvalidInput
+from shared.schema import END_OF_LINE, Schema
+from shared.tables import read_columns, read_sequences
+from shared.tasks.series import sequences
+from shared.tasks.text import read_text
+from shared.trained import Trained
+
+Record = dict[str, Any]
+
+WINDOW = 256
+"""Tokens of a text that are read in one call."""
+LONGEST = 2
+"""An answer is cut off after so many times the steps of the longest sequence in training."""
+
+
+def predictions(trained: Trained, file: Path, beams: int = 1) -> list[Record]:
+    """Reads a file as the network's task needs it, and predicts.
+
+    series              CSV or NPZ with the columns of the task, and dates where those count
+    sequences           NPY, NPZ or CSV: `shared/tables.py`
+    text                UTF-8; how probable each line is, the state being carried from line to line
+    sequences of characters     UTF-8, one a line; a source to translate, too
+
+    Args:
+        beams: of a translation: answers that are followed at once; 1 is greedy decoding.
+
+    Raises:
+        InvalidInput: the file cannot be read, or holds something else.
+    """
+    schema = trained.schema
+    if schema.series is not None:
+        return _forecasts(trained, file)
+    if not schema.tokens:
+        return _of_sequences(trained, file)
+    lines = read_text(file).splitlines()
+    if schema.streams:
+        return _of_text(trained, lines)
+    return _of_lines(trained, lines, beams)
+
+
+def _forecasts(trained: Trained, file: Path) -> list[Record]:
+    """One for each row with enough rows before it, and for the time after the last."""
+    schema, series = trained.schema, trained.schema.series
+    assert series is not None
+    table = read_columns(file, [c.name for c in series.columns], date=series.known is not None)
+    count = len(table[series.target.name])
+    if count < series.window:
+        raise InvalidInput(
+            f"{file}: expected at least {series.window} rows, which the network reads, got {count}"
+        )
+    times = _times(table.get("date"), count, series.known == "weekday", series.time)
+    rows = np.arange(series.window, count + 1)
+    try:
+        inputs = sequences(series, table, times, rows)
+    except InvalidInput as error:
+        raise InvalidInput(f"{file}: {error}") from error
+    found = _outputs(trained, inputs, None)[:, 0]
+    found = found + inputs[:, -1, 0] * series.difference
+    values = found * series.target.std + series.target.mean
+    unit = f" ({series.target.unit})" * bool(series.target.unit)
+    actual = [*map(float, table[series.target.name][rows[:-1]]), None]
+    dated = "date" in table
+    return [
+        {
+            "date" if dated else "row": str(times[row]) if dated else int(row) + 1,
+            f"predicted {series.target.name}{unit}": float(value),
+            f"actual {series.target.name}{unit}": true,
+        }
+        for row, value, true in zip(rows, values, actual, strict=True)
+    ]
+
+
+def _times(dates: np.ndarray | None, count: int, weekdays: bool, step: str) -> np.ndarray:
+    """Those of the rows and the next one; without dates any."""
+    if dates is None:
+        return np.zeros(count + 1, "datetime64[D]")
+    after = dates[-1:] + 1
+    if weekdays:
+        after = np.busday_offset(dates[-1:], 1, roll="backward")
+    elif step == "month":
+        months = dates[-1:].astype("datetime64[M]")
+        after = (months + 1).astype("datetime64[D]") + (dates[-1:] - months.astype("datetime64[D]"))
+    return np.concatenate([dates, after])
+
+
+def _of_sequences(trained: Trained, file: Path) -> list[Record]:
+    schema = trained.schema
+    inputs, lengths = read_sequences(file, schema.input_size)
+    if schema.mean:
+        inputs = (inputs - schema.mean) / schema.std
+        if lengths is not None:
+            inputs[np.arange(inputs.shape[1]) >= lengths[:, None]] = 0
+    found = _outputs(trained, inputs, lengths)
+    if schema.loss == "mse":
+        return [{"sequence": i + 1, "predicted": float(v)} for i, v in enumerate(found[:, 0])]
+    names = schema.classes or [str(i) for i in range(schema.output_size)]
+    probability = np.exp(_log_softmax(found))
+    return [
+        {"sequence": i + 1, "predicted": names[row.argmax()], "probability": float(row.max())}
+        for i, row in enumerate(probability)
+    ]
+
+
+def _outputs(trained: Trained, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+    parts = []
+    for start in range(0, len(inputs), EVALUATION_ROWS):
+        rows = slice(start, start + EVALUATION_ROWS)
+        own = None if lengths is None else lengths[rows]
+        parts.append(trained.backend.predict(trained.state, inputs[rows], own)[0])
+    return np.concatenate(parts)
+
+
+def _of_text(trained: Trained, lines: Sequence[str]) -> list[Record]:
+    """Bits that each line takes, and of all; the first token of the text is given."""
+    schema = trained.schema
+    number = {token: i for i, token in enumerate(schema.vocabulary)}
+    word = schema.unit == "word"
+    read = [[*line.split(), END_OF_LINE] if word else [*line, "\n"] for line in lines]
+    tokens = np.array([number.get(t, 0) for line in read for t in line], np.int32)
+    if len(tokens) < 2:
+        raise InvalidInput("expected a text of at least two tokens, got one")
+    carry, bits = None, [0.0]
+    for start in range(0, len(tokens) - 1, WINDOW):
+        window = tokens[start : min(start + WINDOW, len(tokens) - 1)]
+        outputs, carry = trained.backend.predict(trained.state, window[None], carry=carry)
+        targets = tokens[start + 1 : start + 1 + len(window)]
+        logs = _log_softmax(outputs[0])
+        bits += list(-logs[np.arange(len(targets)), targets] / math.log(2))
+    ends = np.cumsum([len(line) for line in read])
+    each = [part.sum() for part in np.split(np.array(bits), ends[:-1])]
+    unknown = [sum(token not in number for token in line) for line in read]
+
+    def record(name: Any, total: float, characters: int, count: int, lost: int) -> Record:
+        return {
+            "line": name,
+            "tokens": count,
+            "unknown": lost,
+            "bits per character": total / characters,
+            "perplexity": 2 ** min(1000.0, total / count),
+        }
+
+    records = [
+        record(i + 1, total, len(line) + 1, len(row), lost)
+        for i, (total, line, row, lost) in enumerate(zip(each, lines, read, unknown, strict=True))
+    ]
+    characters = sum(map(len, lines)) + len(lines)
+    return [*records, record("all", sum(bits), characters, len(tokens), sum(unknown))]
+
+
+def _of_lines(trained: Trained, lines: Sequence[str], beams: int) -> list[Record]:
+    schema, records = trained.schema, []
+    for i, line in enumerate(lines, start=1):
+        where = f"line {i}"
+        if schema.between is not None:
+            records.append({"source": line, "answer": answer(trained, line, beams, where)})
+        else:
+            outputs, _ = trained.backend.predict(trained.state, encode(schema, line, where)[None])
+            said = "".join(schema.vocabulary[token] for token in outputs[0].argmax(-1))
+            records.append({"input": line, "predicted": said})
+    return records
+
+
+def answer(trained: Trained, source: str, beams: int, where: str) -> str:
+    """The most probable answer to a source that beam search finds.
+
+    Raises:
+        InvalidInput: the source is empty, or has characters that the network does not know.
+    """
+    schema = trained.schema
+    assert schema.between is not None
+    assert schema.end is not None
+    prompt = encode(schema, source, where, without=schema.between + schema.end)
+    tokens = np.append(prompt, schema.vocabulary.index(schema.between))
+    end, longest = schema.vocabulary.index(schema.end), LONGEST * (schema.longest or 0)
+    found = beam.search(trained.backend, trained.state, tokens, end, beams, longest)
+    return "".join(schema.vocabulary[token] for token in found[0].tokens)
+
+
+def encode(schema: Schema, text: str, where: str, without: str = "") -> np.ndarray:
+    """Token numbers of a text.
+
+    Args:
+        where: names the text in messages.
+        without: characters that it must not have although the network knows them.
+
+    Raises:
+        InvalidInput: it is empty, or a token is not in the vocabulary.
+    """
+    number = {token: i for i, token in enumerate(schema.vocabulary) if token not in without}
+    words = schema.unit == "word"
+    tokens = (
+        [w for line in text.split("\n") for w in (*line.split(), END_OF_LINE)][:-1]
+        if words
+        else [*text]
+    )
+    if not tokens:
+        raise InvalidInput(f"{where}: expected text, got none")
+    for at, token in enumerate(tokens, start=1):
+        if token not in number:
+            kind = "word" if words else "character"
+            hint = "; <unk> stands for any other" if words else ""
+            known = "".join(number) if len("".join(number)) <= 60 else f"{len(number)} {kind}s"
+            raise InvalidInput(
+                f"{where}: expected {kind}s that the run knows ({known}){hint}, "
+                f"got {token!r} at {kind} {at}"
+            )
+    return np.array([number[token] for token in tokens], np.int32)
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -1,0 +1,186 @@
+"""Numbers from a user's file: columns by name from CSV or NPZ, sequences from CSV, NPY or NPZ."""
+
+import csv
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from shared.errors import InvalidInput
+from shared.tasks.text import read_text
+
+SEQUENCE = "sequence"
+"""The column of a CSV file that says to which sequence a row belongs."""
+
+
+def read_columns(file: Path, names: list[str], date: bool) -> dict[str, np.ndarray]:
+    """Columns by name, (N,) each, float64; "date" as datetime64[D].
+
+    Args:
+        names: the columns that are needed.
+        date: whether a column "date" is needed, YYYY-MM-DD; it is read where it is there.
+
+    Raises:
+        InvalidInput: the file cannot be read, a column is missing, or holds what is no number.
+    """
+    found = _arrays(file) if file.suffix == ".npz" else _csv(file)
+    wanted = [*(["date"] if date or "date" in found else []), *names]
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        raise InvalidInput(
+            f"{file}: expected columns {', '.join(wanted)}, got {', '.join(found) or 'none'} "
+            f"(without {', '.join(missing)})"
+        )
+    sizes = {name: len(np.atleast_1d(found[name])) for name in wanted}
+    if len(set(sizes.values())) > 1:
+        got = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise InvalidInput(f"{file}: expected columns of one length, got {got}")
+    return {
+        name: _dates(file, found[name]) if name == "date" else _numbers(file, name, found[name])
+        for name in wanted
+    }
+
+
+def read_sequences(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Sequences (N, T, I) float64 and their lengths (N,), None if all have T steps.
+
+    NPY holds (N, T, I), or (T, I) for a single sequence; NPZ the same as "inputs", and "lengths"
+    where there are several; CSV has a row for each step and a column for each feature, and where it
+    holds several sequences a column "sequence" that numbers them.
+
+    Args:
+        width: features of a step, I.
+
+    Raises:
+        InvalidInput: the file cannot be read, or holds something else.
+    """
+    if file.suffix not in (".npy", ".npz"):
+        return _sequences_of_csv(file, width)
+    lengths = None
+    if file.suffix == ".npz":
+        found = _arrays(file)
+        if "inputs" not in found:
+            raise InvalidInput(
+                f"{file}: expected an array 'inputs', got {', '.join(found) or 'none'}"
+            )
+        inputs, lengths = found["inputs"], found.get("lengths")
+    else:
+        inputs = _load(file)
+    if inputs.ndim == 2:
+        inputs = inputs[None]
+    if inputs.ndim != 3 or inputs.shape[2] != width or 0 in inputs.shape:
+        raise InvalidInput(
+            f"{file}: expected inputs (sequences, steps, {width}), got shape {inputs.shape}"
+        )
+    inputs = _numbers(file, "inputs", inputs)
+    if lengths is not None:
+        count, steps = inputs.shape[:2]
+        whole = np.issubdtype(lengths.dtype, np.integer)
+        if lengths.shape != (count,) or not whole or lengths.min() < 1 or lengths.max() > steps:
+            raise InvalidInput(
+                f"{file}: expected {count} lengths from 1 to {steps}, got {lengths.dtype} "
+                f"{lengths.shape}" + (f" {lengths.min()} to {lengths.max()}" if whole else "")
+            )
+        lengths = lengths.astype(np.int32)
+    return inputs, lengths
+
+
+def _sequences_of_csv(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | None]:
+    columns = _csv(file)
+    numbers = columns.pop(SEQUENCE, None)
+    if len(columns) != width:
+        raise InvalidInput(
+            f"{file}: expected {width} columns of features beside '{SEQUENCE}', "
+            f"got {len(columns)}: {', '.join(columns)}"
+        )
+    rows = np.stack([_numbers(file, name, column) for name, column in columns.items()], axis=1)
+    if numbers is None:
+        return rows[None], None
+    # In the order in which they begin; the rows of one stand together.
+    starts = np.flatnonzero(np.append(True, numbers[1:] != numbers[:-1]))
+    named = numbers[starts]
+    if len(set(named)) < len(named):
+        raise InvalidInput(
+            f"{file}: expected the rows of a sequence one after the other, got some of sequence "
+            f"{next(n for n in named if list(named).count(n) > 1)} later"
+        )
+    parts = np.split(rows, starts[1:])
+    lengths = np.array([len(part) for part in parts], np.int32)
+    inputs = np.zeros((len(parts), lengths.max(), width))
+    for row, part in zip(inputs, parts, strict=True):
+        row[: len(part)] = part
+    return inputs, lengths if (lengths != lengths[0]).any() else None
+
+
+def _csv(file: Path) -> dict[str, np.ndarray]:
+    """Columns of text by the names in the first line."""
+    try:
+        rows = list(csv.reader(read_text(file).splitlines(), strict=True))
+    except csv.Error as error:
+        raise InvalidInput(f"{file}: expected CSV, got: {error}") from error
+    header, *body = rows
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise InvalidInput(f"{file}: expected a name for each column, got {twice!r} twice")
+    if not body:
+        raise InvalidInput(f"{file}: expected a line of names and lines of values, got one line")
+    for number, row in enumerate(body, start=2):
+        if len(row) != len(header):
+            raise InvalidInput(
+                f"{file}: expected {len(header)} values in line {number}, got {len(row)}"
+            )
+    return {name: np.array(column) for name, column in zip(header, zip(*body), strict=True)}
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    found = _load(file)
+    if isinstance(found, np.ndarray):
+        raise InvalidInput(f"{file}: expected an NPZ file, got a single array")
+    try:
+        with found:
+            return dict(found)
+    except (ValueError, BadZipFile, EOFError) as error:
+        raise InvalidInput(f"{file}: expected arrays of numbers, got: {error}") from error
+
+
+def _load(file: Path):
+    """What NumPy finds, without unpickling."""
+    try:
+        return np.load(file, allow_pickle=False)
+    except OSError as error:
+        raise InvalidInput(
+            f"{file}: expected a readable file, got: {error.strerror or error}"
+        ) from error
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise InvalidInput(f"{file}: expected NumPy arrays, got: {error}") from error
+
+
+def _numbers(file: Path, name: str, values: np.ndarray) -> np.ndarray:
+    try:
+        numbers = values.astype(np.float64)
+    except (ValueError, TypeError) as error:
+        for row, value in enumerate(values.ravel(), start=1):
+            try:
+                float(value)
+            except (ValueError, TypeError):
+                raise InvalidInput(
+                    f"{file}: expected numbers in column {name}, got {value!r} in row {row}"
+                ) from error
+        raise InvalidInput(f"{file}: expected numbers in {name}, got: {error}") from error
+    if not np.isfinite(numbers).all():
+        row = int(np.argwhere(~np.isfinite(numbers))[0][0]) + 1
+        bad = numbers[~np.isfinite(numbers)][0]
+        raise InvalidInput(f"{file}: expected finite numbers in {name}, got {bad} in row {row}")
+    return numbers
+
+
+def _dates(file: Path, values: np.ndarray) -> np.ndarray:
+    try:
+        days = values.astype("datetime64[D]")
+    except (ValueError, TypeError) as error:
+        raise InvalidInput(f"{file}: expected dates as YYYY-MM-DD, got: {error}") from error
+    later = days[1:] > days[:-1]
+    if not later.all():
+        at = int(np.flatnonzero(~later)[0])
+        raise InvalidInput(f"{file}: expected growing dates, got {days[at + 1]} after {days[at]}")
+    return days
