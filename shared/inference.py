@@ -54,7 +54,7 @@ def predictions(trained: Trained, file: Path, beams: int = 1) -> list[Record]:
 
 def _forecasts(trained: Trained, file: Path) -> list[Record]:
     """One for each row with enough rows before it, and for the time after the last."""
-    schema, series = trained.schema, trained.schema.series
+    series = trained.schema.series
     assert series is not None
     table = read_columns(file, [c.name for c in series.columns], date=series.known is not None)
     count = len(table[series.target.name])
@@ -202,11 +202,9 @@ def encode(schema: Schema, text: str, where: str, without: str = "") -> np.ndarr
     """
     number = {token: i for i, token in enumerate(schema.vocabulary) if token not in without}
     words = schema.unit == "word"
-    tokens = (
-        [w for line in text.split("\n") for w in (*line.split(), END_OF_LINE)][:-1]
-        if words
-        else [*text]
-    )
+    tokens = [*text]
+    if words:
+        tokens = [w for line in text.split("\n") for w in (*line.split(), END_OF_LINE)][:-1]
     if not tokens:
         raise InvalidInput(f"{where}: expected text, got none")
     for at, token in enumerate(tokens, start=1):

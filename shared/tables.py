@@ -129,7 +129,7 @@ def _csv(file: Path) -> dict[str, np.ndarray]:
             raise InvalidInput(
                 f"{file}: expected {len(header)} values in line {number}, got {len(row)}"
             )
-    return {name: np.array(column) for name, column in zip(header, zip(*body), strict=True)}
+    return {name: np.array([row[i] for row in body]) for i, name in enumerate(header)}
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
