@@ -5,6 +5,7 @@ For example:
     python scripts/compare.py --task last-value --cell lstm --precision float64
     python scripts/compare.py --task text --contenders jax/handcrafted torch/native
     python scripts/compare.py runs/a runs/b
+    python scripts/compare.py --suite results --out docs --overwrite
 """
 
 import subprocess
@@ -13,6 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -20,7 +22,11 @@ from shared import cli
 from shared.config import Config, Unprefixed
 from shared.errors import InvalidInput
 from shared.files import report_folder
+from shared.tasks import TASKS
 from shared.validation import resolve
+
+if TYPE_CHECKING:
+    from shared.suite import Job
 
 RUNS = "runs"
 CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
@@ -39,6 +45,15 @@ class Arguments:
     """Replace the report in --out."""
     config: str | None = None
     """A config.json whose settings are the defaults."""
+    suite: Literal["results"] | None = None
+    """results: train every task with its defaults, in JAX and PyTorch, from several seeds, and write
+    a page of their scores. Runs that are finished are not trained again."""
+    tasks: tuple[str, ...] = ()
+    """Of a suite: which tasks; by default all."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Of a suite: seeds to train from."""
+    runs: str = "runs/results"
+    """Of a suite: folder of the runs."""
     tune_allocator: bool = True
     """Have glibc keep the memory that a step gives back for the next one."""
 
@@ -52,6 +67,9 @@ def main(argv: Sequence[str]) -> None:
         raise InvalidInput(
             "--backend, --implementation: expected --contenders BACKEND/IMPLEMENTATION …"
         )
+    if arguments.suite is not None:
+        _suite(arguments, argv, settings != base)
+        return
     if arguments.folders and settings != base:
         raise InvalidInput("run folders are compared as they are: expected no settings beside them")
 
@@ -73,6 +91,55 @@ def main(argv: Sequence[str]) -> None:
     for pair in pairs(read):
         print(pair.sentence)
     print(f"wrote {folder / HTML}, {folder / MARKDOWN} and the pictures beside them")
+
+
+def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> None:
+    """Trains what is not done, one run after the other, and writes the page."""
+    if with_settings or arguments.folders:
+        raise InvalidInput(
+            "--suite trains tasks with their defaults: expected no settings beside it"
+        )
+    from shared import suite
+    from shared.files import free_folder, occupants
+    from shared.report import reproduction
+
+    plan = suite.jobs(arguments.tasks or tuple(TASKS), arguments.seeds, Path(arguments.runs))
+    folder = free_folder(Path("reports"), "results")
+    if arguments.out is not None:
+        folder = Path(arguments.out)
+        if occupants(folder) & suite.files() and not arguments.overwrite:
+            raise InvalidInput(f"--out {folder}: holds other results; --overwrite replaces them")
+    states = [job.state for job in plan]
+    for number, (job, state) in enumerate(zip(plan, states, strict=True), start=1):
+        print(f"{number} of {len(plan)}: {job.folder}" + " (done)" * (state == "done"), flush=True)
+        if state != "done":
+            _train_job(job, state, arguments)
+    suite.write_results(plan, folder, reproduction(["scripts/compare.py", *argv]))
+    print(f"wrote {folder / suite.PAGE}")
+
+
+def _train_job(job: "Job", state: str, arguments: Arguments) -> None:
+    from shared.history import save_config
+
+    with tempfile.TemporaryDirectory() as scratch:
+        save_config(Path(scratch), job.config)
+        where = ["--config", str(Path(scratch, "config.json")), "--out", str(job.folder)]
+        if state == "stopped":
+            where = ["--resume", str(job.folder)]
+        elif job.folder.exists():  # stopped before its first checkpoint
+            where.append("--overwrite")
+        _run_script([*where, "--backend", job.config.backend], arguments, str(job.folder))
+
+
+def _run_script(options: Sequence[str], arguments: Arguments, name: str) -> None:
+    """Has scripts/run.py train, in a process of its own; ends this one if it fails."""
+    command = [sys.executable, str(Path(__file__).with_name("run.py")), *options]
+    command += [] if arguments.tune_allocator else ["--no-tune-allocator"]
+    code = subprocess.run(command, check=False).returncode
+    if code < 0:
+        print(f"compare.py: {name} was killed by signal {-code}", file=sys.stderr)
+    if code:  # it has said why
+        sys.exit(code if code > 0 else 1)
 
 
 def _clear(folder: Path, contenders: Sequence[str]) -> None:
@@ -102,22 +169,16 @@ def _train(config: Config, arguments: Arguments, folder: Path) -> list[Path]:
         )
     from shared.history import save_config
 
-    script = Path(__file__).with_name("run.py")
     runs = []
     with tempfile.TemporaryDirectory() as scratch:
         save_config(Path(scratch), config)
         for name in contenders:
             backend, implementation = name.split("/")
             run = _run_folder(folder, name)
-            command = [sys.executable, str(script), "--config", str(Path(scratch, "config.json"))]
-            command += ["--backend", backend, "--implementation", implementation, "--out", str(run)]
-            command += ["--overwrite"] if arguments.overwrite else []
-            command += [] if arguments.tune_allocator else ["--no-tune-allocator"]
-            code = subprocess.run(command, check=False).returncode
-            if code < 0:
-                print(f"compare.py: {name} was killed by signal {-code}", file=sys.stderr)
-            if code:  # the contender has said why
-                sys.exit(code if code > 0 else 1)
+            options = ["--config", str(Path(scratch, "config.json")), "--backend", backend]
+            options += ["--implementation", implementation, "--out", str(run)]
+            options += ["--overwrite"] if arguments.overwrite else []
+            _run_script(options, arguments, name)
             if not runs:  # the configuration is usable: what it replaces can go
                 _clear(folder, contenders)
             runs.append(run)

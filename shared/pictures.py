@@ -54,7 +54,8 @@ def save_predictions(runs: Sequence[Run], file: Path) -> bool:
     else:
         figure = _confusions(schema, shown)
     figure.suptitle(f"{schema.task}: predictions for the test part", fontsize=14)
-    figure.tight_layout()
+    if not figure.subfigs:
+        figure.tight_layout()
     figure.savefig(file, dpi=110)
     return True
 
@@ -99,7 +100,8 @@ def _recognition(schema: Schema, shown: Sequence[Shown]) -> Figure:
     found = shown[0].found
     film = height > 1
     count = min(FILMS if film else IMAGES, len(found["inputs"]))
-    figure = new_figure(8.6 if film else 7.4, max(9, 5.5 * len(shown)))
+    figure = new_figure(8.6 if film else 7.8, max(9, 5.5 * len(shown)))
+    figure.set_layout_engine("constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[5, 3.2 if film else 2])
     _matrices(parts[0], schema, shown)
     if film:

@@ -1,0 +1,234 @@
+"""Every task with its defaults, in both frameworks, from several seeds → one page of results.
+
+    plan = jobs(tasks, seeds, Path("runs/results"))
+    for job in plan: …                       # scripts/compare.py has run.py train those not done
+    write_results(plan, Path("docs"), command)
+
+A run that is finished is not trained again, and one that was stopped goes on: so the whole can be
+stopped at any time and started again with the same command.
+"""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from shared import environment, history
+from shared.checkpoint import LAST
+from shared.config import Config
+from shared.errors import InvalidInput
+from shared.files import write_atomically
+from shared.history import Run, read_config, read_run
+from shared.pages import write_pages
+from shared.pictures import save_predictions
+from shared.scores import LOWER_IS_BETTER, in_unit, long_name
+from shared.tasks import TASKS, row
+from shared.validation import resolve
+
+PAGE, DATA = "results.md", "results.json"
+BACKENDS: tuple[Literal["jax", "torch"], ...] = ("jax", "torch")
+
+
+class Goal(NamedTuple):
+    """What a good network reaches, and what others have."""
+
+    score: str
+    bound: float | str
+    """At least this, or at most where lower is better; or the name of a baseline to surpass."""
+    published: str = "–"
+
+
+GOALS = {
+    "hello": Goal("accuracy", 1.0),
+    "random-labels": Goal("accuracy", "chance"),
+    "last-value": Goal("accuracy", 0.99),
+    "adding": Goal("loss", 0.01, "below 0.01 (LSTM, T = 150: Le et al. 2015)"),
+    "copy": Goal("loss", "without memory", "LSTM stays at the baseline (Arjovsky et al. 2016)"),
+    "parity": Goal("accuracy", 0.99),
+    "text": Goal("bits_per_character", "gzip"),
+    "translate": Goal("exact", 0.95),
+    "vowels": Goal("accuracy", 0.95, "94.1 to 98.9 % (Kudo et al. 1999 and later)"),
+    "volume": Goal("r2", 0.45, "0.42 without weekday (RNN), 0.46 linear with it (James et al.)"),
+    "weather": Goal("rmse", 2.75),
+    "rows": Goal("accuracy", 0.96),
+    "motion": Goal("accuracy", 0.95),
+    "sunspots": Goal("rmse", 18.5),
+}
+CHANCE = 0.01
+"""A held-out accuracy further than this from one half would be a leak."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the suite."""
+
+    config: Config
+    folder: Path
+
+    @property
+    def state(self) -> Literal["done", "stopped", "new"]:
+        """Whether it is to be trained yet.
+
+        Raises:
+            InvalidInput: its folder holds a run with other settings.
+        """
+        if not (self.folder / history.CONFIG).is_file():
+            return "new"
+        found = read_config(self.folder / history.CONFIG)
+        if found != self.config:
+            raise InvalidInput(
+                f"{self.folder}: expected a run with the settings of this version, got another; "
+                "move it away"
+            )
+        if (self.folder / history.SUMMARY).is_file():
+            return "done"
+        return "stopped" if (self.folder / LAST).is_file() else "new"
+
+
+def jobs(tasks: Sequence[str], seeds: Sequence[int], folder: Path) -> list[Job]:
+    """All runs, task by task.
+
+    Raises:
+        InvalidInput: an unknown task, a task or seed named twice, or none.
+    """
+    for name, given in (("--tasks", tasks), ("--seeds", seeds)):
+        if not given or len(set(given)) < len(given):
+            got = " ".join(map(str, given)) or "none"
+            raise InvalidInput(f"{name}: expected one or more, each once, got {got}")
+    return [
+        Job(
+            resolve(replace(row(task).defaults, backend=backend, seed=seed)),
+            folder / f"{task}-{backend}-{seed}",
+        )
+        for task in tasks
+        for seed in seeds
+        for backend in BACKENDS
+    ]
+
+
+def write_results(plan: Sequence[Job], folder: Path, command: str) -> None:
+    """Writes results.md, results.json and a picture of each task's predictions.
+
+    Args:
+        plan: whose runs are all done.
+        command: the command line that made them.
+    """
+    runs = [read_run(job.folder) for job in plan]
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures, rows = {}, []
+    for task in dict.fromkeys(job.config.task for job in plan):
+        own = [run for run in runs if run.config.task == task]
+        rows.append(_row(task, own))
+        first = [run for run in own if run.config.seed == own[0].config.seed]
+        name = picture(task)
+        if save_predictions(first, folder / name):
+            pictures[task] = name
+    context = {
+        "rows": rows,
+        "seeds": sorted({run.config.seed for run in runs}),
+        "shown": pictures,
+        "generated": [
+            (run.config.backend, run.summary.generated)
+            for run in runs
+            if run.summary.generated and run.config.seed == runs[0].config.seed
+        ],
+        "machine": environment.machine(),
+        "versions": runs[0].summary.versions | runs[-1].summary.versions,
+        "command": command,
+    }
+    write_pages(folder, (PAGE,), {}, context)
+    text = json.dumps([_record(run) for run in runs], indent=1, ensure_ascii=False)
+    write_atomically(folder / DATA, (text + "\n").encode())
+
+
+def picture(task: str) -> str:
+    return f"results-{task}.png"
+
+
+def files() -> set[str]:
+    """Names of all that `write_results` may write."""
+    return {PAGE, DATA, *map(picture, TASKS)}
+
+
+def _row(task: str, runs: Sequence[Run]) -> dict[str, Any]:
+    goal, first = GOALS[task], runs[0].summary
+    by_backend = {
+        backend: [run.summary for run in runs if run.config.backend == backend]
+        for backend in BACKENDS
+    }
+    references = {
+        b.name: in_unit(goal.score, b.scores[goal.score])
+        for b in first.baselines
+        if goal.score in b.scores
+    }
+    reached = sum(_reached(goal, run) for run in runs)
+    return {
+        "task": task,
+        "score": long_name(goal.score, first.unit),
+        "network": _network(runs[0].config),
+        "means": {
+            backend: _spread(goal.score, [s.test[goal.score] for s in summaries])
+            for backend, summaries in by_backend.items()
+        },
+        "seconds": {
+            backend: f"{statistics.mean(s.total_s for s in summaries):.0f}"
+            for backend, summaries in by_backend.items()
+        },
+        "baselines": ", ".join(f"{value} {name}" for name, value in references.items()) or "–",
+        "goal": _goal(goal),
+        "reached": f"{reached} of {len(runs)}",
+        "published": goal.published,
+    }
+
+
+def _goal(goal: Goal) -> str:
+    if goal.bound == "chance":
+        return "chance"
+    lower = goal.score in LOWER_IS_BETTER
+    if isinstance(goal.bound, str):
+        return f"{'below' if lower else 'above'} {goal.bound}"
+    return f"{'≤' if lower else '≥'} {in_unit(goal.score, goal.bound)}"
+
+
+def _reached(goal: Goal, run: Run) -> bool:
+    value, bound = run.summary.test[goal.score], goal.bound
+    if bound == "chance":
+        return abs(value - 0.5) <= CHANCE
+    if isinstance(bound, str):
+        bound = next(b.scores[goal.score] for b in run.summary.baselines if b.name == bound)
+    return value <= bound if goal.score in LOWER_IS_BETTER else value >= bound
+
+
+def _spread(score: str, values: Sequence[float]) -> str:
+    """Mean and standard deviation over the seeds: "97.4 % ± 0.3"."""
+    mean = in_unit(score, statistics.mean(values))
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {in_unit(score, statistics.stdev(values)).removesuffix(' %')}"
+
+
+def _network(config: Config) -> str:
+    network = config.network
+    parts = ["Elman" if network.cell == "rnn" else network.cell.upper()]
+    parts += ["both directions"] * network.bidirectional
+    layers = f"{network.num_layers} × " * (network.num_layers > 1)
+    return f"{' '.join(parts)}, {layers}{network.hidden_size}"
+
+
+def _record(run: Run) -> dict[str, Any]:
+    summary = run.summary
+    return {
+        "task": summary.task,
+        "backend": summary.backend,
+        "seed": summary.seed,
+        "test": summary.test,
+        "baselines": {b.name: b.scores for b in summary.baselines},
+        "total_s": summary.total_s,
+        "step_ms": summary.step_ms,
+        "steps": summary.steps,
+        "parameters": summary.parameters,
+        "device": summary.device,
+        "versions": summary.versions,
+    }
