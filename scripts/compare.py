@@ -46,8 +46,8 @@ class Arguments:
     config: str | None = None
     """A config.json whose settings are the defaults."""
     suite: Literal["results"] | None = None
-    """results: train every task with its defaults, in JAX and PyTorch, from several seeds, and write
-    a page of their scores. Runs that are finished are not trained again."""
+    """results: train every task with its defaults, in JAX and PyTorch, from several seeds, and
+    write a page of their scores. Runs that are finished are not trained again."""
     tasks: tuple[str, ...] = ()
     """Of a suite: which tasks; by default all."""
     seeds: tuple[int, ...] = (0, 1, 2)
