@@ -29,12 +29,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_a_complete_folder(finished: Path) -> None:
     assert {file.name for file in finished.iterdir()} == {
         "config.json", "metrics.jsonl", "checkpoint-last.safetensors",
-        "checkpoint-best.safetensors", "curves.png", "summary.json",
+        "checkpoint-best.safetensors", "curves.png", "predictions.npz", "predictions.png",
+        "schema.json", "summary.json",
     }  # fmt: skip
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["task"] == "last-value"
     assert summary["steps"] == 9
-    assert summary["baseline"]["loss"] > 0.5
+    (baseline,) = summary["baselines"]
+    assert baseline["name"] == "class frequencies"
+    assert baseline["scores"]["loss"] > 0.5
     assert summary["held_out"] is True
     for name in (
         "implementation",
@@ -133,7 +136,7 @@ def test_hello_spells_elloh_by_default(tmp_path: Path) -> None:
     summary = json.loads(
         (tmp_path / "runs" / "hello-jax-handcrafted-rnn-1" / "summary.json").read_text()
     )
-    assert summary["sample"] == {"input": "hello", "predicted": "elloh", "target": "elloh"}
+    assert summary["samples"] == [{"input": "hello", "predicted": "elloh", "target": "elloh"}]
     assert summary["test"]["loss"] < 0.01
     assert summary["held_out"] is False
 

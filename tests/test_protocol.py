@@ -212,7 +212,7 @@ def _train_in_numpy(config, steps: int) -> tuple[np.ndarray, Tensors, Tensors]:
 
     task, network, optimization = load_task(config), config.network, config.optimization
     weights = initialize(network, 2, 2, config.seed, "float64")
-    inputs, targets, _ = task.train
+    inputs, targets, *_ = task.train
     rows = [
         order[start : start + 4]
         for epoch in range(steps // 2)

@@ -142,7 +142,7 @@ def test_a_run_over_two_devices_is_that_of_one(run: str, tmp_path, monkeypatch) 
             )
             losses.append(np.asarray(metrics.loss))
         scores = evaluate(config, task, backend, state, task.valid or task.test)
-        predicted = backend.predict(state, task.test.inputs[:4])
+        predicted, _ = backend.predict(state, task.test.inputs[:4])
         return backend, np.concatenate(losses), backend.export(state), scores, predicted
 
     one, two = taken(10**18), taken(1)

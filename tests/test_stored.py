@@ -46,7 +46,7 @@ def test_files_hold_what_memory_would(
             np.testing.assert_array_equal(array, expected)
             assert array.dtype == expected.dtype
         assert task.fingerprint == in_memory.fingerprint
-        assert task.baseline == in_memory.baseline
+        assert task.baselines() == in_memory.baselines()
         assert isinstance(task.train.inputs, np.memmap)
         assert not task.train.inputs.flags.writeable
 

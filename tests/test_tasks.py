@@ -186,15 +186,17 @@ def test_the_class_baseline_is_scored_on_the_held_out_part() -> None:
     majority = int(ones > 0.5)
     accuracy = np.mean(task.test.targets == majority)
     loss = -np.mean(np.where(task.test.targets == 1, np.log(ones), np.log(1 - ones)))
-    assert task.baseline is not None
-    assert task.baseline.metric == pytest.approx(accuracy)
-    assert task.baseline.loss == pytest.approx(loss)
+    (baseline,) = task.baselines()
+    assert baseline.name == "class frequencies"
+    assert baseline.scores == {
+        "loss": pytest.approx(loss, rel=1e-12), "accuracy": pytest.approx(accuracy, rel=1e-12)
+    }  # fmt: skip
 
 
 def test_a_class_that_training_lacks_has_a_finite_baseline() -> None:
     task = load_task(generated("random-labels", GeneratedData(1, 1, 50, 2, 1)))
-    assert task.baseline is not None
-    assert np.isfinite(task.baseline.loss)
+    (baseline,) = task.baselines()
+    assert np.isfinite(baseline.scores["loss"])
 
 
 def test_text_is_split_in_reading_order_and_loses_nothing(tmp_path: Path) -> None:
@@ -232,10 +234,15 @@ def test_line_ends_are_read_as_they_are(tmp_path: Path) -> None:
 
 def test_the_unigram_knows_the_training_text_alone(tmp_path: Path) -> None:
     task = load_task(text(tmp_path / "a.txt", "aaab" * 20 + "b" * 20))
-    assert task.baseline is not None
+    unigram = task.baselines()[0]
+    assert unigram.name == "character frequencies (unigram)"
     shares = {"a": 61 / 83, "b": 21 / 83}
-    assert task.baseline.loss == pytest.approx(-np.log(shares["b"]))
-    assert task.baseline.metric == 0.0
+    assert unigram.scores == {
+        "loss": pytest.approx(-np.log(shares["b"])),
+        "accuracy": 0.0,
+        "bits_per_character": pytest.approx(-np.log2(shares["b"])),
+        "perplexity": pytest.approx(1 / shares["b"]),
+    }
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ SYMBOLS = "abcdefgh"
 """Of the copy task, tokens 1 … 8."""
 BLANK, SIGNAL = 0, len(SYMBOLS) + 1
 COPIED = 10
+ROUNDS = 20
+"""So many times as many sequences are drawn before there seem to be too few different ones."""
 
 
 def adding(config: Config) -> Task:
@@ -163,10 +165,10 @@ def _distinct(draw: Callable[[int], np.ndarray], count: int, what: str) -> np.nd
     """So many rows, no two alike, in the order in which they were drawn.
 
     Raises:
-        InvalidInput: twice as many draws did not bring so many.
+        InvalidInput: `ROUNDS` draws of so many did not bring them.
     """
     drawn = draw(count)
-    for _ in range(2):
+    for _ in range(ROUNDS):
         first = np.sort(np.unique(drawn, axis=0, return_index=True)[1])
         if len(first) >= count:
             return drawn[first[:count]]
