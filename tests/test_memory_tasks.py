@@ -193,7 +193,7 @@ def test_impossible_data_are_refused(data: Data, message: str) -> None:
 
 def test_eight_to_the_ten_sequences_are_all_that_can_be_copied(monkeypatch) -> None:
     monkeypatch.setattr("shared.tasks.memory.COPIED", 2)
-    with pytest.raises(InvalidInput, match="^expected 65 different sequences of 2 symbols, got 6"):
+    with pytest.raises(InvalidInput, match=r"^expected 65 different sequences of 2 symbols, got 6"):
         load_task(config(CopyData(50, 5, 10, blank_length=1)))
     task = load_task(config(CopyData(30, 5, 10, blank_length=1)))
     everything = np.concatenate([part.inputs[:, :2] for part in parts(task)])
