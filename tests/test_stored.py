@@ -142,7 +142,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
 from tests.test_stored import config
-from shared.config import GeneratedData
+from shared.data_config import GeneratedData
 from shared.tasks import load_task
 print(load_task(config("last-value", Path("data"), GeneratedData(300_000, 8, 9, 5, 3))).fingerprint)
 """
@@ -199,7 +199,7 @@ PEAK = """
 import sys, threading
 from dataclasses import replace
 from shared.batching import training_batches
-from shared.config import GeneratedData
+from shared.data_config import GeneratedData
 from shared.tasks import TASKS, load_task
 
 def own():
