@@ -90,6 +90,9 @@ class ParityData:
 class TranslateData:
     source: Literal["en", "fr"] = "en"
     """Language to translate from, into the other one."""
+    reverse: bool = True
+    """Read the source from its end, so that its beginning is close to that of the target (Sutskever
+    et al. 2014)."""
     largest: int = 9_999
     """Largest number; each number from 0 on belongs to one part."""
     valid_share: float = 0.05

@@ -184,6 +184,7 @@ def answer(trained: Trained, source: str, beams: int, where: str) -> str:
     assert schema.between is not None
     assert schema.end is not None
     prompt = encode(schema, source, where, without=schema.between + schema.end)
+    prompt = prompt[::-1] if schema.reverse else prompt
     tokens = np.append(prompt, schema.vocabulary.index(schema.between))
     end, longest = schema.vocabulary.index(schema.end), LONGEST * (schema.longest or 0)
     found = beam.search(trained.backend, trained.state, tokens, end, beams, longest)

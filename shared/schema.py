@@ -35,6 +35,8 @@ class Schema:
     between: str | None
     end: str | None
     """What follows a source that is to be answered, and what ends the answer."""
+    reverse: bool
+    """A source is read from its end."""
     streams: bool
     """Whether it reads one long text instead of sequences."""
     classes: list[str]
@@ -63,6 +65,7 @@ def schema_of(config: Config, task: Task) -> Schema:
         continues=task.continues,
         between=task.between,
         end=task.end,
+        reverse=task.reverse,
         series=task.series,
         mean=[] if task.scaling is None else task.scaling[0].tolist(),
         std=[] if task.scaling is None else task.scaling[1].tolist(),

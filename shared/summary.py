@@ -166,6 +166,7 @@ def _samples(task: Task, found: Predictions) -> list[dict[str, str]]:
         read = found["inputs"][i, :length]
         if "weights" in found:  # it reads its target, too, but that is nothing to show
             read = read[: np.flatnonzero(counts[i])[0]]
+            read = read[::-1] if task.reverse else read
         rows = {
             "input": read,
             "predicted": found["predicted"][i, counts[i]],

@@ -106,6 +106,8 @@ class Task:
     between: str | None = None
     end: str | None = None
     """What follows a source that is to be answered, and what ends the answer."""
+    reverse: bool = False
+    """A source is read from its end."""
     unit: Literal["char", "word"] = "char"
     """What a token of a text is."""
     characters: dict[str, int] = field(default_factory=dict)

@@ -38,7 +38,7 @@ def load(config: Config) -> Task:
     texts = {name: [pairs[i] for i in numbers] for name, numbers in parts.items()}
     vocabulary = tuple(sorted({BETWEEN, END}.union(*map("".join, pairs))))
     longest = max(len(source) + len(target) for source, target in pairs) + 1
-    train, valid, test = (_split(texts[name], vocabulary, longest) for name in _NAMES)
+    train, valid, test = (_split(texts[name], vocabulary, longest, data.reverse) for name in _NAMES)
     size = len(vocabulary)
     return Task(
         name="translate",
@@ -56,6 +56,7 @@ def load(config: Config) -> Task:
         continues=True,
         between=BETWEEN,
         end=END,
+        reverse=data.reverse,
         source="num2words, numbers from 0",
     )
 
@@ -78,7 +79,9 @@ def _pairs(data: TranslateData) -> list[tuple[str, str]]:
     ]
 
 
-def _split(pairs: list[tuple[str, str]], vocabulary: tuple[str, ...], steps: int) -> Split:
+def _split(
+    pairs: list[tuple[str, str]], vocabulary: tuple[str, ...], steps: int, reverse: bool
+) -> Split:
     """`source>target` and what follows each character of it; the target's characters and its end
     count."""
     number = {character: i for i, character in enumerate(vocabulary)}
@@ -86,7 +89,8 @@ def _split(pairs: list[tuple[str, str]], vocabulary: tuple[str, ...], steps: int
     targets, weights = np.zeros_like(inputs), np.zeros(inputs.shape, bool)
     lengths = np.zeros(len(pairs), np.int32)
     for i, (source, target) in enumerate(pairs):
-        text = [number[c] for c in f"{source}{BETWEEN}{target}{END}"]
+        read = source[::-1] if reverse else source
+        text = [number[c] for c in f"{read}{BETWEEN}{target}{END}"]
         lengths[i] = len(text) - 1
         inputs[i, : lengths[i]], targets[i, : lengths[i]] = text[:-1], text[1:]
         weights[i, len(source) : lengths[i]] = True
