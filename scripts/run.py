@@ -152,7 +152,9 @@ def _times(summary: "Summary", resumed: bool) -> str:
         f"{summary.peak_memory_mb:.0f} MB at most, on {summary.device}"
     )
     if not resumed:
-        return f"{summary.steps} steps, {summary.step_ms:.3f} ms each, {process}"
+        tokens = summary.tokens_per_s
+        speed = f" ({tokens:,.0f} tokens a second)" if tokens else ""
+        return f"{summary.steps} steps, {summary.step_ms:.3f} ms each{speed}, {process}"
     parts = (
         f"{part.span} in {part.label}, {part.step_ms:.3f} ms each" for part in summary.segments
     )

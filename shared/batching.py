@@ -25,6 +25,8 @@ CHUNK_STEPS = 128
 EVALUATION_ROWS = 512
 EVALUATION_CALL = 2048
 """Rows in a call that evaluates."""
+EVALUATION_WINDOW = 256
+"""Steps of a stream that are scored at once; how many does not matter, as the state is carried."""
 
 
 class Batch(NamedTuple, Generic[Array]):
@@ -200,7 +202,7 @@ def evaluation_batches(config: Config, task: Task, split: Split) -> Batches:
     return Batches(
         split,
         batch_size=min(max(config.batch_size, EVALUATION_ROWS), len(split.inputs)),
-        window=config.bptt,
+        window=max(config.bptt or 0, EVALUATION_WINDOW) if task.streams else config.bptt,
         shuffle=False,
         seed=config.seed,
         dtype=config.precision,
