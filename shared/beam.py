@@ -42,7 +42,8 @@ def search(
         ranked = np.argsort(-each, axis=None, kind="stable")[: 2 * beams]
         rows, drawn = np.divmod(ranked, each.shape[1])
         values = each.ravel()[ranked]
-        for row, token, value in zip(rows, drawn, values, strict=True):
+        # Not those that end behind the first `beams`: greedy decoding would not take them either.
+        for row, token, value in zip(rows[:beams], drawn[:beams], values[:beams], strict=True):
             if token == end and np.isfinite(value):
                 done.append(Answer(tokens[row], float(value)))
         done = sorted(done, key=lambda answer: -answer.score)[:beams]
