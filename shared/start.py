@@ -44,6 +44,12 @@ def check_fits(config: Config, task: Task) -> None:
             f"--embedding-size {config.network.embedding_size} needs tokens to embed, which task "
             f"{task.name} has not"
         )
+    inputs, outputs = task.signature.input_size, task.signature.output_size
+    if config.network.tied and inputs != outputs:
+        raise InvalidInput(
+            f"--tied needs as many outputs as tokens, of which task {task.name} has {outputs} and "
+            f"{inputs}"
+        )
 
 
 def first_position(config: Config, task: Task) -> Checkpoint:

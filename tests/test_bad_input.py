@@ -44,6 +44,35 @@ BAD = {
     "zero clip norm": (["--clip-norm", "0"], ["--clip-norm", "positive"]),
     "gamma without step": (["--gamma", "0.5"], ["--gamma", "--schedule constant"]),
     "step without size": (["--schedule", "step"], ["--step-size"]),
+    "decay without a beginning": (["--schedule", "decay"], ["--decay-after", "epochs", "None"]),
+    "decay after no epoch": (
+        ["--schedule", "decay", "--decay-after", "0"],
+        ["--decay-after", "positive", "0"],
+    ),
+    "decay that grows": (
+        ["--schedule", "decay", "--decay-after", "1", "--gamma", "1.2"],
+        ["--gamma", "(0, 1]", "1.2"],
+    ),
+    "beginning of another schedule": (
+        ["--schedule", "step", "--step-size", "1", "--decay-after", "2"],
+        ["--decay-after", "--schedule step", "--step-size, --gamma"],
+    ),
+    "tied to no embedding": (["--tied"], ["--tied", "--embedding-size 8", "got None"]),
+    "tied to a small embedding": (
+        ["--tied", "--embedding-size", "4"],
+        ["--tied", "--embedding-size 8", "got 4"],
+    ),
+    "tied in both directions": (
+        ["--tied", "--bidirectional", "--embedding-size", "8"],
+        ["--tied", "--embedding-size 16", "got 8"],
+    ),
+    "tied to fewer outputs": (
+        ["--task", "copy", *SMALL[:6], "--tied", "--embedding-size", "128"],
+        ["--tied", "outputs", "task copy", "9", "10"],
+    ),
+    "no initial range": (["--init-range", "0"], ["--init-range", "positive", "0.0"]),
+    "negative initial range": (["--init-range", "-0.1"], ["--init-range", "-0.1"]),
+    "initial range of nan": (["--init-range", "nan"], ["--init-range", "nan"]),
     "negative seed": (["--seed", "-1"], ["--seed"]),
     "both directions truncated": (["--bidirectional", "--bptt", "3"], ["--bidirectional"]),
     "truncated without targets": (["--task", "last-value", "--bptt", "5", *SMALL[:10]], ["--bptt"]),
