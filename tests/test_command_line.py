@@ -197,7 +197,8 @@ def test_weights_that_overflow_in_the_last_step_are_no_checkpoint(tmp_path: Path
     assert ran.returncode == 1
     (line,) = ran.stderr.splitlines()
     assert "weights/rnn.weight_ih_l0 is no longer finite at step 1 (epoch 1" in line
-    assert {file.name for file in (tmp_path / "run").iterdir()} == {"config.json", "metrics.jsonl"}
+    written = {file.name for file in (tmp_path / "run").iterdir()}
+    assert written == {"config.json", "metrics.jsonl", "schema.json"}
 
 
 def test_another_optimizer_drops_the_constants_of_the_first(tmp_path: Path) -> None:

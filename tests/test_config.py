@@ -61,7 +61,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("case", DAMAGED)
 def test_json_that_is_no_configuration_is_refused(case: str) -> None:
-    values = DAMAGED[case](asdict(resolve(TASKS["text"].defaults)))
+    values = DAMAGED[case](json.loads(json.dumps(asdict(resolve(TASKS["text"].defaults)))))
     with pytest.raises(InvalidInput, match="no config of this version"):
         from_json(values)
 

@@ -32,8 +32,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_is_self_contained(compared: Path) -> None:
     page = (compared / "report.html").read_text()
     assert not re.search(r'(src|href)="(?!data:)', page)
-    assert page.count("data:image/png;base64,") == 2
-    for name in ("report.md", "curves.png", "deviations.png"):
+    assert page.count("data:image/png;base64,") == 3
+    for name in ("report.md", "curves.png", "deviations.png", "predictions.png"):
         assert (compared / name).stat().st_size > 500, name
     assert "`--betas 0.9 0.999`" in (compared / "report.md").read_text()
 
