@@ -153,6 +153,30 @@ def test_lengths_stay_with_their_sequences() -> None:
         np.testing.assert_array_equal(batch.weights, within if per_step else real)
 
 
+@pytest.mark.parametrize("lengths", [None, np.array([11, 3, 8, 5, 11, 1, 9, 2, 10, 4], np.int32)])
+@pytest.mark.parametrize("window", [None, 4, 11])
+def test_a_step_that_does_not_count_weighs_nothing_in_every_window(window, lengths) -> None:
+    """Shuffled, with a ragged last batch, over two epochs."""
+    counts = np.random.default_rng(4).random((10, 11)) < 0.6
+    split = numbered(10, 11, per_step=True)._replace(weights=counts, lengths=lengths)
+    made = batches(split, window=window)
+    batch = made.take(0, 2 * made.per_epoch)
+    assert batch.weights.dtype == np.float32
+    within = np.arange(11) < (11 if lengths is None else lengths[:, None])
+    whole = np.zeros((10, made.windows * made.steps), bool)
+    whole[:, :11] = counts & within
+    starts = np.tile(np.arange(made.windows) * made.steps, 2 * 3)
+    seen = 0
+    for step, start in enumerate(starts):
+        real = 2 if step // made.windows % 3 == 2 else 4
+        rows = batch.targets[step, :, 0]
+        expected = whole[rows, start : start + made.steps]
+        expected[real:] = False
+        np.testing.assert_array_equal(batch.weights[step], expected)
+        seen += expected.sum()
+    assert seen == 2 * whole.sum()
+
+
 def test_evaluation_has_the_lengths_in_reading_order() -> None:
     lengths = np.array([3, 1, 2], np.int32)
     split = numbered(3, 3)._replace(lengths=lengths)

@@ -120,9 +120,7 @@ def test_it_stops_where_nothing_can_become_more_probable() -> None:
 def greedy(model: Drawn, longest: int) -> list[int]:
     tokens: list[int] = []
     for _ in range(longest):
-        probable = max(
-            range(V), key=lambda token: model.log_probability(PROMPT, [*tokens, token])
-        )
+        probable = max(range(V), key=lambda token: model.log_probability(PROMPT, [*tokens, token]))
         if probable == END:
             return tokens
         tokens.append(probable)

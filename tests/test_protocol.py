@@ -155,6 +155,20 @@ def test_cosine_schedule_is_that_of_torch() -> None:
     check_close(rates, expected, relative=1e-12, what="rate", elementwise=True)
 
 
+def test_decay_begins_after_so_many_epochs_and_goes_on_with_each() -> None:
+    """Zaremba et al. (2014), medium: η, 6 epochs, then divided by 1.2 before each one."""
+    optimization = resolved(
+        OptimizationConfig(learning_rate=0.3, schedule="decay", decay_after=2, gamma=0.5)
+    )
+    rates = learning_rates(optimization, 0, 15, 3, 15)
+    expected = np.repeat([0.3, 0.3, 0.15, 0.075, 0.0375], 3)
+    check_close(rates, expected, relative=1e-14, what="rate", elementwise=True)
+    usual = resolved(OptimizationConfig(learning_rate=0.3, schedule="decay", decay_after=1))
+    assert usual.gamma == 0.5
+    rates = learning_rates(usual, 0, 3, 1, 3)
+    check_close(rates, 0.3 * 0.5 ** np.arange(3), relative=1e-14, what="rate", elementwise=True)
+
+
 def _torch_schedule(kind, rate: float, **options):
     """The learning rate before each step of a torch scheduler."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=rate)
@@ -168,7 +182,11 @@ def _torch_schedule(kind, rate: float, **options):
 @pytest.mark.parametrize("optimization", OPTIMIZATIONS)
 def test_rates_do_not_depend_on_where_a_call_begins(optimization: str) -> None:
     """A resumed run asks for the rest of the rates only."""
-    for schedule in ({"schedule": "step", "step_size": 1}, {"schedule": "cosine"}):
+    for schedule in (
+        {"schedule": "step", "step_size": 1},
+        {"schedule": "decay", "decay_after": 2},
+        {"schedule": "cosine"},
+    ):
         config = resolved(replace(OPTIMIZATIONS[optimization], **schedule))
         whole = learning_rates(config, 0, 12, 3, 12)
         np.testing.assert_array_equal(learning_rates(config, 5, 7, 3, 12), whole[5:])
