@@ -3,12 +3,14 @@
 import json
 import os
 import secrets
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
+from zipfile import BadZipFile
 
 import dacite
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Record = TypeVar("Record", bound="DataclassInstance")
+
+DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, BadZipFile, zlib.error)
+"""What NumPy raises where an NPY or NPZ file is no such file, or damaged."""
 
 
 def occupants(folder: Path, option: str = "--out") -> set[str]:

@@ -21,7 +21,7 @@ import numpy as np
 from shared.backend import Backend, State
 from shared.batching import EVALUATION_ROWS
 from shared.errors import InvalidInput
-from shared.files import write_atomically
+from shared.files import DAMAGED, write_atomically
 from shared.scores import Scores
 from shared.tasks.task import Split, Task
 
@@ -121,5 +121,5 @@ def read(folder: Path) -> Predictions:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError, EOFError, KeyError) as error:
+    except DAMAGED as error:
         raise InvalidInput(f"{file}: expected predictions, got: {error}") from error

@@ -2,11 +2,11 @@
 
 import csv
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from shared.errors import InvalidInput
+from shared.files import DAMAGED
 from shared.tasks.text import read_text
 
 SEQUENCE = "sequence"
@@ -31,7 +31,13 @@ def read_columns(file: Path, names: list[str], date: bool) -> dict[str, np.ndarr
             f"{file}: expected columns {', '.join(wanted)}, got {', '.join(found) or 'none'} "
             f"(without {', '.join(missing)})"
         )
-    sizes = {name: len(np.atleast_1d(found[name])) for name in wanted}
+    for name in wanted:
+        if found[name].ndim != 1 or not len(found[name]):
+            raise InvalidInput(
+                f"{file}: expected a column {name} of one or more values, "
+                f"got shape {found[name].shape}"
+            )
+    sizes = {name: len(found[name]) for name in wanted}
     if len(set(sizes.values())) > 1:
         got = ", ".join(f"{name} {size}" for name, size in sizes.items())
         raise InvalidInput(f"{file}: expected columns of one length, got {got}")
@@ -58,14 +64,16 @@ def read_sequences(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | Non
         return _sequences_of_csv(file, width)
     lengths = None
     if file.suffix == ".npz":
-        found = _arrays(file)
-        if "inputs" not in found:
+        arrays = _arrays(file)
+        if "inputs" not in arrays:
             raise InvalidInput(
-                f"{file}: expected an array 'inputs', got {', '.join(found) or 'none'}"
+                f"{file}: expected an array 'inputs', got {', '.join(arrays) or 'none'}"
             )
-        inputs, lengths = found["inputs"], found.get("lengths")
+        inputs, lengths = arrays["inputs"], arrays.get("lengths")
     else:
         inputs = _load(file)
+        if not isinstance(inputs, np.ndarray):
+            raise InvalidInput(f"{file}: expected an NPY file, got several arrays")
     if inputs.ndim == 2:
         inputs = inputs[None]
     if inputs.ndim != 3 or inputs.shape[2] != width or 0 in inputs.shape:
@@ -77,10 +85,10 @@ def read_sequences(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | Non
         count, steps = inputs.shape[:2]
         whole = np.issubdtype(lengths.dtype, np.integer)
         if lengths.shape != (count,) or not whole or lengths.min() < 1 or lengths.max() > steps:
-            raise InvalidInput(
-                f"{file}: expected {count} lengths from 1 to {steps}, got {lengths.dtype} "
-                f"{lengths.shape}" + (f" {lengths.min()} to {lengths.max()}" if whole else "")
-            )
+            found = f"{lengths.dtype} {lengths.shape}"
+            if whole and lengths.size:
+                found += f" {lengths.min()} to {lengths.max()}"
+            raise InvalidInput(f"{file}: expected {count} lengths from 1 to {steps}, got {found}")
         lengths = lengths.astype(np.int32)
     return inputs, lengths
 
@@ -115,7 +123,8 @@ def _sequences_of_csv(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | 
 def _csv(file: Path) -> dict[str, np.ndarray]:
     """Columns of text by the names in the first line."""
     try:
-        rows = list(csv.reader(read_text(file).splitlines(), strict=True))
+        text = read_text(file).removeprefix("\ufeff")  # as spreadsheets begin it
+        rows = list(csv.reader(text.splitlines(), strict=True))
     except csv.Error as error:
         raise InvalidInput(f"{file}: expected CSV, got: {error}") from error
     header, *body = rows
@@ -139,7 +148,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
     try:
         with found:
             return dict(found)
-    except (ValueError, BadZipFile, EOFError) as error:
+    except DAMAGED as error:
         raise InvalidInput(f"{file}: expected arrays of numbers, got: {error}") from error
 
 
@@ -151,11 +160,13 @@ def _load(file: Path):
         raise InvalidInput(
             f"{file}: expected a readable file, got: {error.strerror or error}"
         ) from error
-    except (ValueError, EOFError, BadZipFile) as error:
+    except DAMAGED as error:
         raise InvalidInput(f"{file}: expected NumPy arrays, got: {error}") from error
 
 
 def _numbers(file: Path, name: str, values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind in "cmM":
+        raise InvalidInput(f"{file}: expected real numbers in {name}, got {values.dtype}")
     try:
         numbers = values.astype(np.float64)
     except (ValueError, TypeError) as error:
@@ -179,6 +190,9 @@ def _dates(file: Path, values: np.ndarray) -> np.ndarray:
         days = values.astype("datetime64[D]")
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{file}: expected dates as YYYY-MM-DD, got: {error}") from error
+    if np.isnat(days).any():
+        row = int(np.flatnonzero(np.isnat(days))[0]) + 1
+        raise InvalidInput(f"{file}: expected dates as YYYY-MM-DD, got none in row {row}")
     later = days[1:] > days[:-1]
     if not later.all():
         at = int(np.flatnonzero(~later)[0])

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -148,7 +149,7 @@ def test_each_frame_is_the_one_before_moved_by_the_direction() -> None:
             words = task.classes[target].split()
             step = [sum(axis.get(word, 0) for word in words) for axis in (rows, columns)]
             assert np.count_nonzero(film[0]) > 10
-            for before, after in zip(film[:-1], film[1:], strict=True):
+            for before, after in pairwise(film):
                 np.testing.assert_array_equal(np.roll(before, step, (0, 1)), after)
     assert len(DIRECTIONS) == 8
 
