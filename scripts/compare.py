@@ -67,17 +67,19 @@ def main(argv: Sequence[str]) -> None:
         raise InvalidInput(
             "--backend, --implementation: expected --contenders BACKEND/IMPLEMENTATION …"
         )
+    # A task or a file of settings is the base, to which they are equal.
+    own = settings != base or any(cli.option(argv, name) for name in ("--task", "--config"))
     if arguments.suite is not None:
-        _suite(arguments, argv, settings != base)
+        _suite(arguments, argv, own)
         return
-    if arguments.folders and settings != base:
+    if arguments.folders and own:
         raise InvalidInput("run folders are compared as they are: expected no settings beside them")
 
     from shared import report
 
     name = "comparison" if arguments.folders else settings.task
-    own = {*report.FILES, RUNS}
-    folder = report_folder(arguments.out, name, own, arguments.overwrite)
+    files = {*report.FILES, RUNS}
+    folder = report_folder(arguments.out, name, files, arguments.overwrite)
     if arguments.folders:
         runs = [Path(name) for name in arguments.folders]
     else:
