@@ -137,9 +137,6 @@ def test_seeds_have_a_mean_and_a_deviation(score: str, values: list, expected: s
     assert suite._spread(score, values) == expected
 
 
-SMALL = TextData(split=(0.02, 0.01, 0.97))
-
-
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     """Two finished runs of a series and two of a text, of one framework to be quick."""
@@ -264,7 +261,10 @@ def test_an_unfinished_run_has_no_results(plan: list[Job], tmp_path: Path) -> No
 
 BAD = {
     "other settings": (["--epochs", "3"], ["--suite", "expected no settings beside it"]),
-    "another task of run.py": (["--task", "parity"], ["--tasks"]),
+    "a task of run.py": (["--task", "parity"], ["--suite", "expected no settings beside it"]),
+    "a configuration": (
+        ["--config", "runs/hello-jax-0/config.json"], ["--suite", "expected no settings beside it"],
+    ),
     "folders": (["runs/a", "runs/b"], ["--suite", "expected no settings beside it"]),
     "unknown task": (["--tasks", "chess"], ["chess", "hello"]),
     "one task twice": (["--tasks", "hello", "hello"], ["--tasks", "each once"]),
