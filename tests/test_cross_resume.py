@@ -236,6 +236,7 @@ def test_the_state_between_two_windows_goes_on_in_the_other_framework(
 
 SCHEDULES = {
     "step": OptimizationConfig(learning_rate=0.02, schedule="step", step_size=1, gamma=0.5),
+    "decay": OptimizationConfig(learning_rate=0.02, schedule="decay", decay_after=1, gamma=0.7),
     "cosine": OptimizationConfig(learning_rate=0.02, schedule="cosine", min_learning_rate=1e-4),
 }
 
@@ -254,6 +255,25 @@ def test_an_interrupted_run_keeps_its_schedule_in_the_other_framework(
     resume(parts, second)
     check_same_run(parts, whole, 23)
     assert segments(parts) == [(first, "handcrafted", 0, 20), (second, "handcrafted", 20, 40)]
+
+
+@pytest.mark.parametrize(("first", "second"), DIRECTIONS)
+def test_a_tied_embedding_goes_on_in_the_other_framework(
+    first: str, second: str, book: Path, uninterrupted: Whole, tmp_path: Path
+) -> None:
+    """After step 25 of 10 an epoch. The checkpoint has no weights of a head."""
+    tied = NetworkConfig(cell="lstm", hidden_size=5, embedding_size=5, tied=True)
+    config = text(book, network=tied)
+    whole, parts = uninterrupted(config, first), tmp_path / "parts"
+    with stopped(first, 25, parts / LAST):
+        begin(config, first, parts)
+    names = checkpoint.read(parts / LAST).snapshot.weights
+    assert "embedding.weight" in names
+    assert "head.bias" in names
+    assert "head.weight" not in names
+    resume(parts, second)
+    check_same_run(parts, whole, 20)
+    assert segments(parts) == [(first, "handcrafted", 0, 25), (second, "handcrafted", 25, 40)]
 
 
 DEEP = NetworkConfig(cell="lstm", hidden_size=4, num_layers=2, dropout=0.3)
