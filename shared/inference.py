@@ -125,7 +125,8 @@ def _outputs(trained: Trained, inputs: np.ndarray, lengths: np.ndarray | None) -
 
 
 def _of_text(trained: Trained, lines: Sequence[str]) -> list[Record]:
-    """Bits that each line takes, and of all; the first token of the text is given."""
+    """Bits that each line takes, and of all, scored as in training: the first token of the text is
+    given."""
     schema = trained.schema
     number = {token: i for i, token in enumerate(schema.vocabulary)}
     word = schema.unit == "word"
@@ -144,13 +145,15 @@ def _of_text(trained: Trained, lines: Sequence[str]) -> list[Record]:
     each = [part.sum() for part in np.split(np.array(bits), ends[:-1])]
     unknown = [sum(token not in number for token in line) for line in read]
 
-    def record(name: Any, total: float, characters: int, count: int, lost: int) -> Record:
+    def record(
+        name: Any, total: float, characters: int, count: int, lost: int, given: int = 0
+    ) -> Record:
         return {
             "line": name,
             "tokens": count,
             "unknown": lost,
-            "bits per character": total / characters,
-            "perplexity": 2 ** min(1000.0, total / count),
+            "bits per character": total / (characters - given * (not word)),
+            "perplexity": 2 ** min(1000.0, total / (count - given)),
         }
 
     records = [
@@ -158,7 +161,7 @@ def _of_text(trained: Trained, lines: Sequence[str]) -> list[Record]:
         for i, (total, line, row, lost) in enumerate(zip(each, lines, read, unknown, strict=True))
     ]
     characters = sum(map(len, lines)) + len(lines)
-    return [*records, record("all", sum(bits), characters, len(tokens), sum(unknown))]
+    return [*records, record("all", sum(bits), characters, len(tokens), sum(unknown), 1)]
 
 
 def _of_lines(trained: Trained, lines: Sequence[str], beams: int) -> list[Record]:
