@@ -117,8 +117,10 @@ def drawn(monkeypatch) -> list[Figure]:
     return figures
 
 
-@pytest.mark.parametrize("count", [1, 2])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [*((kind, 2) for kind in KINDS), ("series", 1), ("classes", 1), ("images", 1)],
+)
 def test_every_kind_of_predictions_has_a_picture(
     kind: str, count: int, tmp_path: Path, drawn: list[Figure]
 ) -> None:
