@@ -139,7 +139,7 @@ def test_forecasts_are_what_the_network_says_of_the_published_rows(
     expected = (outputs[:, 0] + level) * series.target.std + series.target.mean
     unit = f" ({series.target.unit})" if series.target.unit else ""
     predicted, actual = (f"{kind} {series.target.name}{unit}" for kind in ("predicted", "actual"))
-    np.testing.assert_allclose([r[predicted] for r in records[:-1]], expected, rtol=1e-4)
+    np.testing.assert_allclose([r[predicted] for r in records[:-1]], expected, rtol=1e-6)
     true = published.load(task.name)[series.target.name][-30:]
     np.testing.assert_allclose([r[actual] for r in records[:-1]], true, rtol=1e-6)
     assert records[-1][actual] is None

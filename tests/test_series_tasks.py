@@ -61,11 +61,12 @@ def test_a_window_holds_what_precedes_its_target_and_nothing_later(name: str, wi
     assert series(task).columns[0].name == TARGETS[name]
     for part, rows in zip(parts(task), rows_of(task), strict=True):
         assert part.inputs.shape[1:] == (window, task.signature.input_size)
-        np.testing.assert_allclose(real(task, part.targets[:, 0]), table[TARGETS[name]][rows])
+        expected = table[TARGETS[name]][rows]
+        np.testing.assert_allclose(real(task, part.targets[:, 0]), expected, 1e-12, 1e-12)
         for i, column in enumerate(series(task).columns):
             expected = np.stack([table[column.name][row - window : row] for row in rows])
             found = real(task, part.inputs[..., i], i)
-            np.testing.assert_allclose(found, expected, 1e-5, 1e-4, err_msg=column.name)
+            np.testing.assert_allclose(found, expected, 1e-12, 1e-12, err_msg=column.name)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -84,8 +85,8 @@ def test_columns_are_scaled_by_the_training_part_alone(name: str, monkeypatch) -
     first = series(before).window + SIZES[name][0]  # the first row that is not of the training part
     for column in series(before).columns:
         values = read[column.name][:first].astype(np.float64)
-        assert column.mean == pytest.approx(values.mean(), rel=1e-5)
-        assert column.std == pytest.approx(values.std(), rel=1e-5)
+        assert column.mean == pytest.approx(values.mean(), rel=1e-12)
+        assert column.std == pytest.approx(values.std(), rel=1e-12)
 
     changed = {key: array.copy() for key, array in read.items()}
     for column in series(before).columns:

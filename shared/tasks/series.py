@@ -71,7 +71,9 @@ def sequences(series: Series, table: Table, times: np.ndarray, rows: np.ndarray)
         times: (M,) datetime64, at least to the last time to predict.
         rows: (N,) the places in the table to predict, each with `window` rows before it.
     """
-    scaled = np.stack([(table[c.name] - c.mean) / c.std for c in series.columns], axis=1)
+    scaled = np.stack(
+        [(table[c.name].astype(np.float64) - c.mean) / c.std for c in series.columns], axis=1
+    )
     inputs = scaled[rows[:, None] + np.arange(-series.window, 0)]
     beside = known(series, times)[rows]
     return np.concatenate(
@@ -134,7 +136,12 @@ def _task(
             )
     first = parts[0]
     columns = [
-        Column(key, unit, float(table[key][first].mean()), float(table[key][first].std()))
+        Column(
+            key,
+            unit,
+            float(table[key][first].mean(dtype=np.float64)),
+            float(table[key][first].std(dtype=np.float64)),
+        )
         for key, unit in units.items()
     ]
     series = Series(columns, columns[0], window, time, data.difference, known)
