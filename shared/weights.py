@@ -69,7 +69,7 @@ def initialize(
             values = rng.standard_normal(shape)
         else:
             width = network.hidden_size
-            if name.startswith("head.") and network.bidirectional:
+            if not name.startswith("rnn.") and network.bidirectional:
                 width *= 2
             bound = network.init_range or 1 / math.sqrt(width)
             values = rng.uniform(-bound, bound, shape)
