@@ -19,6 +19,9 @@ from shared.randomness import generator
 CHUNK = 32
 """Tokens that a call of a backend generates."""
 
+COLDEST, HOTTEST = 1e-6, 1e6
+"""Temperatures, so that logits divided by them are numbers of float32."""
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -34,10 +37,15 @@ class Sampling:
         """Raises:
         InvalidInput: one line naming the option.
         """
-        if not 0 <= self.temperature < 1e6:
-            raise InvalidInput(f"--temperature: expected 0 or more, got {self.temperature}")
-        if self.top_k is not None and self.top_k < 1:
-            raise InvalidInput(f"--top-k: expected 1 or more, got {self.top_k}")
+        if self.temperature != 0 and not COLDEST <= self.temperature <= HOTTEST:
+            raise InvalidInput(
+                f"--temperature: expected 0 or a number from {COLDEST:g} to {HOTTEST:g}, "
+                f"got {self.temperature}"
+            )
+        if self.top_k is not None and not 0 < self.top_k < 2**31:
+            raise InvalidInput(
+                f"--top-k: expected a positive number below 2^31, got {self.top_k}"
+            )
         if not 0 < self.top_p <= 1:
             raise InvalidInput(f"--top-p: expected a number in (0, 1], got {self.top_p}")
         if not 0 <= self.seed < 2**63:
