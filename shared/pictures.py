@@ -27,6 +27,7 @@ class Shown(NamedTuple):
     color: str
     style: str
     found: Predictions
+    schema: Schema
 
 
 def save_predictions(runs: Sequence[Run], file: Path) -> bool:
@@ -37,7 +38,13 @@ def save_predictions(runs: Sequence[Run], file: Path) -> bool:
     """
     schema = read_schema(runs[0].folder)
     shown = [
-        Shown(plain(name), COLORS[i % len(COLORS)], STYLES[i % len(STYLES)], found)
+        Shown(
+            plain(name),
+            COLORS[i % len(COLORS)],
+            STYLES[i % len(STYLES)],
+            found,
+            read_schema(run.folder),
+        )
         for i, (name, run) in enumerate(zip(labels(runs), runs, strict=True))
         if (found := predictions.read(run.folder))
     ]
@@ -61,28 +68,31 @@ def save_predictions(runs: Sequence[Run], file: Path) -> bool:
 
 
 def _forecast(schema: Schema, shown: Sequence[Shown]) -> Figure:
-    """The last times of the test part, and all of them predicted against true."""
+    """The last times of the test part, and all of them predicted against true; the truth is that of
+    the first run."""
     assert schema.series is not None
     goal = schema.series.target
     figure = new_figure(4.6, 13)
     left, right = figure.subplots(1, 2, width_ratios=[2.4, 1])
 
-    def real(values: np.ndarray) -> np.ndarray:
-        return values[:, 0] * goal.std + goal.mean
+    def real(run: Shown, name: str) -> np.ndarray:
+        series, values = run.schema.series, run.found[name]
+        assert series is not None
+        if series.difference and name != "last":
+            values = values + run.found["last"]
+        return values[:, 0] * series.target.std + series.target.mean
 
-    first = shown[0].found
-    level = first["last"] if schema.series.difference else 0.0
-    times, truth = first["times"][-FORECAST:], real(first["targets"] + level)
+    times, truth = shown[0].found["times"][-FORECAST:], real(shown[0], "targets")
     left.plot(times, truth[-FORECAST:], color="black", linewidth=2.5, label="truth")
-    before = real(first["last"])[-FORECAST:]
+    before = real(shown[0], "last")[-FORECAST:]
     left.plot(times, before, color="#999999", linewidth=1, linestyle=":", label="persistence")
     for run in shown:
-        predicted = real(run.found["predicted"] + level)
+        predicted = real(run, "predicted")
         left.plot(
-            times, predicted[-FORECAST:], color=run.color, linestyle=run.style, linewidth=1.3,
-            label=run.name,
+            run.found["times"][-FORECAST:], predicted[-FORECAST:], color=run.color,
+            linestyle=run.style, linewidth=1.3, label=run.name,
         )  # fmt: skip
-        right.scatter(truth, predicted, s=6, alpha=0.5, color=run.color, label=run.name)
+        right.scatter(real(run, "targets"), predicted, s=6, alpha=0.5, color=run.color)
     ends = [min(truth), max(truth)]
     right.plot(ends, ends, color="black", linewidth=1)
     unit = f"{goal.name.replace('_', ' ')}" + (f", {goal.unit}" if goal.unit else "")
@@ -98,6 +108,7 @@ def _recognition(schema: Schema, shown: Sequence[Shown]) -> Figure:
         return _confusions(schema, shown)
     height, width = schema.image
     found = shown[0].found
+    alike = [run for run in shown if np.array_equal(run.found["inputs"], found["inputs"])]
     film = height > 1
     count = min(FILMS if film else IMAGES, len(found["inputs"]))
     figure = new_figure(8.6 if film else 7.8, max(9, 5.5 * len(shown)))
@@ -117,7 +128,7 @@ def _recognition(schema: Schema, shown: Sequence[Shown]) -> Figure:
             for edge in range(width, pictures[i].shape[1], width):
                 one.axvline(edge - 0.5, color="#1f77b4", linewidth=0.8)
         truth = schema.classes[found["targets"][i]]
-        answers = {schema.classes[run.found["predicted"][i]] for run in shown}
+        answers = {schema.classes[run.found["predicted"][i]] for run in alike}
         right = answers == {truth}
         title = truth if right else f"{truth}, read as {' or '.join(sorted(answers))}"
         one.set_title(title, fontsize=10, color="black" if right else "#d62728")

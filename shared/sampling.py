@@ -43,9 +43,7 @@ class Sampling:
                 f"got {self.temperature}"
             )
         if self.top_k is not None and not 0 < self.top_k < 2**31:
-            raise InvalidInput(
-                f"--top-k: expected a positive number below 2^31, got {self.top_k}"
-            )
+            raise InvalidInput(f"--top-k: expected a positive number below 2^31, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise InvalidInput(f"--top-p: expected a number in (0, 1], got {self.top_p}")
         if not 0 <= self.seed < 2**63:
