@@ -4,6 +4,7 @@ both frameworks, however much of it is asked for."""
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -184,7 +185,7 @@ DECIDED = {
 }
 
 
-def loaded(framework: str, network: str) -> tuple[Backend, State]:
+def loaded(framework: Any, network: str) -> tuple[Backend, State]:
     config = resolve(Config(backend=framework, network=NETWORKS[network], precision="float64"))
     backend = load_backend(config, SIGNATURE)
     weights = initialize(config.network, VOCABULARY, VOCABULARY, 1, "float64")
