@@ -50,6 +50,21 @@ def test_what_is_given_is_kept() -> None:
     assert (kept.betas, kept.weight_decay, kept.eps) == ((0.5, 0.6), 0.0, 1e-8)
 
 
+def test_words_are_embedded_and_characters_are_not() -> None:
+    """A one-hot vector of ten thousand words would be mostly zeros."""
+    defaults = TASKS["text"].defaults
+    assert resolve(defaults).network.embedding_size is None
+    words = replace(defaults, data=TextData(unit="word"))
+    resolved = resolve(words)
+    assert resolved.network.embedding_size == defaults.network.hidden_size
+    assert resolve(resolved) == resolved
+    chosen = replace(words, network=replace(defaults.network, embedding_size=7))
+    assert resolve(chosen).network.embedding_size == 7
+    tied = resolve(replace(words, network=replace(defaults.network, tied=True)))
+    assert tied.network.embedding_size == tied.network.hidden_size
+    assert replace(tied.network, tied=False) == resolved.network
+
+
 DAMAGED = {
     "an unknown key": lambda values: values | {"colour": "red"},
     "a missing part": lambda values: {k: v for k, v in values.items() if k != "network"},
