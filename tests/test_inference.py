@@ -130,7 +130,10 @@ def test_forecasts_are_what_the_network_says_of_the_published_rows(
     assert series is not None
     rows = table(task, slice(-series.window - 30, None))
     file = tmp_path / f"rows{suffix}"
-    np.savez(file, **rows) if suffix == ".npz" else write_csv(file, rows)
+    if suffix == ".npz":
+        np.savez(file, **rows)  # pyright: ignore[reportArgumentType]
+    else:
+        write_csv(file, rows)
     records = inference.predictions(trained, file)
     assert len(records) == 31
     inputs = task.test.inputs[-30:]
@@ -163,10 +166,10 @@ def test_the_day_after_friday_is_monday_where_weekdays_count(
     run, task = runs["volume"]
     trained = load_trained(run)
     columns = table(task, slice(-5, None))
-    columns["date"] = np.busday_offset(last, np.arange(-4, 1)).astype(str)
+    columns["date"] = np.busday_offset(np.datetime64(last), np.arange(-4, 1)).astype(str)
     (record,) = inference.predictions(trained, write_csv(tmp_path / "week.csv", columns))
     assert record["date"] == after
-    columns["date"] = np.busday_offset(last, np.arange(-3, 2)).astype(str)
+    columns["date"] = np.busday_offset(np.datetime64(last), np.arange(-3, 2)).astype(str)
     (other,) = inference.predictions(trained, write_csv(tmp_path / "week.csv", columns))
     assert other["predicted log_volume"] != record["predicted log_volume"]
 

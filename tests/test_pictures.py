@@ -191,6 +191,7 @@ def test_accuracy_is_shown_over_the_steps_that_count(tmp_path: Path, drawn: list
         "longer_lengths": np.array([4]),
     }  # fmt: skip
     save_predictions([made(tmp_path / "run", told, found)], tmp_path / "p.png")
-    curve = next(line for line in drawn[0].axes[0].get_lines() if len(line.get_xdata()) == 4)
-    np.testing.assert_array_equal(curve.get_xdata(), [1, 2, 3, 4])
-    np.testing.assert_allclose(curve.get_ydata(), [100, 200 / 3, 50, 100])
+    lines = [np.asarray(line.get_data()) for line in drawn[0].axes[0].get_lines()]
+    steps, shares = next(line for line in lines if line.shape[1] == 4)
+    np.testing.assert_array_equal(steps, [1, 2, 3, 4])
+    np.testing.assert_allclose(shares, [100, 200 / 3, 50, 100])

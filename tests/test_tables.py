@@ -55,7 +55,10 @@ def test_columns_are_read_by_their_names(content: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dates", [["2024-03-01", "2024-03-04"], [19783, 19786]])
 def test_columns_of_an_npz_may_have_any_type_of_numbers(dates: list, tmp_path: Path) -> None:
     file = npz(
-        tmp_path, date=np.array(dates), high=np.array([1, 2], np.int16), low=np.float32([0.5, 1])
+        tmp_path,
+        date=np.array(dates),
+        high=np.array([1, 2], np.int16),
+        low=np.array([0.5, 1], np.float32),
     )
     found = read_columns(file, ["low", "high"], date=True)
     assert list(found) == ["date", "low", "high"]

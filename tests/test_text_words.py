@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,8 +33,8 @@ def folder(path: Path, train: str = TRAIN, valid: str = VALID, test: str = TEST,
     return words(path, **options)
 
 
-def words(path: Path, batch_size: int = 2, bptt: int = 3, **options) -> Config:
-    data = TextData(str(path), **({"unit": "word"} | options))
+def words(path: Path, batch_size: int = 2, bptt: int = 3, **options: Any) -> Config:
+    data = replace(TextData(str(path), unit="word"), **options)
     return replace(TASKS["text"].defaults, data=data, batch_size=batch_size, bptt=bptt)
 
 
