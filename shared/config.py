@@ -163,7 +163,7 @@ def from_json(values: dict[str, Any]) -> Config:
         InvalidInput: a key is missing or unknown, or a value has the wrong type.
     """
     try:
-        data = parse(_data_of(values["data"]), values["data"])
+        data = parse(_data_of(values["data"]), values["data"], "config")
         others = {name: value for name, value in values.items() if name != "data"}
         config = replace(parse(Config, others), data=data)
     except (TypeError, KeyError, AttributeError) as error:

@@ -161,8 +161,11 @@ def read_values(path: Path) -> Any:
         raise InvalidInput(f"{path}: expected JSON, got: {error}") from error
 
 
-def parse(kind: type[Record], values: Any) -> Record:
+def parse(kind: type[Record], values: Any, what: str | None = None) -> Record:
     """A dataclass from JSON's values, the inverse of `dataclasses.asdict`.
+
+    Args:
+        what: what the values should be, for the refusal; by default the dataclass's name.
 
     Raises:
         InvalidInput: a key is unknown, or missing without a default, or a value has the wrong type.
@@ -173,7 +176,8 @@ def parse(kind: type[Record], values: Any) -> Record:
     try:
         return dacite.from_dict(kind, values, config)
     except (dacite.DaciteError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"no {kind.__name__.lower()} of this version: {error}") from error
+        named = what or kind.__name__.lower()
+        raise InvalidInput(f"no {named} of this version: {error}") from error
 
 
 # JSON's numbers as dacite should see them: 3 will do for a float, and True is no number although
