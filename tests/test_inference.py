@@ -475,7 +475,7 @@ BAD_SAMPLE = {
     ),
     "top-p of 0": (["--run", "hello", "--top-p", "0"], ["--top-p", "got 0"]),
     "top-p above 1": (["--run", "hello", "--top-p", "1.5"], ["--top-p", "got 1.5"]),
-    "top-k of 0": (["--run", "hello", "--top-k", "0"], ["--top-k: expected 1 or more, got 0"]),
+    "top-k of 0": (["--run", "hello", "--top-k", "0"], ["--top-k: expected a", "got 0"]),
     "no length": (["--run", "hello", "--length", "0"], ["--length: expected 1 or more, got 0"]),
     "negative temperature": (["--run", "hello", "--temperature", "-1"], ["--temperature"]),
     "temperature of nan": (["--run", "hello", "--temperature", "nan"], ["--temperature"]),

@@ -265,11 +265,17 @@ def test_two_halves_with_the_carry_are_one_call(framework: str, network: str) ->
 
 
 REFUSED = {
-    "below zero": (Sampling(temperature=-0.1), "--temperature: expected 0 or more, got -0.1"),
+    "below zero": (
+        Sampling(temperature=-0.1),
+        "--temperature: expected 0 or a number from 1e-06 .*, got -0.1",
+    ),
     "no temperature": (Sampling(temperature=math.nan), "--temperature: .* got nan"),
     "endless": (Sampling(temperature=math.inf), "--temperature: .* got inf"),
-    "no token": (Sampling(top_k=0), "--top-k: expected 1 or more, got 0"),
-    "fewer than none": (Sampling(top_k=-3), "--top-k: expected 1 or more, got -3"),
+    "no token": (Sampling(top_k=0), r"--top-k: expected a positive number below 2\^31, got 0"),
+    "fewer than none": (
+        Sampling(top_k=-3),
+        r"--top-k: expected a positive number below 2\^31, got -3",
+    ),
     "no probability": (Sampling(top_p=0.0), r"--top-p: expected a number in \(0, 1\], got 0.0"),
     "more than all": (Sampling(top_p=1.01), "--top-p: .* got 1.01"),
     "no number": (Sampling(top_p=math.nan), "--top-p: .* got nan"),

@@ -44,9 +44,11 @@ def spelled(task: Task, part: Split) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.parametrize("reverse", [True, False])
 @pytest.mark.parametrize("source", ["en", "fr"])
-def test_every_number_is_translated_in_exactly_one_part(source: str, words) -> None:
-    task = load_task(config(replace(SMALL, source=source)))
+def test_every_number_is_translated_in_exactly_one_part(source: str, reverse: bool, words) -> None:
+    task = load_task(config(replace(SMALL, source=source, reverse=reverse)))
+    assert task.reverse == reverse
     assert [len(part.inputs) for part in parts(task)] == [150, 10, 40]
     other = "fr" if source == "en" else "en"
     expected = {words(n, lang=source): words(n, lang=other) for n in range(200)}
@@ -55,6 +57,7 @@ def test_every_number_is_translated_in_exactly_one_part(source: str, words) -> N
         for read, said in spelled(task, part):
             assert said.endswith(".")
             asked, _, answer = read.partition(">")
+            asked = asked[::-1] if reverse else asked
             assert asked not in found  # in this part or in another
             assert answer + "." == said
             found[asked] = answer
