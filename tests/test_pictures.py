@@ -25,8 +25,8 @@ def schema(**options: Any) -> Schema:
     defaults = {
         "task": "made", "input_size": 4, "output_size": 3, "tokens": False, "per_step": False,
         "loss": "cross_entropy", "vocabulary": [], "unit": "char", "continues": False,
-        "between": None, "reverse": False, "end": None, "streams": False, "classes": [], "series": None,
-        "mean": [], "std": [], "image": None, "longest": 5,
+        "between": None, "reverse": False, "end": None, "streams": False, "classes": [],
+        "series": None, "mean": [], "std": [], "image": None, "longest": 5,
     }  # fmt: skip
     return Schema(**(defaults | options))
 
