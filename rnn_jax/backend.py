@@ -341,12 +341,11 @@ class Backend:
         noise: jax.Array,
         choice: tuple[jax.Array, jax.Array, jax.Array],
     ) -> tuple[jax.Array, jax.Array, cells.State]:
-        network = self._merge(params)
-
         def step(before: Any, noise: jax.Array) -> tuple[Any, jax.Array]:
             logits, carry = before
             token = sampling.choose(logits, noise, *choice)
-            outputs, carry = network(token[None, None], carry)
+            # Merged in here: the scan of flax's layers refuses variables from outside of this one.
+            outputs, carry = self._merge(params)(token[None, None], carry)
             return (outputs[0, 0], carry), token
 
         (logits, carry), tokens = jax.lax.scan(step, (logits, carry), noise)
