@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.backend import Backend, State
+from shared.sampling import after
 
 
 class Answer(NamedTuple):
@@ -30,8 +31,7 @@ def search(
         prompt: (P,) token numbers, P ≥ 1.
         end: the token that ends an answer.
     """
-    outputs, carry = backend.predict(state, np.repeat(prompt[None], beams, 0).astype(np.int32))
-    logits = outputs[:, -1]
+    logits, carry = after(backend, state, prompt, beams)
     tokens = np.empty((beams, 0), np.int32)
     # All rows are the same at first: only the first one counts.
     scores = np.where(np.arange(beams) == 0, 0.0, -np.inf)

@@ -4,6 +4,7 @@ records = predictions(trained, Path("days.csv"))      # [{"date": …, "predicte
 """
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from shared.errors import InvalidInput
 from shared.schema import END_OF_LINE, Schema
 from shared.tables import read_columns, read_sequences
 from shared.tasks.series import sequences
-from shared.tasks.text import read_text
+from shared.tasks.text import read_text, words_of
 from shared.trained import Trained
 
 Record = dict[str, Any]
@@ -46,10 +47,10 @@ def predictions(trained: Trained, file: Path, beams: int = 1) -> list[Record]:
         return _forecasts(trained, file)
     if not schema.tokens:
         return _of_sequences(trained, file)
-    lines = read_text(file).splitlines()
+    text = read_text(file)
     if schema.streams:
-        return _of_text(trained, lines)
-    return _of_lines(trained, lines, beams)
+        return _of_text(trained, text, file)
+    return _of_lines(trained, text.splitlines(), beams, file)
 
 
 def _forecasts(trained: Trained, file: Path) -> list[Record]:
@@ -124,16 +125,16 @@ def _outputs(trained: Trained, inputs: np.ndarray, lengths: np.ndarray | None) -
     return np.concatenate(parts)
 
 
-def _of_text(trained: Trained, lines: Sequence[str]) -> list[Record]:
-    """Bits that each line takes, and of all, scored as in training: the first token of the text is
-    given."""
+def _of_text(trained: Trained, text: str, file: Path) -> list[Record]:
+    """Bits that each line takes, and of all; the first token of the text is given."""
     schema = trained.schema
     number = {token: i for i, token in enumerate(schema.vocabulary)}
     word = schema.unit == "word"
-    read = [[*line.split(), END_OF_LINE] if word else [*line, "\n"] for line in lines]
+    lines = text.splitlines(keepends=True) if word else re.findall(r".*?\n|.+", text, re.DOTALL)
+    read = [words_of(line) if word else [*line] for line in lines]
     tokens = np.array([number.get(t, 0) for line in read for t in line], np.int32)
     if len(tokens) < 2:
-        raise InvalidInput("expected a text of at least two tokens, got one")
+        raise InvalidInput(f"{file}: expected a text of at least two tokens, got one")
     carry, bits = None, [0.0]
     for start in range(0, len(tokens) - 1, WINDOW):
         window = tokens[start : min(start + WINDOW, len(tokens) - 1)]
@@ -157,24 +158,30 @@ def _of_text(trained: Trained, lines: Sequence[str]) -> list[Record]:
         }
 
     records = [
-        record(i + 1, total, len(line) + 1, len(row), lost)
+        record(i + 1, total, len(line), len(row), lost)
         for i, (total, line, row, lost) in enumerate(zip(each, lines, read, unknown, strict=True))
     ]
-    characters = sum(map(len, lines)) + len(lines)
-    return [*records, record("all", sum(bits), characters, len(tokens), sum(unknown), 1)]
+    return [*records, record("all", sum(bits), len(text), len(tokens), sum(unknown), 1)]
 
 
-def _of_lines(trained: Trained, lines: Sequence[str], beams: int) -> list[Record]:
-    schema, records = trained.schema, []
-    for i, line in enumerate(lines, start=1):
-        where = f"line {i}"
-        if schema.between is not None:
-            records.append({"source": line, "answer": answer(trained, line, beams, where)})
-        else:
-            outputs, _ = trained.backend.predict(trained.state, encode(schema, line, where)[None])
-            said = "".join(schema.vocabulary[token] for token in outputs[0].argmax(-1))
-            records.append({"input": line, "predicted": said})
-    return records
+def _of_lines(trained: Trained, lines: Sequence[str], beams: int, file: Path) -> list[Record]:
+    schema = trained.schema
+    where = [f"{file}: line {i}" for i in range(1, len(lines) + 1)]
+    if schema.between is not None:
+        pairs = zip(lines, where, strict=True)
+        return [
+            {"source": line, "answer": answer(trained, line, beams, named)} for line, named in pairs
+        ]
+    rows = [encode(schema, line, named) for line, named in zip(lines, where, strict=True)]
+    lengths = np.array([len(row) for row in rows], np.int32)
+    tokens = np.zeros((len(rows), lengths.max()), np.int32)
+    for padded, row in zip(tokens, rows, strict=True):
+        padded[: len(row)] = row
+    said = _outputs(trained, tokens, lengths).argmax(-1)
+    return [
+        {"input": line, "predicted": "".join(schema.vocabulary[t] for t in row[: len(line)])}
+        for line, row in zip(lines, said, strict=True)
+    ]
 
 
 def answer(trained: Trained, source: str, beams: int, where: str) -> str:

@@ -18,6 +18,7 @@ from shared.randomness import generator
 
 CHUNK = 32
 """Tokens that a call of a backend generates."""
+PADDED = 32
 
 COLDEST, HOTTEST = 1e-6, 1e6
 """Temperatures, so that logits divided by them are numbers of float32."""
@@ -60,12 +61,26 @@ def stream(
         size: of the vocabulary, V.
         count: how many tokens to generate.
     """
-    outputs, carry = backend.predict(state, prompt[None].astype(np.int32))
-    logits = outputs[0, -1]
+    (logits,), carry = after(backend, state, prompt)
     for start in range(0, count, CHUNK):
         noise = _noise(sampling, start, size)
         tokens, logits, carry = backend.generate(state, logits, carry, noise, sampling)
         yield tokens[: count - start]
+
+
+def after(
+    backend: Backend, state: State, prompt: np.ndarray, rows: int = 1
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """Logits (rows, V) of what follows a prompt, and the state after it, the same in each row.
+
+    A prompt is padded to a multiple of `PADDED` steps, for which JAX has compiled its program
+    already when another prompt comes.
+    """
+    count = len(prompt)
+    tokens = np.zeros((rows, -(-count // PADDED) * PADDED), np.int32)
+    tokens[:, :count] = prompt
+    outputs, carry = backend.predict(state, tokens, np.full(rows, count, np.int32))
+    return outputs[:, count - 1], carry
 
 
 def _noise(sampling: Sampling, start: int, size: int) -> np.ndarray:

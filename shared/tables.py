@@ -124,21 +124,25 @@ def _csv(file: Path) -> dict[str, np.ndarray]:
     """Columns of text by the names in the first line."""
     try:
         text = read_text(file).removeprefix("\ufeff")  # as spreadsheets begin it
-        rows = list(csv.reader(text.splitlines(), strict=True))
+        reader = csv.reader(text.splitlines(), strict=True)
+        rows = [(reader.line_num, row) for row in reader if row]  # blank lines count as none
     except csv.Error as error:
         raise InvalidInput(f"{file}: expected CSV, got: {error}") from error
-    header, *body = rows
+    if len(rows) < 2:
+        raise InvalidInput(
+            f"{file}: expected a line of names and lines of values, "
+            f"got {len(rows)} line{'s' * (len(rows) != 1)}"
+        )
+    (_, header), *body = rows
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise InvalidInput(f"{file}: expected a name for each column, got {twice!r} twice")
-    if not body:
-        raise InvalidInput(f"{file}: expected a line of names and lines of values, got one line")
-    for number, row in enumerate(body, start=2):
+    for number, row in body:
         if len(row) != len(header):
             raise InvalidInput(
                 f"{file}: expected {len(header)} values in line {number}, got {len(row)}"
             )
-    return {name: np.array([row[i] for row in body]) for i, name in enumerate(header)}
+    return {name: np.array([row[i] for _, row in body]) for i, name in enumerate(header)}
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:

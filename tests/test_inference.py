@@ -284,6 +284,14 @@ def test_the_lines_of_a_text_cost_what_evaluation_says(
     assert every["unknown"] == sum(token == 0 for token in tokens)
 
 
+def test_only_a_line_feed_ends_a_line_of_characters(text, tmp_path: Path) -> None:
+    """As in training, where any other line break is a character."""
+    (tmp_path / "a.txt").write_bytes("a\r\nb\u2028c\n\nlast".encode())
+    *lines, every = inference.predictions(load_trained(text[0]), tmp_path / "a.txt")
+    assert [line["tokens"] for line in lines] == [3, 4, 1, 4]
+    assert every["tokens"] == 12
+
+
 def test_the_state_is_carried_from_window_to_window(text, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "a.txt").write_text(TEXT * 3 + "Zebra\n", encoding="utf-8")
     trained = load_trained(text[0])
@@ -310,7 +318,9 @@ def test_lines_of_hello_and_parity_are_spelled(hello, folder: Path, tmp_path: Pa
             said = "".join(task.vocabulary[t] for t in outputs[0].argmax(1))
             assert record == {"input": line, "predicted": said}
         (tmp_path / "a.txt").write_text("x", encoding="utf-8")
-        with pytest.raises(InvalidInput, match=r"^line 1: expected characters .*, got 'x' at"):
+        with pytest.raises(
+            InvalidInput, match=r"a\.txt: line 1: expected characters .*, got 'x' at"
+        ):
             inference.predictions(trained, tmp_path / "a.txt")
 
 
@@ -333,10 +343,10 @@ def test_a_translation_knows_its_characters_and_ends(tmp_path: Path) -> None:
         ("a.", r"'\.'"),
     ):
         (tmp_path / "a.txt").write_text(f"one\n{source}\n", encoding="utf-8")
-        with pytest.raises(InvalidInput, match=f"^line 2: expected characters .*, got {got}"):
+        with pytest.raises(InvalidInput, match=f"a.txt: line 2: expected characters .*, got {got}"):
             inference.predictions(trained, tmp_path / "a.txt")
     (tmp_path / "a.txt").write_text("one\n\none\n", encoding="utf-8")
-    with pytest.raises(InvalidInput, match=r"^line 2: expected text, got none$"):
+    with pytest.raises(InvalidInput, match=r"a\.txt: line 2: expected text, got none$"):
         inference.predictions(trained, tmp_path / "a.txt")
 
 
