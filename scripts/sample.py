@@ -85,7 +85,8 @@ def _pieces(trained: "Trained", prompt: str | None, how, length: int) -> Iterato
     """The prompt, and what follows it as it is written."""
     from shared.inference import encode
     from shared.sampling import stream
-    from shared.schema import END_OF_LINE, Writer
+    from shared.schema import Writer
+    from shared.tasks.text import END_OF_LINE
 
     schema = trained.schema
     if prompt is None:

@@ -37,7 +37,7 @@ def search(
     scores = np.where(np.arange(beams) == 0, 0.0, -np.inf)
     done: list[Answer] = []
     for _ in range(longest):
-        each = scores[:, None] + _log_softmax(logits)
+        each = scores[:, None] + log_softmax(logits)
         # Of equally probable ones the first, in both frameworks.
         ranked = np.argsort(-each, axis=None, kind="stable")[: 2 * beams]
         rows, drawn = np.divmod(ranked, each.shape[1])
@@ -59,6 +59,7 @@ def search(
     return sorted(done, key=lambda answer: -answer.score)[:beams]
 
 
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log probabilities (…, V) of logits, float64."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

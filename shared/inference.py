@@ -14,10 +14,10 @@ import numpy as np
 from shared import beam
 from shared.batching import EVALUATION_ROWS
 from shared.errors import InvalidInput
-from shared.schema import END_OF_LINE, Schema
+from shared.schema import Schema
 from shared.tables import read_columns, read_sequences
 from shared.tasks.series import sequences
-from shared.tasks.text import read_text, words_of
+from shared.tasks.text import END_OF_LINE, read_text, words_of
 from shared.trained import Trained
 
 Record = dict[str, Any]
@@ -109,7 +109,7 @@ def _of_sequences(trained: Trained, file: Path) -> list[Record]:
     if schema.loss == "mse":
         return [{"sequence": i + 1, "predicted": float(v)} for i, v in enumerate(found[:, 0])]
     names = schema.classes or [str(i) for i in range(schema.output_size)]
-    probability = np.exp(_log_softmax(found))
+    probability = np.exp(beam.log_softmax(found))
     return [
         {"sequence": i + 1, "predicted": names[row.argmax()], "probability": float(row.max())}
         for i, row in enumerate(probability)
@@ -140,7 +140,7 @@ def _of_text(trained: Trained, text: str, file: Path) -> list[Record]:
         window = tokens[start : min(start + WINDOW, len(tokens) - 1)]
         outputs, carry = trained.backend.predict(trained.state, window[None], carry=carry)
         targets = tokens[start + 1 : start + 1 + len(window)]
-        logs = _log_softmax(outputs[0])
+        logs = beam.log_softmax(outputs[0])
         bits += list(-logs[np.arange(len(targets)), targets] / math.log(2))
     ends = np.cumsum([len(line) for line in read])
     each = [part.sum() for part in np.split(np.array(bits), ends[:-1])]
@@ -228,8 +228,3 @@ def encode(schema: Schema, text: str, where: str, without: str = "") -> np.ndarr
                 f"got {token!r} at {kind} {at}"
             )
     return np.array([number[token] for token in tokens], np.int32)
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -13,10 +13,9 @@ from typing import Literal
 from shared.config import Config
 from shared.files import parse, read_json, write_json
 from shared.tasks.task import Series, Signature, Task
+from shared.tasks.text import END_OF_LINE
 
 FILE = "schema.json"
-END_OF_LINE = "<eos>"
-"""The word that ends a line."""
 
 
 @dataclass(frozen=True)
