@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from shared import predictions
 from shared.history import Run
@@ -181,6 +182,7 @@ def _over_steps(shown: Sequence[Shown]) -> Figure:
     if predictions.longer(shown[0].found):
         axes.plot([], [], color="#999999", linewidth=1, label="longest sequence in training")
     _finish(axes, "step of the sequence", "right at this step, %")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     low = axes.get_ylim()[0]
     axes.set_ylim(min(low, 90), 100.8)
     return figure
