@@ -19,7 +19,7 @@ def choose(
     Args:
         noise: standard Gumbel, which makes this a draw from the softmax.
         temperature: above 0.
-        top_k: the k most probable tokens are left; V leaves all.
+        top_k: the k most probable tokens are left, and those as probable as the last; V leaves all.
         top_p: of those the fewest that have this probability together; 1 leaves all.
     """
     scaled = logits / temperature

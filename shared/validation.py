@@ -11,7 +11,14 @@ from shared.config import (
     OptimizationConfig,
     flag,
 )
-from shared.data_config import GeneratedData, HelloData, SunspotsData, TextData
+from shared.data_config import (
+    GeneratedData,
+    HelloData,
+    MotionData,
+    SunspotsData,
+    TextData,
+    TranslateData,
+)
 from shared.errors import InvalidInput
 
 LARGEST = 1e30
@@ -91,6 +98,10 @@ def _check_sizes(config: Config) -> None:
             "three positive shares that sum to 1",
             " ".join(map(str, data.split)),
         )
+    if isinstance(data, MotionData):
+        _require(data.frames > 1, "data.frames", "two or more, between which it moves", data.frames)
+    if isinstance(data, TranslateData):
+        _require(data.largest < 10**6, "data.largest", "at most 999999", data.largest)
     for name in ("valid_share", "test_share"):
         share = getattr(data, name, 0.5)
         _require(0 < share < 1, f"data.{name}", "a share between 0 and 1", share)

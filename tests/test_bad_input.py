@@ -81,6 +81,11 @@ BAD = {
     "text in latin-1": (["--task", "text", "--data.path", "latin.txt"], ["UTF-8", "0xe9"]),
     "short text": (["--task", "text", "--data.path", "short.txt"], ["short.txt", "characters"]),
     "text as a folder": (["--task", "text", "--data.path", "."], ["--data.path"]),
+    "a film of one frame": (["--task", "motion", "--data.frames", "1"], ["--data.frames", "got 1"]),
+    "numbers without end": (
+        ["--task", "translate", "--data.largest", "1000000"],
+        ["--data.largest", "at most 999999", "got 1000000"],
+    ),
     "shares over 1": (["--task", "text", "--data.split", "0.9", "0.9", "0.1"], ["--data.split"]),
     "text untruncated": (["--task", "text", "--bptt", "None"], ["--bptt"]),
     "huge size": (["--hidden-size", "100000"], ["--hidden-size", "GB"]),
