@@ -110,10 +110,10 @@ TASKS: dict[str, Row] = {
         "translate:load",
         Config(
             task="translate",
-            network=NetworkConfig(cell="gru", hidden_size=256),
+            network=NetworkConfig(cell="lstm", hidden_size=256, embedding_size=128),
             optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0, schedule="cosine"),
             data=TranslateData(),
-            epochs=45,
+            epochs=20,
         ),
         "number words from English to French (needs num2words)",
     ),
