@@ -47,6 +47,9 @@ class NetworkConfig:
     """Use the embedding as the output layer's weights, too (Press & Wolf 2017)."""
     init_range: float | None = None
     """Draw all initial weights uniformly from -R to R; None draws them as torch.nn does."""
+    forget_bias: float = 0.0
+    """LSTM, GRU: added to the initial bias of the gate that keeps the state, forget gate or update
+    gate, so that a long memory need not be learned first (Jozefowicz et al. 2015)."""
 
 
 @dataclass(frozen=True)

@@ -224,5 +224,6 @@ def _finish(axes: Axes, xlabel: str, ylabel: str) -> None:
     axes.set_xlabel(xlabel, fontsize=11)
     axes.set_ylabel(ylabel, fontsize=11)
     axes.grid(True, linestyle="--", alpha=0.5)
-    axes.legend(frameon=False, fontsize=9)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -117,6 +117,12 @@ def _check_network(config: Config) -> None:
         f"a positive number below {LARGEST:g}",
         bound,
     )
+    bias = network.forget_bias
+    _require(abs(bias) < LARGEST, "forget_bias", f"a number of magnitude below {LARGEST:g}", bias)
+    if bias and network.cell == "rnn":
+        raise InvalidInput(
+            f"--forget-bias {bias} is an option of --cell lstm and gru, got --cell rnn"
+        )
     if network.tied:
         width = network.hidden_size * (2 if network.bidirectional else 1)
         if network.embedding_size != width:

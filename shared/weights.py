@@ -59,8 +59,8 @@ def initialize(
 
     Recurrent tensors are uniform on ±1/√H, the head on ±1/√(D·H) (its fan-in), the embedding is
     standard normal, or as the head where they are tied. With `init_range` all are uniform on that
-    range. Values are drawn in float64 and then rounded, so that a float32 run starts from
-    the rounded weights of the float64 run.
+    range. `forget_bias` comes on top. Values are drawn in float64 and then rounded, so that a
+    float32 run starts from the rounded weights of the float64 run.
     """
     rng = generator(seed, "weights")
     weights: Weights = {}
@@ -73,5 +73,7 @@ def initialize(
                 width *= 2
             bound = network.init_range or 1 / math.sqrt(width)
             values = rng.uniform(-bound, bound, shape)
+        if name.startswith("rnn.bias_ih"):  # forget gate and update gate are the second block
+            values[network.hidden_size : 2 * network.hidden_size] += network.forget_bias
         weights[name] = values.astype(dtype)
     return weights

@@ -70,6 +70,8 @@ BAD = {
         ["--task", "copy", *SMALL[:6], "--tied", "--embedding-size", "128"],
         ["--tied", "outputs", "task copy", "9", "10"],
     ),
+    "forget bias of nan": (["--cell", "lstm", "--forget-bias", "nan"], ["--forget-bias", "nan"]),
+    "forget bias without a gate": (["--forget-bias", "1"], ["--forget-bias 1.0", "--cell rnn"]),
     "no initial range": (["--init-range", "0"], ["--init-range", "positive", "0.0"]),
     "negative initial range": (["--init-range", "-0.1"], ["--init-range", "-0.1"]),
     "initial range of nan": (["--init-range", "nan"], ["--init-range", "nan"]),

@@ -187,6 +187,7 @@ CHANGED: dict[str, Callable[[Config], Config]] = {
     "initial range": lambda c: replace(
         c, network=replace(TIED, tied=False, embedding_size=3, init_range=0.7)
     ),
+    "forget bias": lambda c: replace(c, network=replace(TIED, cell="gru", forget_bias=1.5)),
     "tied, initial range": lambda c: replace(c, network=replace(TIED, init_range=0.7)),
     "decay": lambda c: replace(
         c,

@@ -1,6 +1,7 @@
 """The canonical layout is torch's, and initial values have torch's distributions."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,35 @@ def test_initial_values_have_the_distributions_of_torch() -> None:
     table = weights["embedding.weight"]
     assert abs(table.mean()) < 0.05
     assert table.var() == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_forget_bias_is_added_to_the_gate_that_keeps_the_state(cell: Cell) -> None:
+    """With a bias of 50 the gate is 1: whatever torch's layer reads, it returns what it held."""
+    network = NetworkConfig(cell=cell, hidden_size=6, num_layers=2, bidirectional=True)
+    plain, biased = (
+        initialize(replace(network, forget_bias=bias), 3, 2, 0, "float64") for bias in (0.0, 50.0)
+    )
+    changed = [name for name in plain if (plain[name] != biased[name]).any()]
+    assert changed == [name for name in plain if name.startswith("rnn.bias_ih")]
+    assert len(changed) == 4
+    kind = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+    layer = kind(3, 6, 2, bidirectional=True, dtype=torch.float64)
+    layer.load_state_dict(
+        {
+            name.removeprefix("rnn."): torch.from_numpy(array)
+            for name, array in biased.items()
+            if name.startswith("rnn.")
+        }
+    )
+    held = torch.linspace(10, 20, 4 * 6, dtype=torch.float64).reshape(4, 1, 6)
+    x = torch.linspace(-1, 1, 5 * 3, dtype=torch.float64).reshape(5, 1, 3)
+    if cell == "gru":
+        torch.testing.assert_close(layer(x, held)[1], held)
+    else:  # what a cell adds in five steps is at most 5
+        cells = layer(x, (torch.zeros_like(held), held))[1][1]
+        assert ((cells - held).abs() < 5).all()
+        assert (cells > 0.5 * held).all()
 
 
 def test_a_float32_run_starts_from_the_rounded_weights_of_the_float64_run() -> None:
