@@ -98,7 +98,9 @@ TASKS: dict[str, Row] = {
         Config(
             task="text",
             network=NetworkConfig(cell="lstm", hidden_size=256),
-            optimization=OptimizationConfig(learning_rate=3e-3, clip_norm=1.0, schedule="cosine"),
+            optimization=OptimizationConfig(
+                learning_rate=3e-3, clip_norm=1.0, schedule="decay", decay_after=5, gamma=0.5
+            ),
             data=TextData(),
             epochs=10,
             batch_size=32,
