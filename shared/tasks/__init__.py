@@ -112,10 +112,12 @@ TASKS: dict[str, Row] = {
         "translate:load",
         Config(
             task="translate",
-            network=NetworkConfig(cell="lstm", hidden_size=256, embedding_size=128),
+            network=NetworkConfig(
+                cell="lstm", hidden_size=256, embedding_size=128, forget_bias=1.0
+            ),
             optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0, schedule="cosine"),
             data=TranslateData(),
-            epochs=20,
+            epochs=15,
         ),
         "number words from English to French (needs num2words)",
     ),
