@@ -8,12 +8,15 @@ For example:
     python scripts/compare.py --suite results --out docs --overwrite
 """
 
+import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Literal
 
 import tyro
@@ -54,6 +57,8 @@ class Arguments:
     """Of a suite: seeds to train from."""
     runs: str = "runs/results"
     """Of a suite: folder of the runs."""
+    jobs: int = 1
+    """Of a suite: runs to train at once, each on its share of the cores."""
     tune_allocator: bool = True
     """Have glibc keep the memory that a step gives back for the next one."""
 
@@ -96,28 +101,62 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> None:
-    """Trains what is not done, one run after the other, and writes the page."""
+    """Trains what is not done and writes the page."""
     if with_settings or arguments.folders:
         raise InvalidInput(
             "--suite trains tasks with their defaults: expected no settings beside it"
         )
-    from shared import suite
+    from shared import environment, suite
     from shared.files import free_folder, occupants
     from shared.report import reproduction
 
+    if not 1 <= arguments.jobs <= environment.cores():
+        raise InvalidInput(
+            f"--jobs: expected 1 to {environment.cores()}, the cores of this machine, "
+            f"got {arguments.jobs}"
+        )
     plan = suite.jobs(arguments.tasks or tuple(TASKS), arguments.seeds, Path(arguments.runs))
     folder = free_folder(Path("reports"), "results")
     if arguments.out is not None:
         folder = Path(arguments.out)
         if occupants(folder) & suite.files() and not arguments.overwrite:
             raise InvalidInput(f"--out {folder}: holds other results; --overwrite replaces them")
-    states = [job.state for job in plan]
-    for number, (job, state) in enumerate(zip(plan, states, strict=True), start=1):
-        print(f"{number} of {len(plan)}: {job.folder}" + " (done)" * (state == "done"), flush=True)
-        if state != "done":
-            _train_job(job, state, arguments)
+    _train_jobs(plan, arguments)
     suite.write_results(plan, folder, reproduction(["scripts/compare.py", *argv]))
     print(f"wrote {folder / suite.PAGE}")
+
+
+def _train_jobs(plan: Sequence["Job"], arguments: Arguments) -> None:
+    """Trains what is not done; after a failure, no other run is started."""
+    states = [job.state for job in plan]
+    shares = list(range(arguments.jobs))
+    stop = Event()
+
+    def bind() -> None:
+        """This thread's cores are those of the processes that it starts."""
+        share = shares.pop()
+        if arguments.jobs > 1 and hasattr(os, "sched_setaffinity"):
+            cores = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, cores[share :: arguments.jobs])
+
+    def train(number: int, job: "Job", state: str) -> None:
+        if stop.is_set():
+            return
+        done = state == "done"
+        print(f"{number} of {len(plan)}: {job.folder}" + " (done)" * done, flush=True)
+        try:
+            if not done:
+                _train_job(job, state, arguments)
+        except BaseException:  # also SystemExit, if run.py failed
+            stop.set()
+            raise
+
+    with ThreadPoolExecutor(arguments.jobs, initializer=bind) as pool:
+        try:
+            list(pool.map(train, range(1, len(plan) + 1), plan, states))
+        except BaseException:  # also KeyboardInterrupt
+            stop.set()
+            raise
 
 
 def _train_job(job: "Job", state: str, arguments: Arguments) -> None:
@@ -137,7 +176,8 @@ def _run_script(options: Sequence[str], arguments: Arguments, name: str) -> None
     """Has scripts/run.py train, in a process of its own; ends this one if it fails."""
     command = [sys.executable, str(Path(__file__).with_name("run.py")), *options]
     command += [] if arguments.tune_allocator else ["--no-tune-allocator"]
-    code = subprocess.run(command, check=False).returncode
+    quiet = subprocess.DEVNULL if arguments.jobs > 1 else None
+    code = subprocess.run(command, check=False, stdout=quiet).returncode
     if code < 0:
         print(f"compare.py: {name} was killed by signal {-code}", file=sys.stderr)
     if code:  # it has said why

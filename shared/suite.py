@@ -176,6 +176,10 @@ def _row(task: str, runs: Sequence[Run]) -> dict[str, Any]:
             backend: f"{statistics.mean(s.total_s for s in summaries):.0f}"
             for backend, summaries in by_backend.items()
         },
+        "devices": {
+            backend: ", ".join(sorted({s.device for s in summaries}))
+            for backend, summaries in by_backend.items()
+        },
         "baselines": ", ".join(f"{value} {name}" for name, value in references.items()) or "–",
         "goal": _goal(goal),
         "reached": f"{reached} of {len(runs)}",

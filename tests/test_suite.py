@@ -2,13 +2,16 @@
 whose numbers are those of the runs."""
 
 import json
+import os
+import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from shared import history, suite
+from shared import environment, history, suite
 from shared.checkpoint import LAST
 from shared.config import Config
 from shared.data_config import SunspotsData, TextData
@@ -275,6 +278,8 @@ BAD = {
     "another run in the way": (
         ["--tasks", "hello", "--seeds", "0", "--runs", "runs"], ["hello-jax-0", "move it away"],
     ),
+    "no jobs": (["--jobs", "0"], ["--jobs: expected 1 to", "got 0"]),
+    "more jobs than cores": (["--jobs", "9999"], ["--jobs: expected 1 to", "got 9999"]),
     "another suite": (["--suite", "everything"], ["--suite", "results", "everything"]),
 }  # fmt: skip
 
@@ -317,3 +322,41 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) ->
     assert calls[1][2:] == ["--out", "runs/hello-jax-1", "--backend", "jax"]
     assert calls[2][2:] == ["--out", "runs/hello-torch-1", "--overwrite", "--backend", "torch"]
     assert calls[3:] == ["results"]
+
+
+@pytest.mark.skipif(environment.cores() < 2, reason="needs two cores")
+def test_two_runs_train_at_once_each_on_cores_of_its_own(tmp_path: Path, monkeypatch, call) -> None:
+    both = threading.Barrier(2, timeout=60)
+    shares = []
+
+    def train(options, arguments, name) -> None:
+        both.wait()  # broken if the other one does not run
+        shares.append((name, os.sched_getaffinity(0)))
+
+    monkeypatch.setattr("scripts.compare._run_script", train)
+    monkeypatch.setattr("shared.suite.write_results", lambda *arguments: None)
+    own = os.sched_getaffinity(0)
+    ran = call("compare.py", "--suite", "results", "--tasks", "hello", "--seeds", "0", "1",
+               "--jobs", "2")  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert len(shares) == 4
+    for one, other in (shares[:2], shares[2:]):
+        assert one[1].isdisjoint(other[1])
+        assert one[1] | other[1] == own
+    assert os.sched_getaffinity(0) == own
+
+
+@pytest.mark.skipif(environment.cores() < 2, reason="needs two cores")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_after_a_run_that_fails_none_is_started(jobs: str, tmp_path, monkeypatch, call) -> None:
+    started = []
+
+    def fail(options, arguments, name) -> None:
+        started.append(name)
+        sys.exit(3)
+
+    monkeypatch.setattr("scripts.compare._run_script", fail)
+    ran = call("compare.py", "--suite", "results", "--jobs", jobs)
+    assert ran.returncode == 3
+    assert 1 <= len(started) <= int(jobs)
+    assert not (tmp_path / "reports").exists()
