@@ -235,8 +235,10 @@ class _Loop:
     def _shown(self, valid: Evaluation) -> str:
         """The score of the validation part that says most."""
         found = derived(self.task, "valid", valid)
-        name = self.task.score if self.task.score in found else self.task.metric
-        return shown(self.task.metric if name == "loss" else name, found[name])
+        name = self.task.score
+        if name not in found or name == "loss":  # which stands before it
+            name = self.task.metric
+        return shown(name, found[name])
 
     def _segments(self, step: int) -> list[Segment]:
         """Which backend took which steps, up to this one."""

@@ -1,8 +1,10 @@
 """Adding, copy and parity: what is asked of memory, that no two sequences are alike, and what a
 predictor without memory reaches."""
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from shared.config import Config
 from shared.data_config import AddingData, CopyData, Data, ParityData
 from shared.errors import InvalidInput
+from shared.scores import shown
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Split, Task
+from shared.training import train
 
 ADDING = AddingData(300, 20, 4000, sequence_length=9)
 COPY = CopyData(300, 20, 60, blank_length=7)
@@ -207,3 +211,15 @@ def test_the_seed_decides_the_sequences(name: str) -> None:
     for one, two in zip(parts(first), parts(other), strict=True):
         assert one.inputs.shape == two.inputs.shape
         assert (one.inputs != two.inputs).any()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_validation_is_printed_as_it_was_scored(name: str, tmp_path: Path, capsys) -> None:
+    """Also where the score is the loss: the number after "accuracy" is an accuracy."""
+    small = replace(config(SMALL[name]), backend="torch", epochs=1)
+    train(replace(small, network=replace(small.network, hidden_size=4)), tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    (valid,) = (line for line in map(json.loads, lines) if line["split"] == "valid")
+    metric = load_task(small).metric
+    printed = f"valid loss {valid['loss']:.4f}  {shown(metric, valid[metric])}  "
+    assert printed in capsys.readouterr().out
