@@ -134,6 +134,10 @@ def _csv(file: Path) -> dict[str, np.ndarray]:
             f"got {len(rows)} line{'s' * (len(rows) != 1)}"
         )
     (_, header), *body = rows
+    if _of_values(header):
+        raise InvalidInput(
+            f"{file}: expected a line of names first, got numbers: {', '.join(header)}"
+        )
     if len(set(header)) < len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise InvalidInput(f"{file}: expected a name for each column, got {twice!r} twice")
@@ -143,6 +147,15 @@ def _csv(file: Path) -> dict[str, np.ndarray]:
                 f"{file}: expected {len(header)} values in line {number}, got {len(row)}"
             )
     return {name: np.array([row[i] for _, row in body]) for i, name in enumerate(header)}
+
+
+def _of_values(header: list[str]) -> bool:
+    """Whether a first line holds values: only numbers, and not those that count the columns."""
+    try:
+        numbers = [float(name) for name in header]
+    except ValueError:
+        return False
+    return not any(numbers == [first + i for i in range(len(numbers))] for first in (0, 1))
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
@@ -179,7 +192,7 @@ def _numbers(file: Path, name: str, values: np.ndarray) -> np.ndarray:
                 float(value)
             except (ValueError, TypeError):
                 raise InvalidInput(
-                    f"{file}: expected numbers in column {name}, got {value!r} in row {row}"
+                    f"{file}: expected numbers in column {name}, got {str(value)!r} in row {row}"
                 ) from error
         raise InvalidInput(f"{file}: expected numbers in {name}, got: {error}") from error
     if not np.isfinite(numbers).all():
