@@ -77,6 +77,9 @@ def main(argv: Sequence[str]) -> None:
     if arguments.suite is not None:
         _suite(arguments, argv, own)
         return
+    for name in ("--tasks", "--seeds", "--runs", "--jobs"):
+        if cli.option(argv, name) is not None:
+            raise InvalidInput(f"{name}: expected --suite results beside it")
     if arguments.folders and own:
         raise InvalidInput("run folders are compared as they are: expected no settings beside them")
 
@@ -102,7 +105,7 @@ def main(argv: Sequence[str]) -> None:
 
 def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> None:
     """Trains what is not done and writes the page."""
-    if with_settings or arguments.folders:
+    if with_settings or arguments.folders or cli.option(argv, "--contenders") is not None:
         raise InvalidInput(
             "--suite trains tasks with their defaults: expected no settings beside it"
         )

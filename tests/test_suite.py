@@ -269,6 +269,9 @@ BAD = {
         ["--config", "runs/hello-jax-0/config.json"], ["--suite", "expected no settings beside it"],
     ),
     "folders": (["runs/a", "runs/b"], ["--suite", "expected no settings beside it"]),
+    "contenders": (
+        ["--contenders", "jax/native", "torch/native"], ["expected no settings beside it"],
+    ),
     "unknown task": (["--tasks", "chess"], ["chess", "hello"]),
     "one task twice": (["--tasks", "hello", "hello"], ["--tasks", "each once"]),
     "one seed twice": (["--tasks", "hello", "--seeds", "1", "1"], ["--seeds", "each once", "1 1"]),
@@ -295,6 +298,16 @@ def test_a_suite_that_cannot_be_run_is_refused_in_one_line(case: str, tmp_path: 
     arguments, expected = BAD[case]
     check_refused(call("compare.py", "--suite", "results", *arguments), *expected)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "option", [["--tasks", "weather"], ["--seeds", "0"], ["--runs=runs"], ["--jobs", "1"]]
+)
+def test_options_of_a_suite_are_refused_without_one(option: list[str], tmp_path, call) -> None:
+    """`--tasks weather` is no `--task weather`, and would compare hello."""
+    name = option[0].partition("=")[0]
+    check_refused(call("compare.py", *option), f"{name}: expected --suite results beside it")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) -> None:
