@@ -125,7 +125,7 @@ def _title(config: Config) -> str:
 
 
 def _print_summary(summary: "Summary", folder: Path, resumed: bool) -> None:
-    from shared.scores import shown
+    from shared.scores import shown, to_show
     from shared.summary import located_notes
 
     test = summary.test
@@ -136,10 +136,10 @@ def _print_summary(summary: "Summary", folder: Path, resumed: bool) -> None:
     if summary.generated:
         print("{prompt}▶{continuation}".format(**summary.generated))
     kind = "test" if summary.held_out else "final, on the training sequence itself:"
-    scores = [name for name in test if name != "step"]
-    print(kind, "  ".join(shown(name, test[name], summary.unit) for name in scores))
+    print(kind, "  ".join(shown(name, test[name], summary.unit) for name in to_show(test)))
     for baseline in summary.baselines:
-        found = [shown(name, value, summary.unit) for name, value in baseline.scores.items()]
+        known = baseline.scores
+        found = [shown(name, known[name], summary.unit) for name in to_show(known)]
         print(f"baseline {baseline.name}: {'  '.join(found)}")
     print(_times(summary, resumed))
     print(f"wrote {folder}")

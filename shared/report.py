@@ -19,7 +19,7 @@ from shared.pages import write_pages
 from shared.parity import PROVED
 from shared.pictures import save_predictions
 from shared.plotting import deviation, labels, save_curves, save_deviations
-from shared.scores import in_unit, long_name
+from shared.scores import in_unit, long_name, to_show
 from shared.segments import Segment, described
 from shared.summary import located_notes
 from shared.tasks import row
@@ -220,7 +220,7 @@ def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
 
 def _shown_scores(run: Run) -> list[str]:
     """The scores of a test that a table has: the one that matters most first."""
-    names = [name for name in run.summary.test if name != "step"]
+    names = to_show(run.summary.test)
     return sorted(names, key=lambda name: name != run.summary.score)
 
 

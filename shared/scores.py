@@ -7,6 +7,8 @@ rmse                root of the squared error, in the quantity's unit
 r2                  share of the variance that is explained
 bits_per_character  a text's loss in bits, for each character of the text
 perplexity          exp of a text's loss
+unknown             share of the targets that are the unknown token, however many characters it
+                    stands for: with many, bits per character are too few to compare with others
 exact               share of the sequences in which every target is predicted right. A network
                     that reads its own answers instead makes its first mistake at the same
                     place, so this is what greedy decoding reaches
@@ -18,12 +20,14 @@ import math
 from shared.backend import Evaluation
 from shared.tasks.series import variance
 from shared.tasks.task import Task
+from shared.tasks.text import UNKNOWN_TOKEN
 
 Scores = dict[str, float]
 
 LOWER_IS_BETTER = {"loss", "mae", "rmse", "bits_per_character", "perplexity"}
 LONG = {"r2": "R²", "bits_per_character": "bits per character", "exact": "exactly right"}
 LONG |= {"accuracy_longer": "accuracy on longer sequences", "rmse": "RMSE"}
+LONG |= {"unknown": "unknown tokens"}
 
 DIGITS = {"rmse": 3, "r2": 3, "bits_per_character": 3, "perplexity": 1}
 """After the decimal point."""
@@ -46,6 +50,8 @@ def derived(task: Task, part: str, scores: Evaluation) -> Scores:
         assert split is not None
         bits = scores.loss / math.log(2) * split.targets.size / task.characters[part]
         found |= {"bits_per_character": bits, "perplexity": perplexity(scores.loss)}
+        if unknown := float((split.targets == UNKNOWN_TOKEN).mean()):
+            found["unknown"] = unknown
     if task.series is not None:
         split = task.test if part == "test" else task.valid
         assert split is not None
@@ -70,8 +76,14 @@ def shown(name: str, value: float, unit: str = "") -> str:
     return f"{LONG.get(name, name)} {in_unit(name, value)}{after}"
 
 
+def to_show(scores: Scores) -> list[str]:
+    """The names of those that a reader is shown. A series has its errors in its unit: beside them,
+    one of what the network learns, which is scaled, would only be mistaken for one of them."""
+    return [name for name in scores if not ((name == "mae" and "rmse" in scores) or name == "step")]
+
+
 def in_unit(name: str, value: float) -> str:
     """A score's value alone: "98.3 %", "0.1234"."""
-    if name in ("accuracy", "exact", "accuracy_longer"):
+    if name in ("accuracy", "exact", "accuracy_longer", "unknown"):
         return f"{100 * value:.1f} %"
     return f"{value:.{DIGITS.get(name, 4)}f}"

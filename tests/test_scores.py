@@ -9,7 +9,7 @@ import pytest
 
 from shared import predictions
 from shared.backend import Evaluation
-from shared.scores import derived, in_unit, long_name, named, perplexity, shown
+from shared.scores import derived, in_unit, long_name, named, perplexity, shown, to_show
 from shared.tasks.task import Column, Series, Signature, Split, Task
 
 CLASSES = Signature(2, 2, tokens=True, per_step=True, loss="cross_entropy")
@@ -69,7 +69,30 @@ def test_bits_are_counted_for_each_character_of_the_text(part: str) -> None:
     assert found["bits_per_character"] == pytest.approx(bits, rel=1e-12)
     assert found["perplexity"] == pytest.approx(np.prod(shares) ** (-1 / 60), rel=1e-12)
     assert found["accuracy"] == 0.25
-    assert list(found) == ["loss", "accuracy", "bits_per_character", "perplexity"]
+    # All of them are token 0, which stands for whatever is not in the vocabulary.
+    assert list(found) == ["loss", "accuracy", "bits_per_character", "perplexity", "unknown"]
+    assert found["unknown"] == 1.0
+
+
+def test_unknown_tokens_are_counted_if_there_are_any() -> None:
+    tokens = np.array([[0, 3, 1, 0, 2, 5, 4, 1]], np.int32)
+    part = Split(tokens, tokens)
+    counted = derived(
+        task(CLASSES, part, streams=True, characters={"test": 9}), "test", Evaluation(1.0, 0.5)
+    )
+    assert counted["unknown"] == 0.25
+    part = Split(tokens, tokens.clip(min=1))
+    none = derived(
+        task(CLASSES, part, streams=True, characters={"test": 9}), "test", Evaluation(1.0, 0.5)
+    )
+    assert "unknown" not in none
+
+
+def test_a_series_shows_no_scaled_error_beside_that_in_its_unit() -> None:
+    assert to_show({"loss": 0.3, "mae": 0.4, "rmse": 2.7, "r2": 0.8, "step": 5}) == [
+        "loss", "rmse", "r2"
+    ]  # fmt: skip
+    assert to_show({"loss": 0.3, "mae": 0.4, "step": 5}) == ["loss", "mae"]
 
 
 def test_a_perplexity_beyond_all_numbers_is_still_one() -> None:
@@ -179,6 +202,7 @@ def test_a_value_is_shown_in_its_unit(name: str, value: float, expected: str) ->
         ("r2", "°C", "R²", "R² 0.500"),
         ("bits_per_character", "", "bits per character", "bits per character 0.500"),
         ("exact", "", "exactly right", "exactly right 50.0 %"),
+        ("unknown", "", "unknown tokens", "unknown tokens 50.0 %"),
         ("accuracy_longer", "", "accuracy on longer sequences",
          "accuracy on longer sequences 50.0 %"),
     ],

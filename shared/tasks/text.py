@@ -14,6 +14,7 @@ from shared.tasks import baselines
 from shared.tasks.task import Baseline, Signature, Split, Task
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+UNKNOWN_TOKEN = 0
 UNKNOWN_WORD, END_OF_LINE = "<unk>", "<eos>"
 FILES = ("train.txt", "valid.txt", "test.txt")
 NAMES = ("training", "validation", "test")
@@ -96,8 +97,7 @@ def words_of(text: str) -> list[str]:
 def word_tokens(words: list[str], vocabulary: tuple[str, ...]) -> np.ndarray:
     """The number of each word, that of the unknown one where the vocabulary lacks it."""
     number = {word: i for i, word in enumerate(vocabulary)}
-    unknown = number[UNKNOWN_WORD]
-    return np.array([number.get(word, unknown) for word in words], np.int32)
+    return np.array([number.get(word, UNKNOWN_TOKEN) for word in words], np.int32)
 
 
 def _frequent(words: list[str], size: int) -> tuple[str, ...]:
@@ -160,9 +160,9 @@ def _codes(text: str) -> np.ndarray:
 
 
 def _tokens(codes: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Token numbers: 0 for characters outside the vocabulary, 1 … for known ones."""
+    """Token numbers: UNKNOWN_TOKEN for characters outside the vocabulary, 1 … for known ones."""
     position = np.searchsorted(known, codes).clip(max=len(known) - 1)
-    return np.where(known[position] == codes, position + 1, 0).astype(np.int32)
+    return np.where(known[position] == codes, position + 1, UNKNOWN_TOKEN).astype(np.int32)
 
 
 def _streams(tokens: np.ndarray, rows: int) -> Split:
