@@ -15,10 +15,13 @@ from shared.history import Run
 from shared.plotting import COLORS, STYLES, labels, new_figure, plain
 from shared.predictions import Predictions, counted
 from shared.schema import Schema, read_schema
+from shared.summary import Reference
 
 FORECAST = 180
 """Times of a forecast that are shown, the last ones of the test part."""
 BINS = 15
+FEWEST = 20
+"""Sequences that a share needs: that of a few would only jump."""
 IMAGES, FILMS = 8, 3
 """Inputs that are shown as images."""
 
@@ -58,7 +61,7 @@ def save_predictions(runs: Sequence[Run], file: Path) -> bool:
     elif schema.per_step:
         figure = _over_steps(shown)
     elif "distance" in shown[0].found:
-        figure = _over_distance(shown)
+        figure = _over_distance(shown, runs[0].summary.baselines)
     else:
         figure = _confusions(schema, shown)
     figure.suptitle(f"{schema.task}: predictions for the test part", fontsize=14)
@@ -189,19 +192,21 @@ def _over_steps(shown: Sequence[Shown]) -> Figure:
 
 
 def _accuracy(parts: Sequence[Predictions]) -> tuple[np.ndarray, np.ndarray]:
-    """Steps, counted from 1, at which anything counts, and the share that is right there."""
+    """Steps, counted from 1, at which anything counts, and the share that is right there; without
+    steps that hardly a sequence has."""
     longest = max(part["targets"].shape[1] for part in parts)
     right, all_ = np.zeros(longest), np.zeros(longest)
     for part in parts:
         counts, steps = counted(part), part["targets"].shape[1]
         right[:steps] += ((part["predicted"] == part["targets"]) & counts).sum(axis=0)
         all_[:steps] += counts.sum(axis=0)
-    at = np.flatnonzero(all_)
+    at = np.flatnonzero(all_ >= min(FEWEST, all_.max()))
     return at + 1, right[at] / all_[at]
 
 
-def _over_distance(shown: Sequence[Shown]) -> Figure:
-    """Squared error over the steps for which something had to be remembered."""
+def _over_distance(shown: Sequence[Shown], baselines: Sequence[Reference]) -> Figure:
+    """Squared error over the steps for which something had to be remembered, and that of the
+    baselines over all of them."""
     figure = new_figure(4.6)
     axes = figure.subplots()
     for run in shown:
@@ -215,6 +220,10 @@ def _over_distance(shown: Sequence[Shown]) -> Figure:
             (edges[held] + edges[held + 1]) / 2, means, color=run.color, linestyle=run.style,
             marker="o", markersize=4, label=run.name,
         )  # fmt: skip
+    for baseline in baselines:
+        axes.axhline(
+            baseline.scores["loss"], color="#999999", linestyle=":", label=plain(baseline.name)
+        )
     axes.set_yscale("log")
     _finish(axes, "steps from the first marked number to the end", "squared error")
     return figure

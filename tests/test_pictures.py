@@ -14,10 +14,12 @@ from shared.history import Run
 from shared.pictures import save_predictions
 from shared.plotting import new_figure
 from shared.schema import Schema, save_schema
+from shared.summary import Reference
 from shared.tasks.task import Column, Series
 
 PNG = b"\x89PNG\r\n\x1a\n"
 GOAL = Column("temp_max", "°C", mean=15.0, std=7.0)
+BASELINE = Reference("always 1", {"loss": 0.17})
 CLASSES = ["one", "two", "three"]
 
 
@@ -38,7 +40,8 @@ def made(folder: Path, told: Schema, found: predictions.Predictions, backend: st
     if found:
         predictions.save(folder, found)
     config = replace(Config(), backend=cast(Any, backend))
-    summary = cast(Any, type("Summary", (), {"segments": [], "seed": 0, "backend": backend})())
+    known = {"segments": [], "seed": 0, "backend": backend, "baselines": [BASELINE]}
+    summary = cast(Any, type("Summary", (), known)())
     return Run(folder, config, summary, {}, "accuracy")
 
 
@@ -182,7 +185,12 @@ def test_a_picture_that_is_read_wrongly_says_as_what(tmp_path: Path, drawn: list
     assert titles[1:] == ["one", "two, read as three"]
 
 
-def test_accuracy_is_shown_over_the_steps_that_count(tmp_path: Path, drawn: list[Figure]) -> None:
+@pytest.mark.parametrize(("fewest", "last"), [(1, 4), (2, 3), (3, 2), (20, 2)])
+def test_accuracy_is_shown_over_the_steps_that_count(
+    tmp_path: Path, drawn: list[Figure], monkeypatch: pytest.MonkeyPatch, fewest: int, last: int
+) -> None:
+    """And that as many sequences have as there must be, or as there are."""
+    monkeypatch.setattr(pictures, "FEWEST", fewest)
     told, found = over_steps(3, 5)
     found |= {
         "targets": np.zeros((2, 3), int), "predicted": np.array([[0, 1, 1], [0, 0, 0]]),
@@ -192,6 +200,15 @@ def test_accuracy_is_shown_over_the_steps_that_count(tmp_path: Path, drawn: list
     }  # fmt: skip
     save_predictions([made(tmp_path / "run", told, found)], tmp_path / "p.png")
     lines = [np.asarray(line.get_data()) for line in drawn[0].axes[0].get_lines()]
-    steps, shares = next(line for line in lines if line.shape[1] == 4)
-    np.testing.assert_array_equal(steps, [1, 2, 3, 4])
-    np.testing.assert_allclose(shares, [100, 200 / 3, 50, 100])
+    steps, shares = next(line for line in lines if line.max() > 50)
+    np.testing.assert_array_equal(steps, [1, 2, 3, 4][:last])
+    np.testing.assert_allclose(shares, [100, 200 / 3, 50, 100][:last])
+
+
+def test_errors_over_the_distance_have_the_baseline_beside_them(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    save_predictions([made(tmp_path / "run", *distances(500))], tmp_path / "p.png")
+    _, level = drawn[0].axes[0].get_lines()
+    assert level.get_label() == "always 1"
+    assert set(level.get_ydata()) == {0.17}
