@@ -64,7 +64,8 @@ def save_predictions(runs: Sequence[Run], file: Path) -> bool:
         figure = _over_distance(shown, runs[0].summary.baselines)
     else:
         figure = _confusions(schema, shown)
-    figure.suptitle(f"{schema.task}: predictions for the test part", fontsize=14)
+    part = "the test part" if runs[0].summary.held_out else "what it was trained on"
+    figure.suptitle(f"{schema.task}: predictions for {part}", fontsize=14)
     if not figure.subfigs:
         figure.tight_layout()
     figure.savefig(file, dpi=110)

@@ -93,6 +93,9 @@ def jobs(tasks: Sequence[str], seeds: Sequence[int], folder: Path) -> list[Job]:
     Raises:
         InvalidInput: an unknown task, a task or seed named twice, or none.
     """
+    for task in tasks:
+        if task not in TASKS:
+            raise InvalidInput(f"--tasks: expected any of {', '.join(TASKS)}, got {task}")
     for name, given in (("--tasks", tasks), ("--seeds", seeds)):
         if not given or len(set(given)) < len(given):
             got = " ".join(map(str, given)) or "none"
@@ -137,6 +140,7 @@ def write_results(plan: Sequence[Job], folder: Path, command: str) -> None:
         "machine": environment.machine(),
         "versions": runs[0].summary.versions | runs[-1].summary.versions,
         "command": command,
+        "beside_docs": (folder / "tasks.md").is_file(),
     }
     write_pages(folder, (PAGE,), {}, context)
     text = json.dumps([_record(run) for run in runs], indent=1, ensure_ascii=False)

@@ -40,7 +40,13 @@ def made(folder: Path, told: Schema, found: predictions.Predictions, backend: st
     if found:
         predictions.save(folder, found)
     config = replace(Config(), backend=cast(Any, backend))
-    known = {"segments": [], "seed": 0, "backend": backend, "baselines": [BASELINE]}
+    known = {
+        "segments": [],
+        "seed": 0,
+        "backend": backend,
+        "baselines": [BASELINE],
+        "held_out": True,
+    }
     summary = cast(Any, type("Summary", (), known)())
     return Run(folder, config, summary, {}, "accuracy")
 

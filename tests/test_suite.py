@@ -50,7 +50,7 @@ def test_every_task_has_a_goal_that_can_be_reached() -> None:
 @pytest.mark.parametrize(
     ("tasks", "seeds", "message"),
     [
-        (("chess",), (0,), "--task: expected one of hello, .*, got chess"),
+        (("chess",), (0,), "--tasks: expected any of hello, .*, got chess"),
         (("hello", "hello"), (0,), "--tasks: expected one or more, each once, got hello hello"),
         (("hello",), (1, 2, 1), "--seeds: expected one or more, each once, got 1 2 1"),
         ((), (0,), "--tasks: expected one or more, each once, got none"),
@@ -231,7 +231,10 @@ def test_the_page_has_a_picture_where_there_are_predictions(page: Path) -> None:
     assert "results-text.png" not in written
     assert "{{" not in written
     assert "{%" not in written
-    assert "trained from 2 seeds (1, 2)" in written
+    assert "trained from seeds 1, 2 and scored once" in written
+    assert "Only `hello`" not in written
+    assert "docs/tasks.md" in written
+    assert "](tasks.md)" not in written  # it does not lie beside the page
     assert "scripts/compare.py --suite results" in written
 
 
