@@ -182,7 +182,7 @@ TASKS: dict[str, Row] = {
         Config(
             task="sunspots",
             network=NetworkConfig(nonlinearity="relu", hidden_size=64),
-            optimization=OptimizationConfig(schedule="cosine"),
+            optimization=OptimizationConfig(optimizer="adamw", weight_decay=1.5, schedule="cosine"),
             data=SunspotsData(),
             epochs=60,
             batch_size=32,
