@@ -31,7 +31,7 @@ class Arguments:
     """File to write, CSV or JSON by its name; by default CSV to the terminal."""
     overwrite: bool = False
     """Replace the file in --out."""
-    beams: int = 1
+    beams: int = 5
     """Of a translation: answers that are followed at once; 1 is greedy decoding."""
     backend: Literal["jax", "torch"] | None = None
     """Framework to compute in; by default the run's."""

@@ -28,7 +28,7 @@ LONGEST = 2
 """An answer is cut off after so many times the steps of the longest sequence in training."""
 
 
-def predictions(trained: Trained, file: Path, beams: int = 1) -> list[Record]:
+def predictions(trained: Trained, file: Path, beams: int = 5) -> list[Record]:
     """Reads a file as the network's task needs it, and predicts.
 
     series              CSV or NPZ with the columns of the task, and dates where those count
