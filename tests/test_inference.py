@@ -336,7 +336,7 @@ def test_a_translation_knows_its_characters_and_ends(tmp_path: Path) -> None:
         assert len(record["answer"]) <= longest
         assert task.end is not None
         assert task.end not in record["answer"]
-    assert inference.answer(trained, "one", 1, "") == records[1]["answer"]
+    assert inference.answer(trained, "one", 5, "") == records[1]["answer"]
     for source, got in (
         ("42", "'4' at character 1"),
         ("a>b", "'>' at character 2"),
