@@ -90,7 +90,7 @@ def test_columns_are_scaled_by_the_training_part_alone(name: str, monkeypatch) -
 
     changed = {key: array.copy() for key, array in read.items()}
     for column in series(before).columns:
-        changed[column.name][first:] = 1e3
+        changed[column.name][first:] += 1e3
     monkeypatch.setattr("shared.tasks.published.load", lambda name: changed)
     after = load(name)
     assert series(after).columns == series(before).columns
@@ -236,6 +236,21 @@ def test_persistence_is_the_value_before(name: str) -> None:
 def test_a_window_that_is_too_long_is_refused(name: str, data: Data, message: str) -> None:
     with pytest.raises(InvalidInput, match=f"^{message}"):
         load_task(replace(TASKS[name].defaults, data=data))
+
+
+@pytest.mark.parametrize(
+    ("split", "part"),
+    [((0.7, 0.2996, 0.0004), "test"), ((0.7, 0.0004, 0.2996), "validation"),
+     ((0.0004, 0.5, 0.4996), "training")],
+)  # fmt: skip
+def test_a_part_without_variance_is_refused(split: tuple, part: str) -> None:
+    """Its R² would be a division by zero, after all of the training; so would be the scaling."""
+    data = SunspotsData(window=1, split=split)
+    expected = f"--data.split: expected a {part} part whose values differ, got 1 month$"
+    if part == "training":
+        expected = "--data.window 1: expected a training part with a month after so many"
+    with pytest.raises(InvalidInput, match=f"^{expected}"):
+        load_task(replace(TASKS["sunspots"].defaults, data=data))
 
 
 def test_the_longest_window_leaves_a_single_target_to_train_on() -> None:

@@ -134,6 +134,13 @@ def _task(
                 f"--data.window {window}: expected a {part} part with a {time} after so many, "
                 f"got {len(rows)} {time}s"
             )
+    goal = table[next(iter(units))]
+    for part, rows in zip(("training", "validation", "test"), parts, strict=True):
+        if np.ptp(goal[rows]) == 0:  # no scale, and no share of its variance to explain
+            raise InvalidInput(
+                f"--data.split: expected a {part} part whose values differ, "
+                f"got {len(rows)} {time}{'s' * (len(rows) != 1)}"
+            )
     first = parts[0]
     columns = [
         Column(
@@ -144,11 +151,11 @@ def _task(
         )
         for key, unit in units.items()
     ]
-    series = Series(columns, columns[0], window, time, data.difference, known)
-    goal = columns[0]
+    target = columns[0]
+    series = Series(columns, target, window, time, data.difference, known)
 
     def split(rows: np.ndarray) -> Split:
-        targets = (table[goal.name][rows, None].astype(np.float64) - goal.mean) / goal.std
+        targets = (goal[rows, None].astype(np.float64) - target.mean) / target.std
         inputs = sequences(series, table, times, rows)
         return Split(inputs, targets - inputs[:, -1, :1] if data.difference else targets)
 
