@@ -28,6 +28,7 @@ LONGEST = 2
 """An answer is cut off after so many times the steps of the longest sequence in training."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # what comes of it is refused
 def predictions(trained: Trained, file: Path, beams: int = 5) -> list[Record]:
     """Reads a file as the network's task needs it, and predicts.
 
@@ -69,7 +70,7 @@ def _forecasts(trained: Trained, file: Path) -> list[Record]:
         inputs = sequences(series, table, times, rows)
     except InvalidInput as error:
         raise InvalidInput(f"{file}: {error}") from error
-    found = _outputs(trained, inputs, None)[:, 0]
+    found = _outputs(trained, inputs, None, file)[:, 0]
     found = found + inputs[:, -1, 0] * series.difference
     values = found * series.target.std + series.target.mean
     unit = f" ({series.target.unit})" * bool(series.target.unit)
@@ -105,7 +106,7 @@ def _of_sequences(trained: Trained, file: Path) -> list[Record]:
         inputs = (inputs - schema.mean) / schema.std
         if lengths is not None:
             inputs[np.arange(inputs.shape[1]) >= lengths[:, None]] = 0
-    found = _outputs(trained, inputs, lengths)
+    found = _outputs(trained, inputs, lengths, file)
     if schema.loss == "mse":
         return [{"sequence": i + 1, "predicted": float(v)} for i, v in enumerate(found[:, 0])]
     names = schema.classes or [str(i) for i in range(schema.output_size)]
@@ -116,13 +117,21 @@ def _of_sequences(trained: Trained, file: Path) -> list[Record]:
     ]
 
 
-def _outputs(trained: Trained, inputs: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+def _outputs(
+    trained: Trained, inputs: np.ndarray, lengths: np.ndarray | None, file: Path
+) -> np.ndarray:
     parts = []
     for start in range(0, len(inputs), EVALUATION_ROWS):
         rows = slice(start, start + EVALUATION_ROWS)
         own = None if lengths is None else lengths[rows]
         parts.append(trained.backend.predict(trained.state, inputs[rows], own)[0])
-    return np.concatenate(parts)
+    found = np.concatenate(parts)
+    if not np.isfinite(found).all():
+        raise InvalidInput(
+            f"{file}: expected numbers of a size that the network can compute with, "
+            f"got some that lead to {found[~np.isfinite(found)][0]}"
+        )
+    return found
 
 
 def _of_text(trained: Trained, text: str, file: Path) -> list[Record]:
@@ -177,7 +186,7 @@ def _of_lines(trained: Trained, lines: Sequence[str], beams: int, file: Path) ->
     tokens = np.zeros((len(rows), lengths.max()), np.int32)
     for padded, row in zip(tokens, rows, strict=True):
         padded[: len(row)] = row
-    said = _outputs(trained, tokens, lengths).argmax(-1)
+    said = _outputs(trained, tokens, lengths, file).argmax(-1)
     return [
         {"input": line, "predicted": "".join(schema.vocabulary[t] for t in row[: len(line)])}
         for line, row in zip(lines, said, strict=True)

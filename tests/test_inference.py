@@ -303,6 +303,20 @@ def test_the_state_is_carried_from_window_to_window(text, tmp_path: Path, monkey
     assert [line["unknown"] for line in whole] == [0] * 9 + [3, 3]  # Z, b, r
 
 
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+@pytest.mark.parametrize("value", [1e300, 1.7e308])
+def test_numbers_that_overflow_are_refused_without_a_warning(
+    backend: Any, value: float, runs, tmp_path: Path, recwarn
+) -> None:
+    """JSON has no NaN, and a reader of CSV would take it for a prediction."""
+    np.save(tmp_path / "a.npy", np.full((2, 5, 12), value) * np.tile([1, -1], 6))
+    with pytest.raises(InvalidInput, match=r"a\.npy: expected numbers of a size .* lead to nan$"):
+        inference.predictions(
+            load_trained(runs["vowels"][0], backend, precision="float32"), tmp_path / "a.npy"
+        )
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
 def test_lines_of_hello_and_parity_are_spelled(hello, folder: Path, tmp_path: Path) -> None:
     data = ParityData(10, 4, 4, min_length=3, max_length=6, longer_length=9)
     for (run, task), lines in (
