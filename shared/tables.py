@@ -1,6 +1,7 @@
 """Numbers from a user's file: columns by name from CSV or NPZ, sequences from CSV, NPY or NPZ."""
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -187,7 +188,7 @@ def _numbers(file: Path, name: str, values: np.ndarray) -> np.ndarray:
     try:
         numbers = values.astype(np.float64)
     except (ValueError, TypeError) as error:
-        for row, value in enumerate(values.ravel(), start=1):
+        for row, value in enumerate(values.ravel().tolist(), start=1):
             try:
                 float(value)
             except (ValueError, TypeError):
@@ -203,7 +204,15 @@ def _numbers(file: Path, name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _dates(file: Path, values: np.ndarray) -> np.ndarray:
+    """Of text none but YYYY-MM-DD: NumPy takes 20240301 for a year, and today for a day."""
+    if values.dtype.kind not in "USiuM":
+        raise InvalidInput(f"{file}: expected dates as YYYY-MM-DD, got {values.dtype}")
     try:
+        if values.dtype.kind in "US":
+            values = np.char.strip(values.astype(str))
+            for row, value in enumerate(values.tolist(), start=1):
+                if value and not re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+                    raise ValueError(f"{value!r} in row {row}")
         days = values.astype("datetime64[D]")
     except (ValueError, TypeError) as error:
         raise InvalidInput(f"{file}: expected dates as YYYY-MM-DD, got: {error}") from error

@@ -100,6 +100,15 @@ BAD_COLUMNS = {
     "day first": ("date,high,low\n01.03.2024,1,2\n", "expected dates as YYYY-MM-DD, got: .*"),
     "date left out": ("date,high,low\n2024-03-01,1,2\n,3,4\n",
                       "expected dates as YYYY-MM-DD, got none in row 2"),
+    "date in one number": ("date,high,low\n20240301,1,2\n",
+                           "expected dates as YYYY-MM-DD, got: '20240301' in row 1"),
+    "month alone": ("date,high,low\n2024-02-29,1,2\n2024-03,1,2\n",
+                    "expected dates as YYYY-MM-DD, got: '2024-03' in row 2"),
+    "a day by its name": ("date,high,low\ntoday,1,2\n",
+                          "expected dates as YYYY-MM-DD, got: 'today' in row 1"),
+    "an hour": ("date,high,low\n2024-03-01T10:00Z,1,2\n",
+                "expected dates as YYYY-MM-DD, got: '2024-03-01T10:00Z' in row 1"),
+    "no such day": ("date,high,low\n2023-02-29,1,2\n", "expected dates as YYYY-MM-DD, got: .*"),
     "falling dates": ("date,high,low\n2024-03-04,1,2\n2024-03-01,1,2\n",
                       "expected growing dates, got 2024-03-01 after 2024-03-04"),
     "one date twice": ("date,high,low\n2024-03-01,1,2\n2024-03-01,1,2\n",
@@ -138,6 +147,19 @@ def test_arrays_that_are_no_columns_are_refused(
 ) -> None:
     file = npz(tmp_path, high=high, low=np.ones(2))
     refused(file, lambda: read_columns(file, ["high", "low"], date=False), message)
+
+
+@pytest.mark.parametrize(
+    "dates",
+    [np.array([0.5, 1e300]), np.array([True, False]), np.array([1, 2], "timedelta64[D]"),
+     np.array([b"\xff", b"x"])],
+)  # fmt: skip
+def test_arrays_that_are_no_dates_are_refused_without_a_warning(
+    dates: np.ndarray, tmp_path: Path, recwarn
+) -> None:
+    file = npz(tmp_path, date=dates, high=np.ones(2))
+    refused(file, lambda: read_columns(file, ["high"], date=True), "expected dates as YYYY-.*")
+    assert not list(recwarn)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
