@@ -94,8 +94,12 @@ def _times(dates: np.ndarray | None, count: int, weekdays: bool, step: str) -> n
     if weekdays:
         after = np.busday_offset(dates[-1:], 1, roll="backward")
     elif step == "month":
-        months = dates[-1:].astype("datetime64[M]")
-        after = (months + 1).astype("datetime64[D]") + (dates[-1:] - months.astype("datetime64[D]"))
+        months = dates.astype("datetime64[M]")
+        before, first = ((months + i).astype("datetime64[D]") for i in range(2))
+        last = (months[-1:] + 2).astype("datetime64[D]") - 1
+        after = np.minimum(first[-1:] + (dates - before)[-1:], last)  # the same day, if it has one
+        if (dates + 1 == first).all():
+            after = last
     return np.concatenate([dates, after])
 
 

@@ -182,6 +182,20 @@ def test_every_day_has_weather(runs, tmp_path: Path) -> None:
     assert [record["date"] for record in records] == ["2016-01-01"]
 
 
+@pytest.mark.parametrize(
+    ("dates", "after"),
+    [
+        (["1983-12-31", "1984-01-31"], "1984-02-29"),
+        (["1983-03-31", "1983-04-30"], "1983-05-31"),
+        (["1983-03-30", "1983-04-30"], "1983-05-30"),
+        (["1982-12-30", "1983-01-30"], "1983-02-28"),
+    ],
+)
+def test_after_a_long_month_comes_a_short_one(dates: list[str], after: str) -> None:
+    found = inference._times(np.array(dates, "datetime64[D]"), 2, False, "month")
+    assert [str(day) for day in found] == [*dates, after]
+
+
 def test_a_month_follows_a_month(runs, tmp_path: Path) -> None:
     run, _ = runs["sunspots"]
     months = np.array([f"{1978 + m // 12}-{m % 12 + 1:02d}-15" for m in range(36)])
