@@ -4,6 +4,7 @@ With it and a checkpoint, a run can read new data and say what it predicts, with
 was trained on.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from shared.config import Config
+from shared.errors import InvalidInput
 from shared.files import parse, read_json, write_json
 from shared.tasks.task import Series, Signature, Task
 from shared.tasks.text import END_OF_LINE
@@ -83,7 +85,42 @@ def read_schema(folder: Path) -> Schema:
     Raises:
         InvalidInput: the file is missing, damaged, or of another version.
     """
-    return read_json(folder / FILE, partial(parse, Schema))
+    schema = read_json(folder / FILE, partial(parse, Schema))
+    for what, holds in _claims(schema).items():
+        if not holds:
+            raise InvalidInput(f"{folder / FILE}: expected {what}, got a damaged schema")
+    return schema
+
+
+def _claims(schema: Schema) -> dict[str, bool]:
+    """What is true of every schema that a run writes, and is relied on where it is used."""
+    inputs, outputs, series = schema.input_size, schema.output_size, schema.series
+    ends = schema.between, schema.end
+    numbers = [*schema.mean, *schema.std]
+    claims = {
+        "one value where errors are squared": schema.loss != "mse" or outputs == 1,
+        "a vocabulary for tokens": len(schema.vocabulary) == inputs * schema.tokens,
+        "no more outputs than tokens": outputs <= inputs or not schema.tokens,
+        "tokens between and after what is answered": ends == (None, None)
+        or (all(token in schema.vocabulary for token in ends) and (schema.longest or 0) > 0),
+        "a name for each class": len(schema.classes) in (0, outputs),
+        "a mean and a deviation of each feature": len(schema.mean) == len(schema.std)
+        and len(schema.mean) in (0, inputs),
+    }
+    if series is not None:
+        known = {"weekday": 5, "season": 2, None: 0}[series.known]
+        numbers += [number for c in series.columns for number in (c.mean, c.std)]
+        claims |= {
+            "a value after each window of a series": series.window > 0
+            and (schema.tokens, schema.per_step, outputs) == (False, False, 1),
+            "the columns that a series reads": inputs == len(series.columns) + known
+            and series.target in series.columns,
+        }
+    scales = [*schema.std, *(c.std for c in series.columns)] if series else schema.std
+    return claims | {
+        "finite means and deviations, of which none is 0": all(map(math.isfinite, numbers))
+        and all(scale > 0 for scale in scales)
+    }
 
 
 def joined(tokens: Sequence[str], unit: str) -> str:

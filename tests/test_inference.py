@@ -6,6 +6,7 @@ import io
 import json
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -476,7 +477,7 @@ DAMAGED = {
     "no schema": ["got one without schema.json"],
     "schema of another task": ["schema.json: expected task hello", "got parity"],
     "schema of another version": ["schema.json: no schema of this version"],
-    "schema of another size": [LAST, "expects (7, 4) as head.weight, got (4, 4)"],
+    "schema of another size": ["schema.json: expected no more outputs than tokens"],
     "weights of another shape": [LAST, "the configuration beside it expects (15,"],
     "damaged checkpoint": [LAST, "expected a checkpoint, got"],
     "empty checkpoint": [LAST, "expected a checkpoint, got"],
@@ -497,6 +498,46 @@ def test_a_run_that_is_damaged_is_refused_in_one_line(
     check_refused(refused, f"{name}: ", *DAMAGED[case])
     assert refused.stdout == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def in_series(**values: Any) -> Callable[[dict], object]:
+    return lambda told: told["series"].update(values)
+
+
+def in_first_column(**values: Any) -> Callable[[dict], object]:
+    return lambda told: told["series"]["columns"][0].update(values)
+
+
+UNTRUE = [
+    ("weather", in_series(window=0), "a value after each window"),
+    ("weather", in_series(columns=[]), "the columns that a series reads"),
+    ("weather", in_series(known=None), "the columns that a series reads"),
+    ("weather", in_first_column(name="x"), "the columns that a series reads"),
+    ("weather", in_first_column(std=0.0), "the columns that a series reads"),
+    ("weather", lambda told: told["series"]["columns"][1].update(std=0.0), "finite means"),
+    ("weather", lambda told: told.update(per_step=True), "a value after each window"),
+    ("weather", lambda told: told.update(tokens=True), "a vocabulary for tokens"),
+    ("weather", lambda told: told.update(output_size=2), "one value where errors are squared"),
+    ("vowels", lambda told: told.update(mean=[1.0] * 3), "a mean and a deviation"),
+    ("vowels", lambda told: told.update(std=[]), "a mean and a deviation"),
+    ("vowels", lambda told: told.update(mean=[math.nan] * 12), "finite means"),
+    ("vowels", lambda told: told.update(classes=["a"]), "a name for each class"),
+    ("hello", lambda told: told["vocabulary"].pop(), "a vocabulary for tokens"),
+    ("hello", lambda told: told.update(between="h", end="#"), "tokens between and after"),
+    ("hello", lambda told: told.update(between="h"), "tokens between and after"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "expected"), UNTRUE)
+def test_a_schema_that_no_run_writes_is_refused(
+    name: str, change: Callable[[dict], object], expected: str, hello, runs, tmp_path: Path
+) -> None:
+    run = shutil.copytree((runs | {"hello": hello})[name][0], tmp_path / "run")
+    told = json.loads((run / "schema.json").read_text(encoding="utf-8"))
+    change(told)
+    (run / "schema.json").write_text(json.dumps(told), encoding="utf-8")
+    with pytest.raises(InvalidInput, match=rf"schema\.json: expected {expected}.*, got a damaged"):
+        load_trained(run)
 
 
 BAD_SAMPLE = {
