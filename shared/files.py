@@ -154,7 +154,9 @@ def read_values(path: Path) -> Any:
         InvalidInput: it is missing, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(values, ensure_ascii=False).encode()  # no half of a character: \ud800
+        return values
     except OSError as error:
         raise InvalidInput(f"{path}: expected JSON, got: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -175,7 +177,7 @@ def parse(kind: type[Record], values: Any, what: str | None = None) -> Record:
     config = dacite.Config(strict=True, type_hooks={int: _int, float: _float, **pairs})
     try:
         return dacite.from_dict(kind, values, config)
-    except (dacite.DaciteError, TypeError, AttributeError) as error:
+    except (dacite.DaciteError, TypeError, AttributeError, OverflowError) as error:
         named = what or kind.__name__.lower()
         raise InvalidInput(f"no {named} of this version: {error}") from error
 

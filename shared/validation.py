@@ -84,6 +84,9 @@ def _check_sizes(config: Config) -> None:
             f"at most the sequence length {data.sequence_length}",
             data.min_length,
         )
+    for name in ("path", "folder"):
+        file = getattr(data, name, None) or ""
+        _require("\0" not in file, f"data.{name}", "a name without NUL", repr(file))
     if isinstance(data, HelloData):
         _require(
             bool(data.words) and all(data.words),

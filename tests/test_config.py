@@ -3,6 +3,7 @@
 import json
 import shlex
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -17,8 +18,9 @@ from shared.config import (
     options,
     settings,
 )
-from shared.data_config import HelloData, TextData
+from shared.data_config import GeneratedData, HelloData, TextData
 from shared.errors import InvalidInput
+from shared.files import read_values
 from shared.tasks import TASKS
 from shared.validation import resolve
 
@@ -71,6 +73,9 @@ DAMAGED = {
     "a value of another type": lambda values: values | {"epochs": "ten"},
     "an unknown choice": lambda values: values | {"backend": "mxnet"},
     "a list": lambda values: [values],
+    "a number beyond floats": lambda values: (
+        values | {"optimization": values["optimization"] | {"learning_rate": 10**400}}
+    ),
 }
 
 
@@ -79,6 +84,16 @@ def test_json_that_is_no_configuration_is_refused(case: str) -> None:
     values = DAMAGED[case](json.loads(json.dumps(asdict(resolve(TASKS["text"].defaults)))))
     with pytest.raises(InvalidInput, match="no config of this version"):
         from_json(values)
+
+
+def test_text_that_no_file_could_hold_or_be_named_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"data": {"words": ["\\ud800"]}}', encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"config\.json: expected JSON, got: .*surrogates"):
+        read_values(tmp_path / "config.json")
+    with pytest.raises(InvalidInput, match=r"^--data\.path: expected a name without NUL, got 'a"):
+        resolve(replace(TASKS["text"].defaults, data=TextData("a\0b")))
+    with pytest.raises(InvalidInput, match=r"^--data\.folder: expected a name without NUL, got 'a"):
+        resolve(replace(TASKS["last-value"].defaults, data=GeneratedData(folder="a\0b")))
 
 
 WRITTEN = {
