@@ -51,8 +51,8 @@ class Arguments:
     suite: Literal["results"] | None = None
     """results: train every task with its defaults, in JAX and PyTorch, from several seeds, and
     write a page of their scores. Runs that are finished are not trained again."""
-    tasks: tuple[str, ...] = ()
-    """Of a suite: which tasks; by default all."""
+    tasks: tuple[str, ...] = tuple(TASKS)
+    """Of a suite: which tasks."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of a suite: seeds to train from."""
     runs: str = "runs/results"
@@ -110,7 +110,7 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
             "--suite trains tasks with their defaults: expected no settings beside it"
         )
     from shared import environment, suite
-    from shared.files import free_folder, occupants
+    from shared.files import free_folder, occupants, reserved
     from shared.report import reproduction
 
     if not 1 <= arguments.jobs <= environment.cores():
@@ -118,14 +118,15 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
             f"--jobs: expected 1 to {environment.cores()}, the cores of this machine, "
             f"got {arguments.jobs}"
         )
-    plan = suite.jobs(arguments.tasks or tuple(TASKS), arguments.seeds, Path(arguments.runs))
+    plan = suite.jobs(arguments.tasks, arguments.seeds, Path(arguments.runs))
     folder = free_folder(Path("reports"), "results")
     if arguments.out is not None:
         folder = Path(arguments.out)
         if occupants(folder) & suite.files() and not arguments.overwrite:
             raise InvalidInput(f"--out {folder}: holds other results; --overwrite replaces them")
-    _train_jobs(plan, arguments)
-    suite.write_results(plan, folder, reproduction(["scripts/compare.py", *argv]))
+    with reserved(Path(arguments.runs), "--runs"), reserved(folder, "--out"):
+        _train_jobs(plan, arguments)
+        suite.write_results(plan, folder, reproduction(["scripts/compare.py", *argv]))
     print(f"wrote {folder / suite.PAGE}")
 
 

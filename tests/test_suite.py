@@ -286,6 +286,13 @@ BAD = {
     ),
     "no jobs": (["--jobs", "0"], ["--jobs: expected 1 to", "got 0"]),
     "more jobs than cores": (["--jobs", "9999"], ["--jobs: expected 1 to", "got 9999"]),
+    "no tasks": (["--tasks", "--seeds", "0"], ["--tasks: expected one or more", "got none"]),
+    "runs in a file": (
+        ["--tasks", "hello", "--runs", "docs/results.md"], ["--runs docs/results.md", "a folder"],
+    ),
+    "a page that cannot be written": (
+        ["--tasks", "hello", "--out", "/proc/docs"], ["--out /proc/docs: expected a folder that"],
+    ),
     "another suite": (["--suite", "everything"], ["--suite", "results", "everything"]),
 }  # fmt: skip
 
