@@ -179,11 +179,14 @@ def printable(text: str) -> str:
 def _one_line(box: str) -> str:
     """The message in the box that tyro draws: its lines up to the rule above the hints."""
     words = []
-    for line in box.splitlines():
+    lines = box.splitlines()
+    if len(lines) > 1 and set(lines[1].strip()) == {"-"}:
+        lines = lines[2:]  # without the title, where a terminal knows ASCII alone
+    for line in lines:
         content = line.strip().strip("│╭╮╰╯").strip()
         if line.startswith(("╭", "╰")) or not content:
             continue
-        if set(content) == {"─"}:
+        if set(content) in ({"─"}, {"-"}):
             break
         words.append(content)
     message = " ".join(words) or box.strip()

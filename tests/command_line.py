@@ -13,14 +13,16 @@ SMALL = [
 ]  # fmt: skip
 
 
-def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+def script(
+    name: str, *arguments: str, cwd: Path, **environment: str
+) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, str(SCRIPTS / name), *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ | {"COLUMNS": "60"},
+        env=os.environ | {"COLUMNS": "60"} | environment,
     )
 
 

@@ -223,6 +223,9 @@ def test_a_terminal_in_ascii_is_enough(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert b"hello ? " in ran.stdout
+    refused = script("run.py", "--backend", "mxnet", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    check_refused(refused, "run.py: invalid choice 'mxnet'")
+    assert refused.stderr.endswith("'torch').\n")  # the hints are left out, as in other terminals
 
 
 def test_an_interrupted_run_says_whether_it_can_be_resumed(tmp_path: Path) -> None:
