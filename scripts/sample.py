@@ -97,7 +97,7 @@ def _pieces(trained: "Trained", prompt: str | None, how, length: int) -> Iterato
     else:
         start = encode(schema, prompt, "--prompt")
         yield prompt
-    writer = Writer(schema.unit, open=prompt is not None)
+    writer = Writer(schema.unit, open=prompt is not None and not prompt[-1].isspace())
     for tokens in stream(trained.backend, trained.state, start, schema.output_size, how, length):
         yield writer.text([schema.vocabulary[token] for token in tokens])
 

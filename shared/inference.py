@@ -235,7 +235,8 @@ def encode(schema: Schema, text: str, where: str, without: str = "") -> np.ndarr
         if token not in number:
             kind = "word" if words else "character"
             hint = "; <unk> stands for any other" if words else ""
-            known = "".join(number) if len("".join(number)) <= 60 else f"{len(number)} {kind}s"
+            known = (" " if words else "").join(number)
+            known = known if len(known) <= 60 else f"{len(number)} {kind}s"
             raise InvalidInput(
                 f"{where}: expected {kind}s that the run knows ({known}){hint}, "
                 f"got {token!r} at {kind} {at}"

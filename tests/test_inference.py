@@ -445,6 +445,14 @@ def test_sample_writes_on_from_the_prompt(text, hello, tmp_path: Path, call) -> 
     assert written == tokens
 
 
+@pytest.mark.parametrize("prompt", ["the", "the ", "the\n"])
+def test_words_follow_a_prompt_with_one_blank_between(prompt: str, words, call) -> None:
+    options = ("--run", str(words[0]), "--length", "9", "--seed", "3", "--prompt")
+    written = call("sample.py", *options, prompt).stdout.removeprefix(prompt)
+    first = written[: len(written) - len(written.lstrip(" "))]
+    assert first == ("" if prompt[-1].isspace() or written[0] == "\n" else " ")
+
+
 def damage(run: Path, case: str) -> None:
     """Makes a run folder what a case needs."""
     if case in ("no run folder", "no configuration"):
@@ -550,7 +558,7 @@ BAD_SAMPLE = {
     "empty prompt": (["--run", "hello", "--prompt", ""], ["--prompt: expected text, got none"]),
     "no prompt": (["--run", "hello"], ["--prompt: expected a text to go on from, got none"]),
     "unknown word": (
-        ["--run", "words", "--prompt", "the zebra"], ["got 'zebra' at word 2", "<unk>"],
+        ["--run", "words", "--prompt", "the zebra"], ["(<unk> <eos> the ", "got 'zebra' at word 2"],
     ),
     "top-p of 0": (["--run", "hello", "--top-p", "0"], ["--top-p", "got 0"]),
     "top-p above 1": (["--run", "hello", "--top-p", "1.5"], ["--top-p", "got 1.5"]),
