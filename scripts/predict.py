@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> None:
     out = None if arguments.out is None else Path(arguments.out)
     if out is not None and out.suffix not in (".csv", ".json"):
         raise InvalidInput(f"--out {out}: expected a name in .csv or .json")
+    if out is not None and out.is_dir():
+        raise InvalidInput(f"--out {out}: expected a file's name, got a folder")
     if out is not None and out.exists() and not arguments.overwrite:
         raise InvalidInput(f"--out {out}: exists; --overwrite replaces it")
     if out is not None and not out.parent.is_dir():
@@ -53,11 +55,14 @@ def main(argv: Sequence[str]) -> None:
     if not 1 <= arguments.beams <= 1000:
         raise InvalidInput(f"--beams: expected a number from 1 to 1000, got {arguments.beams}")
 
-    from shared.files import write_atomically
+    from shared.files import reserved, write_atomically
     from shared.inference import predictions
     from shared.records import as_csv, as_json
     from shared.trained import load_trained
 
+    if out is not None:
+        with reserved(out.parent, "--out"):
+            pass  # it can be written to
     trained = load_trained(Path(arguments.run), arguments.backend, arguments.device)
     found = predictions(trained, Path(arguments.input), arguments.beams)
     if out is None:

@@ -5,6 +5,7 @@ Defaults come from the task, from `--config FILE`, or from the run that `--resum
 
 import _thread
 import contextlib
+import errno
 import io
 import os
 import re
@@ -137,6 +138,8 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # which no machine could read or write
+            _stop(f"{error.filename}: expected the name of a file, got: {error.strerror}", 2)
         _stop(str(error), 1)
     except MemoryError:
         _stop("out of memory; smaller sizes need less", 1)

@@ -578,6 +578,12 @@ BAD_PREDICT = {
     "empty file": (["--run", "hello", "--input", "empty.txt"], ["empty.txt", "got an empty file"]),
     "not UTF-8": (["--run", "hello", "--input", "latin.txt"], ["latin.txt: expected UTF-8 text"]),
     "other columns": (["--run", "weather", "--input", "a.csv"], ["a.csv: expected columns date"]),
+    "a folder in the way": (
+        ["--run", "hello", "--out", "d.csv", "--overwrite"], ["--out d.csv", "got a folder"],
+    ),
+    "a folder of the system": (["--run", "hello", "--out", "/proc/o.csv"], ["--out /proc"]),
+    "a long name": (["--run", "hello", "--out", "a" * 300 + ".csv"], ["too long"]),
+    "a long name of a run": (["--run", "a" * 300], ["too long"]),
     "a page in the way": (["--run", "hello", "--out", "a.csv"], ["--out a.csv: exists"]),
     "wrong suffix": (["--run", "hello", "--out", "o.txt"], ["--out o.txt", ".csv or .json"]),
     "no suffix": (["--run", "hello", "--out", "csv"], ["--out csv", ".csv or .json"]),
@@ -596,6 +602,7 @@ def test_what_cannot_be_used_is_refused_in_one_line_and_nothing_is_written(
     for file, content in (("good.txt", b"hello"), ("bad.txt", b"hello\nhex"), ("empty.txt", b""),
                           ("latin.txt", b"h\xe9llo"), ("a.csv", b"a,b\n1,2\n")):  # fmt: skip
         (tmp_path / file).write_bytes(content)
+    (tmp_path / "d.csv").mkdir()
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
     arguments, expected = (BAD_SAMPLE if name == "sample.py" else BAD_PREDICT)[case]
     if name == "predict.py" and "--input" not in arguments:
