@@ -64,6 +64,10 @@ def main(argv: Sequence[str]) -> None:
         with reserved(out.parent, "--out"):
             pass  # it can be written to
     trained = load_trained(Path(arguments.run), arguments.backend, arguments.device)
+    if trained.schema.between is None and cli.option(argv, "--beams") is not None:
+        raise InvalidInput(
+            f"--beams is an option of translations, got a network of task {trained.schema.task}"
+        )
     found = predictions(trained, Path(arguments.input), arguments.beams)
     if out is None:
         sys.stdout.write(as_csv(found))

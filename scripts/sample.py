@@ -68,7 +68,13 @@ def main(argv: Sequence[str]) -> None:
             f"--run {folder}: expected a network that writes text (tasks text, translate, hello), "
             f"got one of task {schema.task}"
         )
-    if schema.between is not None:
+    translates = schema.between is not None
+    for name in ("--temperature", "--top-k", "--top-p", "--seed", "--length"):
+        if translates and cli.option(argv, name) is not None:
+            raise InvalidInput(f"{name}: a translation is searched (--beams), expected no {name}")
+    if not translates and cli.option(argv, "--beams") is not None:
+        raise InvalidInput(f"--beams: a {schema.task} is drawn, expected no --beams")
+    if translates:
         from shared.inference import answer
 
         if arguments.prompt is None:

@@ -64,6 +64,9 @@ def _forecasts(trained: Trained, file: Path) -> list[Record]:
         raise InvalidInput(
             f"{file}: expected at least {series.window} rows, which the network reads, got {count}"
         )
+    # A stock exchange has holidays.
+    if "date" in table and (series.known == "season" or series.time == "month"):
+        _check_no_gap(table["date"], series.time, file)
     times = _times(table.get("date"), count, series.known == "weekday", series.time)
     rows = np.arange(series.window, count + 1)
     try:
@@ -86,6 +89,15 @@ def _forecasts(trained: Trained, file: Path) -> list[Record]:
     ]
 
 
+def _check_no_gap(dates: np.ndarray, step: str, file: Path) -> None:
+    """The network knows rows, and takes each for the next day or month."""
+    at = dates.astype("datetime64[M]" if step == "month" else "datetime64[D]")
+    gaps = np.flatnonzero(np.diff(at).astype(int) != 1)
+    if len(gaps):
+        before, after = dates[gaps[0]], dates[gaps[0] + 1]
+        raise InvalidInput(f"{file}: expected a row for each {step}, got {after} after {before}")
+
+
 def _times(dates: np.ndarray | None, count: int, weekdays: bool, step: str) -> np.ndarray:
     """Those of the rows and the next one; without dates any."""
     if dates is None:
@@ -105,19 +117,26 @@ def _times(dates: np.ndarray | None, count: int, weekdays: bool, step: str) -> n
 
 def _of_sequences(trained: Trained, file: Path) -> list[Record]:
     schema = trained.schema
-    inputs, lengths = read_sequences(file, schema.input_size)
+    inputs, lengths, called = read_sequences(file, schema.input_size)
     if schema.mean:
         inputs = (inputs - schema.mean) / schema.std
         if lengths is not None:
             inputs[np.arange(inputs.shape[1]) >= lengths[:, None]] = 0
     found = _outputs(trained, inputs, lengths, file)
     if schema.loss == "mse":
-        return [{"sequence": i + 1, "predicted": float(v)} for i, v in enumerate(found[:, 0])]
+        return [
+            {"sequence": sequence, "predicted": float(value)}
+            for sequence, value in zip(called, found[:, 0], strict=True)
+        ]
     names = schema.classes or [str(i) for i in range(schema.output_size)]
     probability = np.exp(beam.log_softmax(found))
     return [
-        {"sequence": i + 1, "predicted": names[row.argmax()], "probability": float(row.max())}
-        for i, row in enumerate(probability)
+        {
+            "sequence": sequence,
+            "predicted": names[row.argmax()],
+            "probability": float(row.max()),
+        }
+        for sequence, row in zip(called, probability, strict=True)
     ]
 
 

@@ -3,6 +3,7 @@
 import csv
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,12 +49,21 @@ def read_columns(file: Path, names: list[str], date: bool) -> dict[str, np.ndarr
     }
 
 
-def read_sequences(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Sequences (N, T, I) float64 and their lengths (N,), None if all have T steps.
+class Sequences(NamedTuple):
+    inputs: np.ndarray
+    """(N, T, I) float64"""
+    lengths: np.ndarray | None
+    """(N,), None if all have T steps."""
+    names: list[str | int]
+    """What the file calls them, or their numbers from 1."""
+
+
+def read_sequences(file: Path, width: int) -> Sequences:
+    """Sequences from a file.
 
     NPY holds (N, T, I), or (T, I) for a single sequence; NPZ the same as "inputs", and "lengths"
     where there are several; CSV has a row for each step and a column for each feature, and where it
-    holds several sequences a column "sequence" that numbers them.
+    holds several sequences a column "sequence" that names them.
 
     Args:
         width: features of a step, I.
@@ -75,12 +85,12 @@ def read_sequences(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | Non
         inputs = _load(file)
         if not isinstance(inputs, np.ndarray):
             raise InvalidInput(f"{file}: expected an NPY file, got several arrays")
-    if inputs.ndim == 2:
-        inputs = inputs[None]
-    if inputs.ndim != 3 or inputs.shape[2] != width or 0 in inputs.shape:
+    if inputs.ndim not in (2, 3) or inputs.shape[-1] != width or 0 in inputs.shape:
         raise InvalidInput(
             f"{file}: expected inputs (sequences, steps, {width}), got shape {inputs.shape}"
         )
+    if inputs.ndim == 2:
+        inputs = inputs[None]
     inputs = _numbers(file, "inputs", inputs)
     if lengths is not None:
         count, steps = inputs.shape[:2]
@@ -91,10 +101,10 @@ def read_sequences(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | Non
                 found += f" {lengths.min()} to {lengths.max()}"
             raise InvalidInput(f"{file}: expected {count} lengths from 1 to {steps}, got {found}")
         lengths = lengths.astype(np.int32)
-    return inputs, lengths
+    return Sequences(inputs, lengths, [*range(1, len(inputs) + 1)])
 
 
-def _sequences_of_csv(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | None]:
+def _sequences_of_csv(file: Path, width: int) -> Sequences:
     columns = _csv(file)
     numbers = columns.pop(SEQUENCE, None)
     if len(columns) != width:
@@ -104,7 +114,7 @@ def _sequences_of_csv(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | 
         )
     rows = np.stack([_numbers(file, name, column) for name, column in columns.items()], axis=1)
     if numbers is None:
-        return rows[None], None
+        return Sequences(rows[None], None, [1])
     # In the order in which they begin; the rows of one stand together.
     starts = np.flatnonzero(np.append(True, numbers[1:] != numbers[:-1]))
     named = numbers[starts]
@@ -118,14 +128,15 @@ def _sequences_of_csv(file: Path, width: int) -> tuple[np.ndarray, np.ndarray | 
     inputs = np.zeros((len(parts), lengths.max(), width))
     for row, part in zip(inputs, parts, strict=True):
         row[: len(part)] = part
-    return inputs, lengths if (lengths != lengths[0]).any() else None
+    names = [int(name) if name.isdecimal() else name for name in named.tolist()]
+    alike = (lengths == lengths[0]).all()
+    return Sequences(inputs, None if alike else lengths, names)
 
 
 def _csv(file: Path) -> dict[str, np.ndarray]:
     """Columns of text by the names in the first line."""
     try:
-        text = read_text(file).removeprefix("\ufeff")  # as spreadsheets begin it
-        reader = csv.reader(text.splitlines(), strict=True)
+        reader = csv.reader(read_text(file).splitlines(), strict=True)
         rows = [(reader.line_num, row) for row in reader if row]  # blank lines count as none
     except csv.Error as error:
         raise InvalidInput(f"{file}: expected CSV, got: {error}") from error
@@ -179,7 +190,9 @@ def _load(file: Path):
             f"{file}: expected a readable file, got: {error.strerror or error}"
         ) from error
     except DAMAGED as error:
-        raise InvalidInput(f"{file}: expected NumPy arrays, got: {error}") from error
+        raise InvalidInput(
+            f"{file}: expected NumPy arrays of numbers, got a damaged file or none of NumPy's"
+        ) from error
 
 
 def _numbers(file: Path, name: str, values: np.ndarray) -> np.ndarray:

@@ -205,6 +205,19 @@ def test_a_month_follows_a_month(runs, tmp_path: Path) -> None:
     assert [record["date"] for record in records] == ["1981-01-15"]
 
 
+@pytest.mark.parametrize(("name", "step"), [("weather", "day"), ("sunspots", "month")])
+def test_a_day_or_month_that_is_missing_is_named(name: str, step: str, runs, tmp_path) -> None:
+    run, task = runs[name]
+    whole = table(task, slice(-60, None))
+    if "date" not in whole:
+        whole["date"] = np.datetime64("1978-01") + np.arange(60)
+        whole["date"] = whole["date"].astype("datetime64[D]")
+    gap = {key: np.delete(column, 50) for key, column in whole.items()}
+    before, after = whole["date"][49], whole["date"][51]
+    with pytest.raises(InvalidInput, match=f"a row for each {step}, got {after} after {before}$"):
+        inference.predictions(load_trained(run), write_csv(tmp_path / "gap.csv", gap))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -351,6 +364,14 @@ def test_lines_of_hello_and_parity_are_spelled(hello, folder: Path, tmp_path: Pa
             InvalidInput, match=r"a\.txt: line 1: expected characters .*, got 'x' at"
         ):
             inference.predictions(trained, tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("option", ["--temperature", "--top-k", "--top-p", "--seed", "--length"])
+def test_a_translation_is_not_drawn(option: str, tmp_path: Path, call) -> None:
+    pytest.importorskip("num2words")
+    run, _ = made(tmp_path / "translate", TranslateData(largest=42))
+    refused = call("sample.py", "--run", str(run), "--prompt", "one", option, "1")
+    check_refused(refused, f"{option}: a translation is searched (--beams)")
 
 
 def test_a_translation_knows_its_characters_and_ends(tmp_path: Path) -> None:
@@ -557,6 +578,7 @@ BAD_SAMPLE = {
     ),
     "empty prompt": (["--run", "hello", "--prompt", ""], ["--prompt: expected text, got none"]),
     "no prompt": (["--run", "hello"], ["--prompt: expected a text to go on from, got none"]),
+    "beams of a text": (["--run", "hello", "--prompt", "h", "--beams", "3"], ["--beams", "hello"]),
     "unknown word": (
         ["--run", "words", "--prompt", "the zebra"], ["(<unk> <eos> the ", "got 'zebra' at word 2"],
     ),
@@ -577,6 +599,7 @@ BAD_PREDICT = {
     "unknown character": (["--run", "hello", "--input", "bad.txt"], ["line 2", "got 'x'"]),
     "empty file": (["--run", "hello", "--input", "empty.txt"], ["empty.txt", "got an empty file"]),
     "not UTF-8": (["--run", "hello", "--input", "latin.txt"], ["latin.txt: expected UTF-8 text"]),
+    "beams of a text": (["--run", "hello", "--beams", "3"], ["--beams", "hello"]),
     "other columns": (["--run", "weather", "--input", "a.csv"], ["a.csv: expected columns date"]),
     "a folder in the way": (
         ["--run", "hello", "--out", "d.csv", "--overwrite"], ["--out d.csv", "got a folder"],

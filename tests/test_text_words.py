@@ -111,6 +111,26 @@ def test_a_single_file_is_cut_in_reading_order(tmp_path: Path) -> None:
     assert task.characters == {"valid": 100, "test": 100}
 
 
+def test_options_that_do_not_fit_the_text_are_refused(tmp_path: Path) -> None:
+    split = folder(tmp_path / "texts", split=(0.8, 0.1, 0.1))
+    with pytest.raises(
+        InvalidInput, match=r"^--data.split is an option of a single text, got a fo"
+    ):
+        load_task(split)
+    size = folder(tmp_path / "texts", unit="char", vocabulary_size=7)
+    with pytest.raises(
+        InvalidInput, match=r"^--data.vocabulary-size 7 is an option of --data.unit"
+    ):
+        load_task(size)
+
+
+def test_the_mark_of_the_byte_order_is_no_part_of_a_text(tmp_path: Path) -> None:
+    plain = load_task(folder(tmp_path / "texts"))
+    marked = load_task(folder(tmp_path / "marked", *("\ufeff" + t for t in (TRAIN, VALID, TEST))))
+    assert marked.vocabulary == plain.vocabulary
+    np.testing.assert_array_equal(marked.test.inputs, plain.test.inputs)
+
+
 @pytest.mark.parametrize("name", ["train.txt", "valid.txt", "test.txt"])
 def test_a_missing_file_of_a_folder_is_named(name: str, tmp_path: Path) -> None:
     config = folder(tmp_path / "texts")

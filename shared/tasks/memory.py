@@ -165,12 +165,15 @@ def _distinct(draw: Callable[[int], np.ndarray], count: int, what: str) -> np.nd
     """So many rows, no two alike, in the order in which they were drawn.
 
     Raises:
-        InvalidInput: `ROUNDS` draws of so many did not bring them.
+        InvalidInput: `ROUNDS` draws of so many did not bring them, or one brought nothing new.
     """
-    drawn = draw(count)
+    drawn, before = draw(count), 0
     for _ in range(ROUNDS):
         first = np.sort(np.unique(drawn, axis=0, return_index=True)[1])
         if len(first) >= count:
             return drawn[first[:count]]
+        if len(first) == before:
+            break
+        before = len(first)
         drawn = np.concatenate([drawn, draw(count)])
     raise InvalidInput(f"expected {count} different {what}, got {len(first)} that differ")

@@ -37,12 +37,18 @@ def load(config: Config) -> Task:
     text too, beyond the `vocabulary_size` most frequent. A line ends with a word of its own.
 
     Raises:
-        InvalidInput: a file is missing, empty, not UTF-8, or a part is shorter than one window.
+        InvalidInput: a file is missing, empty, not UTF-8, a part is shorter than one window, or an
+            option does not fit the others.
     """
     data = config.data
     assert isinstance(data, TextData)
     if config.bptt is None:
         raise InvalidInput("task text: expected --bptt with a number of steps, got None")
+    if data.unit == "char" and data.vocabulary_size != TextData.vocabulary_size:
+        raise InvalidInput(
+            f"--data.vocabulary-size {data.vocabulary_size} is an option of --data.unit word, "
+            "got --data.unit char"
+        )
     texts = _read(data)
     if data.unit == "word":
         words = [words_of(text) for text in texts[:3]]
@@ -123,6 +129,11 @@ def _read(data: TextData) -> Parts:
 
         text, source = "\n".join(topics[name] for name in sorted(topics)), "CPython's help topics"
     elif Path(data.path).is_dir():
+        if data.split != TextData.split:
+            raise InvalidInput(
+                "--data.split is an option of a single text, "
+                f"got a folder with parts of its own: --data.path {data.path}"
+            )
         train, valid, test = (read_text(Path(data.path, n), "--data.path ") for n in FILES)
         return Parts(train, valid, test, data.path)
     else:
@@ -150,6 +161,7 @@ def read_text(path: Path, option: str = "") -> str:
             f"{option}{path}: expected UTF-8 text, got byte 0x{content[error.start]:02x} "
             f"at position {error.start}"
         ) from error
+    text = text.removeprefix("\ufeff")  # the mark of the byte order, as some editors begin a file
     if not text:
         raise InvalidInput(f"{option}{path}: expected a text, got an empty file")
     return text
