@@ -113,11 +113,11 @@ TASKS: dict[str, Row] = {
         Config(
             task="translate",
             network=NetworkConfig(
-                cell="lstm", hidden_size=256, embedding_size=128, forget_bias=1.0
+                cell="lstm", hidden_size=256, embedding_size=128, forget_bias=3.0
             ),
             optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0, schedule="cosine"),
             data=TranslateData(),
-            epochs=15,
+            epochs=8,
         ),
         "number words from English to French (needs num2words)",
     ),
