@@ -72,7 +72,7 @@ class Job:
         """Whether it is to be trained yet.
 
         Raises:
-            InvalidInput: its folder holds a run with other settings.
+            InvalidInput: its folder holds a run with other settings, or a damaged one.
         """
         if not (self.folder / history.CONFIG).is_file():
             return "new"
@@ -83,6 +83,7 @@ class Job:
                 "move it away"
             )
         if (self.folder / history.SUMMARY).is_file():
+            read_run(self.folder)  # what is damaged is known before others are trained
             return "done"
         return "stopped" if (self.folder / LAST).is_file() else "new"
 

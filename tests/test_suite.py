@@ -63,7 +63,7 @@ def test_a_plan_that_makes_no_sense_is_refused(tasks: Any, seeds: Any, message: 
         jobs(tasks, seeds, Path("runs"))
 
 
-def test_a_run_is_new_then_stopped_then_done(tmp_path: Path) -> None:
+def test_a_run_is_new_then_stopped_then_done(tmp_path: Path, monkeypatch) -> None:
     (job,) = (j for j in jobs(("hello",), (0,), tmp_path) if j.config.backend == "torch")
     assert job.state == "new"
     job.folder.mkdir()
@@ -73,6 +73,9 @@ def test_a_run_is_new_then_stopped_then_done(tmp_path: Path) -> None:
     (job.folder / LAST).touch()
     assert job.state == "stopped"
     (job.folder / history.SUMMARY).touch()
+    with pytest.raises(InvalidInput, match=r"summary\.json: "):
+        _ = job.state  # damaged
+    monkeypatch.setattr(suite, "read_run", lambda folder: folder)
     assert job.state == "done"
 
 
@@ -327,6 +330,7 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) ->
         "scripts.compare._run_script", lambda options, arguments, name: calls.append(options)
     )
     monkeypatch.setattr("shared.suite.write_results", lambda *arguments: calls.append("results"))
+    monkeypatch.setattr("shared.suite.read_run", lambda folder: folder)
     done, stopped, new, again = jobs(("hello",), (0, 1), tmp_path / "runs")
     for job in (done, stopped, again):
         job.folder.mkdir(parents=True)
