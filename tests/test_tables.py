@@ -213,6 +213,7 @@ def test_rows_of_a_csv_are_steps_and_a_column_numbers_the_sequences(tmp_path: Pa
     file = csv(tmp_path, "a,sequence,b\n1,11,2\n3,7,4\n")
     inputs, lengths, names = read_sequences(file, 2)
     assert names == [11, 7]
+    assert read_sequences(csv(tmp_path, "a,sequence,b\n1,11,2\n3,07,4\n"), 2).names == ["11", "07"]
     np.testing.assert_array_equal(inputs, [[[1, 2]], [[3, 4]]])
     assert lengths is None  # all of one length
 
