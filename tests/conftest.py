@@ -8,6 +8,7 @@ os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 import torch  # noqa: I001
 import importlib
 import pkgutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,9 @@ import pytest
 
 from shared import cli
 
+# Tests started in the background ignore Ctrl-C, and so would the processes that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Without it JAX silently computes float64 in float32; float32 runs must stay float32 beside it.
 jax.config.update("jax_enable_x64", True)
 # Two, whatever the machine has, so that tests can share a batch among them.

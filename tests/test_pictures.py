@@ -59,7 +59,7 @@ def forecast(difference: bool) -> tuple[Schema, dict[str, np.ndarray]]:
         "predicted": targets + 0.1, "targets": targets, "inputs": draw.normal(size=(16, 7, 1)),
         "last": last, "times": np.datetime64("2015-01-01") + np.arange(250),
     }  # fmt: skip
-    return schema(loss="mse", output_size=1, series=series), found
+    return schema(loss="mse", input_size=1, output_size=1, series=series), found
 
 
 def classes(steps: int, width: int, count: int = 60, **options: Any):
@@ -84,7 +84,8 @@ def over_steps(steps: int, longer: int | None) -> tuple[Schema, dict[str, np.nda
     found = part(40, steps) | {"inputs": draw.integers(0, 2, (16, steps))}
     if longer:
         found |= {f"longer_{name}": array for name, array in part(30, longer).items()}
-    return schema(tokens=True, per_step=True, vocabulary=["0", "1"], output_size=2), found
+    told = schema(tokens=True, per_step=True, vocabulary=["0", "1"], input_size=2, output_size=2)
+    return told, found
 
 
 def distances(count: int) -> tuple[Schema, dict[str, np.ndarray]]:
@@ -145,7 +146,15 @@ def test_every_kind_of_predictions_has_a_picture(
 
 
 def test_a_text_has_no_picture(tmp_path: Path) -> None:
-    told = schema(tokens=True, per_step=True, streams=True, vocabulary=["a"], continues=True)
+    told = schema(
+        tokens=True,
+        per_step=True,
+        streams=True,
+        vocabulary=["a"],
+        input_size=1,
+        output_size=1,
+        continues=True,
+    )
     assert save_predictions([made(tmp_path / "run", told, {})], tmp_path / "p.png") is False
     assert not (tmp_path / "p.png").exists()
 
