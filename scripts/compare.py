@@ -147,7 +147,9 @@ def _train_jobs(plan: Sequence["Job"], arguments: Arguments) -> None:
         if stop.is_set():
             return
         done = state == "done"
-        print(f"{number} of {len(plan)}: {job.folder}" + " (done)" * done, flush=True)
+        line = f"{number} of {len(plan)}: {job.folder}" + " (done)" * done
+        sys.stdout.write(f"{line}\n")  # at once: print would let another thread between
+        sys.stdout.flush()
         try:
             if not done:
                 _train_job(job, state, arguments)
