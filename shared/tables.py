@@ -128,9 +128,9 @@ def _sequences_of_csv(file: Path, width: int) -> Sequences:
     inputs = np.zeros((len(parts), lengths.max(), width))
     for row, part in zip(inputs, parts, strict=True):
         row[: len(part)] = part
-    names = named.tolist()
-    if all(name.isdecimal() and name == str(int(name)) for name in names):
-        names = [*map(int, names)]
+    names: list[str | int] = named.tolist()
+    if all(name.isdecimal() and name == str(int(name)) for name in named.tolist()):
+        names = [int(name) for name in names]
     alike = (lengths == lengths[0]).all()
     return Sequences(inputs, None if alike else lengths, names)
 
