@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -174,11 +175,20 @@ def parse(kind: type[Record], values: Any, what: str | None = None) -> Record:
     """
     pairs = {tuple[float, float]: _floats, tuple[float, float, float]: _floats}
     pairs[tuple[str, ...]] = _tuple
+    named = what or kind.__name__.lower()
     config = dacite.Config(strict=True, type_hooks={int: _int, float: _float, **pairs})
     try:
         return dacite.from_dict(kind, values, config)
-    except (dacite.DaciteError, TypeError, AttributeError, OverflowError) as error:
-        named = what or kind.__name__.lower()
+    except dacite.WrongTypeError as error:
+        # str has no repr of its own, list[str] no name.
+        wanted = re.sub(r"<class '(\w+)'>|typing\.", r"\1", str(error.field_type))
+        got = repr(error.value)
+        if "<generator" in got:  # dacite has tried to make a list of it
+            got = "a text"
+        raise InvalidInput(
+            f"no {named} of this version: expected {wanted} as {error.field_path}, got {got}"
+        ) from error
+    except (dacite.DaciteError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidInput(f"no {named} of this version: {error}") from error
 
 

@@ -172,7 +172,7 @@ def _over_steps(shown: Sequence[Shown]) -> Figure:
     """Accuracy at every step that counts; of longer sequences, too."""
     figure = new_figure(4.6)
     axes = figure.subplots()
-    for run in shown:
+    for i, run in enumerate(shown):
         parts = [run.found]
         longer = predictions.longer(run.found)
         if longer:
@@ -180,8 +180,10 @@ def _over_steps(shown: Sequence[Shown]) -> Figure:
             axes.axvline(run.found["targets"].shape[1], color="#999999", linewidth=1)
         steps, shares = _accuracy(parts)
         axes.plot(
-            steps, 100 * shares, color=run.color, linestyle=run.style, linewidth=1.8,
-            marker="o" if len(steps) < 30 else None, label=run.name,
+            steps, 100 * shares, color=run.color, linestyle=run.style, label=run.name,
+            marker="o" if len(steps) < 30 else None,
+            # Often all are 100 %: each must be seen under those that come after it.
+            linewidth=1.8 * (len(shown) - i), markersize=6 + 4 * (len(shown) - 1 - i),
         )  # fmt: skip
     if predictions.longer(shown[0].found):
         axes.plot([], [], color="#999999", linewidth=1, label="longest sequence in training")

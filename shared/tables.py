@@ -201,12 +201,12 @@ def _numbers(file: Path, name: str, values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "cmM":
         raise InvalidInput(f"{file}: expected real numbers in {name}, got {values.dtype}")
     try:
+        if values.dtype.kind in "US" and any("_" in str(value) for value in values.ravel()):
+            raise ValueError("digits in groups, which Python reads and other programs do not")
         numbers = values.astype(np.float64)
     except (ValueError, TypeError) as error:
         for row, value in enumerate(values.ravel().tolist(), start=1):
-            try:
-                float(value)
-            except (ValueError, TypeError):
+            if not _is_number(value):
                 raise InvalidInput(
                     f"{file}: expected numbers in column {name}, got {str(value)!r} in row {row}"
                 ) from error
@@ -216,6 +216,14 @@ def _numbers(file: Path, name: str, values: np.ndarray) -> np.ndarray:
         bad = numbers[~np.isfinite(numbers)][0]
         raise InvalidInput(f"{file}: expected finite numbers in {name}, got {bad} in row {row}")
     return numbers
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # pyright: ignore[reportArgumentType]
+    except (ValueError, TypeError):
+        return False
+    return "_" not in str(value)
 
 
 def _dates(file: Path, values: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from shared.config import (
 )
 from shared.data_config import GeneratedData, HelloData, TextData
 from shared.errors import InvalidInput
-from shared.files import read_values
+from shared.files import parse, read_values
 from shared.tasks import TASKS
 from shared.validation import resolve
 
@@ -84,6 +84,31 @@ def test_json_that_is_no_configuration_is_refused(case: str) -> None:
     values = DAMAGED[case](json.loads(json.dumps(asdict(resolve(TASKS["text"].defaults)))))
     with pytest.raises(InvalidInput, match="no config of this version"):
         from_json(values)
+
+
+@dataclass
+class Holding:
+    names: list[str]
+    size: int
+    ratio: float | None = None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"names": ["a"], "size": "ten"}, "expected int as size, got 'ten'"),
+        ({"names": ["a"], "size": True}, "expected int as size, got 'True'"),
+        ({"names": "a", "size": 1}, r"expected list\[str\] as names, got a text"),
+        ({"names": {"a": 1}, "size": 1}, ".*"),
+        ({"names": ["a", 1], "size": 1}, r"expected list\[str\] as names, got \['a', 1\]"),
+        ({"names": [], "size": 1, "ratio": "half"}, r"expected float \| None as ratio, got 'half'"),
+    ],
+)
+def test_json_of_other_types_is_refused_in_one_line_that_names_the_key(
+    values: dict, message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=f"^no holding of this version: {message}$"):
+        parse(Holding, values)
 
 
 def test_text_that_no_file_could_hold_or_be_named_is_refused(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ BAD_COLUMNS = {
     "a word": ("high,low\n1,2\n3,warm\n",
                "expected numbers in column low, got 'warm' in row 2"),
     "nothing": ("high,low\n1,2\n,4\n", "expected numbers in column high, got '' in row 2"),
+    "digits in groups": ("high,low\n1,2\n3,1_0\n",
+                         "expected numbers in column low, got '1_0' in row 2"),
     "ragged": ("high,low\n1,2\n3\n", "expected 2 values in line 3, got 1"),
     "too many": ("high,low\n1,2,3\n", "expected 2 values in line 2, got 3"),
     "ragged after a blank line": ("high,low\n\n3\n", "expected 2 values in line 3, got 1"),
