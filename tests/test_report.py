@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shared.config import NetworkConfig
+from shared.data_config import TextData
 from shared.errors import InvalidInput
 from shared.history import Curve, Run, read_config, read_run
 from shared.plotting import labels
 from shared.report import check_comparable, pairs, write_report
+from shared.tasks import TASKS
 from shared.training import train
 from tests.test_command_line import script
 
@@ -96,6 +99,26 @@ def test_strings_from_runs_are_escaped(compared: Path, tmp_path: Path) -> None:
     page = (tmp_path / "report" / "report.html").read_text()
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_texts_are_compared_by_what_they_write(tmp_path: Path) -> None:
+    """They have no predictions to draw; and what they write shows as text, whatever it is."""
+    (tmp_path / "text.txt").write_text("<b>to be | or not</b>\n" * 60)
+    config = replace(
+        TASKS["text"].defaults, data=TextData(str(tmp_path / "text.txt"), (0.8, 0.1, 0.1)),
+        network=NetworkConfig("gru", hidden_size=8), backend="torch", batch_size=4, bptt=16,
+    )  # fmt: skip
+    folders = tmp_path / "one", tmp_path / "two"
+    for folder, implementation in zip(folders, ("handcrafted", "native"), strict=True):
+        train(replace(config, epochs=2, implementation=implementation), folder, quiet=True)
+    write_report([read_run(folder) for folder in folders], tmp_path / "report")
+    names = {file.name for file in (tmp_path / "report").iterdir()}
+    assert names == {"report.html", "report.md", "curves.png", "deviations.png"}
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "&lt;b&gt;to be | or not" in page
+    assert "<b>to be" not in page
+    lines = (tmp_path / "report" / "report.md").read_text().splitlines()
+    assert "    <b>to be | or not</b>" in lines
 
 
 def test_one_run_is_no_comparison(compared: Path, tmp_path: Path) -> None:
