@@ -2,7 +2,9 @@
 
 import doctest
 import inspect
+import json
 import re
+import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import get_overloads
@@ -15,6 +17,7 @@ import rnn_jax
 import rnn_torch
 from shared.bench.cases import CELLS, HIDDEN, PEERS, Case, Kind, table
 from shared.bench.results import Allocator, Steps, read
+from shared.suite import BACKENDS, GOALS
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,6 +87,31 @@ def test_the_ranges_that_the_readme_names_are_those_of_the_benchmark() -> None:
     assert f"on one device, are {layer} as fast as the best peer" in page
     forward = span("rnn_jax", "forward", PEERS, "default")
     assert f"forward passes alone, `--backend jax` {forward}" in page
+
+
+def test_the_scores_that_the_readme_shows_are_those_of_the_suite() -> None:
+    records = json.loads((ROOT / "docs" / "results.json").read_text())
+    page = (ROOT / "README.md").read_text().partition("Default configurations, scored once")[2]
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    rows = rows[:8]
+    assert len({task for task, *_ in rows}) == 8
+    for task, _, *cells, _, seconds in rows:
+        name = task.strip("`")
+        for backend, cell, took in zip(BACKENDS, cells, seconds.split(", "), strict=True):
+            runs = [r for r in records if (r["task"], r["backend"]) == (name, backend)]
+            assert len(runs) == 3
+            values = [run["test"][GOALS[name].score] * (100 if "%" in cell else 1) for run in runs]
+            found = re.search(r"([0-9.]+)(?: %)? ± ([0-9.]+)", cell)
+            assert found, cell
+            for shown, value in zip(
+                found.groups(), (statistics.mean(values), statistics.stdev(values)), strict=True
+            ):
+                digits = len(shown.partition(".")[2])
+                assert shown == f"{value:.{digits}f}", (name, backend)
+            assert took == f"{statistics.mean(run['total_s'] for run in runs):.0f}", name
+            bound = GOALS[name].bound
+            if isinstance(bound, str) and bound != "chance":
+                assert f"{runs[0]['baselines'][bound][GOALS[name].score]:.3f}" in page
 
 
 def test_the_table_has_every_argument_and_every_class_takes_it() -> None:
