@@ -180,7 +180,7 @@ def parse(kind: type[Record], values: Any, what: str | None = None) -> Record:
     try:
         return dacite.from_dict(kind, values, config)
     except dacite.WrongTypeError as error:
-        # str has no repr of its own, list[str] no name.
+        # "<class 'int'>", but "list[str]" as it is.
         wanted = re.sub(r"<class '(\w+)'>|typing\.", r"\1", str(error.field_type))
         got = repr(error.value)
         if "<generator" in got:  # dacite has tried to make a list of it

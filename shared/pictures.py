@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from shared import predictions
 from shared.history import Run
-from shared.plotting import COLORS, STYLES, labels, new_figure, plain
+from shared.plotting import COLORS, STYLES, labels, line_width, new_figure, plain
 from shared.predictions import Predictions, counted
 from shared.schema import Schema, read_schema
 from shared.summary import Reference
@@ -182,8 +182,7 @@ def _over_steps(shown: Sequence[Shown]) -> Figure:
         axes.plot(
             steps, 100 * shares, color=run.color, linestyle=run.style, label=run.name,
             marker="o" if len(steps) < 30 else None,
-            # Often all are 100 %: each must be seen under those that come after it.
-            linewidth=1.8 * (len(shown) - i), markersize=6 + 4 * (len(shown) - 1 - i),
+            linewidth=line_width(i, len(shown)), markersize=5 + line_width(i, len(shown)),
         )  # fmt: skip
     if predictions.longer(shown[0].found):
         axes.plot([], [], color="#999999", linewidth=1, label="longest sequence in training")

@@ -32,7 +32,7 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
         style = STYLES[i % len(STYLES)]
         color = COLORS[i % len(COLORS)]
         steps, losses, smoothed = _thinned(run)
-        width = _width(i, len(runs))
+        width = line_width(i, len(runs))
         kind = f"training (mean of {smoothed} steps)" if smoothed > 1 else "training"
         axes.plot(
             steps, losses, color=color, linestyle=style, linewidth=width, label=f"{name}, {kind}"
@@ -84,7 +84,7 @@ def save_deviations(runs: Sequence[Run], file: Path) -> None:
         drawn = drawn or bool(shown.any())
         axes.plot(
             steps[shown], difference[shown], color=COLORS[i % len(COLORS)],
-            linewidth=_width(i - 1, len(runs) - 1) / 1.4,
+            linewidth=line_width(i - 1, len(runs) - 1) / 1.4,
             label=f"{names[i]} against {names[0]}",
         )  # fmt: skip
     if drawn:
@@ -133,7 +133,7 @@ def _glyphs() -> frozenset[int]:
     )
 
 
-def _width(i: int, lines: int) -> float:
+def line_width(i: int, lines: int) -> float:
     """Equal curves lie on top of each other: later ones are thinner, so that all can be seen."""
     return 1.2 + 2.2 * (lines - 1 - i) / max(1, lines - 1)
 
