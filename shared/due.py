@@ -1,0 +1,57 @@
+"""When checkpoints are written between evaluations: after steps, or after a time."""
+
+import math
+import re
+import time
+from dataclasses import dataclass
+
+from shared.errors import InvalidInput
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True)
+class Every:
+    """How often checkpoints are written between evaluations: after steps, or after seconds."""
+
+    steps: int | None = None
+    seconds: float = math.inf
+
+    @staticmethod
+    def of(text: str) -> "Every":
+        """From "200", "30s", "5m" or "1h".
+
+        Raises:
+            InvalidInput: it is none of these.
+        """
+        match = re.fullmatch(r"(\d{1,9})([smh]?)", text, re.ASCII)
+        if match is None or int(match[1]) == 0:
+            raise InvalidInput(
+                "--checkpoint-every: expected a number of steps such as 200, or a time such as "
+                f"30s, 5m or 1h, got {text!r}"
+            )
+        number, unit = int(match[1]), match[2]
+        return Every(seconds=number * UNITS[unit]) if unit else Every(steps=number)
+
+
+@dataclass
+class Due:
+    """When the next checkpoint is to be written."""
+
+    every: Every
+    origin: int
+    """The step of the last evaluation, from which steps are counted."""
+
+    def __post_init__(self) -> None:
+        self.written()
+
+    def written(self) -> None:
+        """A checkpoint was written just now."""
+        self._mark = time.monotonic()
+
+    def after(self, step: int) -> bool:
+        """Whether one is due after a step at which a call ends."""
+        steps = self.every.steps
+        if steps is not None:
+            return (step - self.origin) % steps == 0
+        return time.monotonic() - self._mark >= self.every.seconds
