@@ -127,6 +127,7 @@ class Backend:
         )
         self._graph, state = nnx.split(network, nnx.Param)
         self._paths = [path for path, _ in nnx.to_flat_state(state)]
+        self.parameters = [_dotted(path) for path in self._paths]
         if not isinstance(network.rnn, native.Native):
             self.path = network.rnn.path(self._dtype)
         shapes = [value.shape for path, value in nnx.to_flat_state(state) if path[0] == "rnn"]
@@ -158,7 +159,7 @@ class Backend:
         mesh, rates = self._mesh(batch.inputs.shape[1:3], 6), rates.astype(self._dtype)
         self.device = sharding.named(self._device, mesh)
         places = (PLACES, BATCHES, WHOLE)
-        outputs = (PLACES, Metrics(WHOLE, WHOLE))
+        outputs = (PLACES, Metrics(WHOLE, WHOLE, WHOLE))
         return self._run(self._advance, (state, batch, rates), mesh, places, outputs, donate=(0,))
 
     def trace(
@@ -256,11 +257,13 @@ class Backend:
             state: State, now: tuple[Batch[jax.Array], jax.Array, jax.Array]
         ) -> tuple[State, Metrics]:
             state, seen = self._step(state, *now, mesh)
-            return state, Metrics(seen["loss/loss"], seen["loss/metric"])
+            norms = [_norm(seen[f"gradients/{name}"]) for name in self.parameters]
+            return state, Metrics(seen["loss/loss"], seen["loss/metric"], jnp.stack(norms))
 
         counts = sharding.total(mesh, jax.vmap(self._algebra.count)(batch.weights))
         state, metrics = jax.lax.scan(step, state, (batch, rates, counts))
-        return state, sharding.total(mesh, metrics)
+        loss, metric = sharding.total(mesh, metrics[:2])  # gradients are summed already
+        return state, Metrics(loss, metric, metrics.norms)
 
     def _traced(
         self, mesh: None, state: State, batch: Batch[jax.Array], rates: jax.Array
@@ -399,6 +402,11 @@ class Backend:
                 self._compiled[key] = lowered.compile()
             self.compile_s += time.perf_counter() - start
         return self._compiled[key](*arguments)
+
+
+def _norm(gradient: jax.Array) -> jax.Array:
+    # Rows first, which XLA adds as vectors on a CPU; a sum of all at once it takes one by one.
+    return jnp.sqrt(jnp.square(gradient).sum(axis=0).sum())
 
 
 def _below(prefix: str, tensors: Weights) -> Weights:

@@ -4,7 +4,7 @@ See `shared/backend.py` for the contract. A state is the module and its optimize
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from shared.layer import GATES
 from shared.sampling import Sampling
 from shared.tasks.task import Signature
 from shared.trace import Trace, below, given, ordered
-from shared.weights import layer_config
+from shared.weights import layer_config, network_shapes
 
 SMALL = 50_000
 """Multiplications of a step's product with W_hh, B·G·H·H, up to which one thread computes: a second
@@ -66,6 +66,8 @@ class Backend:
             self._threads = 1 if work <= SMALL else self._threads
         self.device = _describe(self._device, self._threads)
         self.signature = signature
+        shapes = network_shapes(config.network, signature.input_size, signature.output_size)
+        self.parameters = [*shapes]
         self.compile_s = 0.0
         self.compilation = "nothing to compile"
         self.notes: list[str] = []
@@ -80,13 +82,12 @@ class Backend:
             mode = layer_config(config.network, 1).mode
             if bptt.supports(mode, probe, (probe,), cells.Weights(probe, probe)):
                 self.path = "a loop over time with its own backward pass (rnn_torch/bptt.py)"
+        self._draws = config.implementation == "native" and config.network.dropout > 0
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.set_flush_denormal(True)
 
     def init(self, snapshot: Snapshot) -> State:
-        if self.config.implementation == "native" and self.config.network.dropout:
-            torch.manual_seed(self.config.seed + snapshot.step)
         network = Network(
             self.config.network,
             self.signature,
@@ -117,8 +118,10 @@ class Backend:
         with _threads(self._threads):
             for i, rate in enumerate(rates):
                 taken.append(self._step(state, self._batch(batch, i), float(rate)))
-        loss, metric = (torch.stack(values).cpu() for values in zip(*taken, strict=True))
-        return state, Metrics(loss, metric)
+        loss, metric, norms = zip(*taken, strict=True)
+        flat = torch.stack([norm for step in norms for norm in step])
+        stacked = torch.stack(loss), torch.stack(metric), flat.view(len(norms), -1)
+        return state, Metrics(*(values.cpu() for values in stacked))
 
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
@@ -219,8 +222,10 @@ class Backend:
         batch: Batch[torch.Tensor],
         rate: float,
         seen: dict[str, torch.Tensor] | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor, Sequence[torch.Tensor]]:
         """One optimizer step: loss, gradients, clipping, moments, weights; `seen` gets them all."""
+        if self._draws:  # masks that belong to the step, also where a run is resumed
+            torch.manual_seed(self.config.seed + state.step)
         before = state.carry
         if batch.reset:
             before = tuple(torch.zeros_like(part) for part in before)
@@ -234,16 +239,18 @@ class Backend:
         )
         loss = loss / weight
         loss.backward()
+        gradients = [_gradient(state.params[name]) for name in self.parameters]
+        norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateImportUsage]
         if seen is not None:
             seen |= {"loss/loss": loss, "loss/metric": metric / weight}
-            gradients = {name: _gradient(param) for name, param in state.params.items()}
-            norm = torch.nn.utils.get_total_norm(gradients.values())
-            seen |= below("gradients", _copied(gradients)) | {"norm/norm": norm}
+            named = {name: _gradient(param) for name, param in state.params.items()}
+            norm = torch.nn.utils.get_total_norm(named.values())
+            seen |= below("gradients", _copied(named)) | {"norm/norm": norm}
         if self.config.optimization.clip_norm is not None:
             optimizers.clip(state.params, self.config.optimization.clip_norm)
         if seen is not None:
-            gradients = {name: _gradient(param) for name, param in state.params.items()}
-            seen |= below("clipped", _copied(gradients))
+            named = {name: _gradient(param) for name, param in state.params.items()}
+            seen |= below("clipped", _copied(named))
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.optimizer.step()
@@ -256,7 +263,7 @@ class Backend:
             seen |= below("weights", _copied(state.params))
         state.carry = tuple(part.detach() for part in carry)
         state.step += 1
-        return loss.detach(), (metric / weight).detach()
+        return loss.detach(), (metric / weight).detach(), norms
 
     def _batch(self, batch: Batch[np.ndarray], i: int) -> Batch[torch.Tensor]:
         """The i-th of the stacked batches, as tensors; nothing is copied on the CPU."""

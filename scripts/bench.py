@@ -19,6 +19,7 @@ from shared import cli
 from shared.bench import PARTS, QUICK, Part
 from shared.errors import InvalidInput
 from shared.files import report_folder, reserved
+from shared.interruption import Interrupted, number_of
 
 if TYPE_CHECKING:
     from shared.bench.results import Results
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> None:
         try:
             results = _measure(plan, folder, shlex.join(["python", "scripts/bench.py", *argv]))
         except KeyboardInterrupt as stop:
-            raise KeyboardInterrupt(_interrupted(folder / report.RESULTS)) from stop
+            raise Interrupted(number_of(stop), _interrupted(folder / report.RESULTS)) from stop
         report.write(results, folder)
     print(report.summary(results))
     print(f"wrote {folder / report.RESULTS}, {folder / report.MARKDOWN} and their pictures")

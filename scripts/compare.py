@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Literal
@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, Literal
 import tyro
 
 from shared import cli
+from shared.children import Children
 from shared.config import Config, Unprefixed
 from shared.errors import InvalidInput
-from shared.files import report_folder
+from shared.files import occupants, report_folder
 from shared.tasks import TASKS
 from shared.validation import resolve
 
@@ -87,7 +88,10 @@ def main(argv: Sequence[str]) -> None:
 
     name = "comparison" if arguments.folders else settings.task
     files = {*report.FILES, RUNS}
-    folder = report_folder(arguments.out, name, files, arguments.overwrite)
+    # Of a comparison that was stopped, what is done stays.
+    begun = arguments.out is not None and occupants(Path(arguments.out)) == {RUNS}
+    unfinished = begun and not arguments.folders
+    folder = report_folder(arguments.out, name, files, arguments.overwrite or unfinished)
     if arguments.folders:
         runs = [Path(name) for name in arguments.folders]
     else:
@@ -125,13 +129,14 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
         if occupants(folder) & suite.files() and not arguments.overwrite:
             raise InvalidInput(f"--out {folder}: holds other results; --overwrite replaces them")
     with reserved(Path(arguments.runs), "--runs"), reserved(folder, "--out"):
-        _train_jobs(plan, arguments)
+        with Children() as children:
+            _train_jobs(plan, arguments, children)
         suite.write_results(plan, folder, reproduction(["scripts/compare.py", *argv]))
     print(f"wrote {folder / suite.PAGE}")
 
 
-def _train_jobs(plan: Sequence["Job"], arguments: Arguments) -> None:
-    """Trains what is not done; after a failure, no other run is started."""
+def _train_jobs(plan: Sequence["Job"], arguments: Arguments, children: Children) -> None:
+    """Trains what is not done; after a failure or a signal, no other run is started."""
     states = [job.state for job in plan]
     shares = list(range(arguments.jobs))
     stop = Event()
@@ -152,7 +157,7 @@ def _train_jobs(plan: Sequence["Job"], arguments: Arguments) -> None:
         sys.stdout.flush()
         try:
             if not done:
-                _train_job(job, state, arguments)
+                _train_job(job, state, arguments, children)
         except BaseException:  # also SystemExit, if run.py failed
             stop.set()
             raise
@@ -165,7 +170,7 @@ def _train_jobs(plan: Sequence["Job"], arguments: Arguments) -> None:
             raise
 
 
-def _train_job(job: "Job", state: str, arguments: Arguments) -> None:
+def _train_job(job: "Job", state: str, arguments: Arguments, children: Children) -> None:
     from shared.history import save_config
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -173,17 +178,18 @@ def _train_job(job: "Job", state: str, arguments: Arguments) -> None:
         where = ["--config", str(Path(scratch, "config.json")), "--out", str(job.folder)]
         if state == "stopped":
             where = ["--resume", str(job.folder)]
-        elif job.folder.exists():  # stopped before its first checkpoint
-            where.append("--overwrite")
-        _run_script([*where, "--backend", job.config.backend], arguments, str(job.folder))
+        options = [*where, "--backend", job.config.backend]
+        _run_script(options, arguments, str(job.folder), children)
 
 
-def _run_script(options: Sequence[str], arguments: Arguments, name: str) -> None:
+def _run_script(
+    options: Sequence[str], arguments: Arguments, name: str, children: Children
+) -> None:
     """Has scripts/run.py train, in a process of its own; ends this one if it fails."""
     command = [sys.executable, str(Path(__file__).with_name("run.py")), *options]
     command += [] if arguments.tune_allocator else ["--no-tune-allocator"]
     quiet = subprocess.DEVNULL if arguments.jobs > 1 else None
-    code = subprocess.run(command, check=False, stdout=quiet).returncode
+    code = children.run(command, stdout=quiet)
     if code < 0:
         print(f"compare.py: {name} was killed by signal {-code}", file=sys.stderr)
     if code:  # it has said why
@@ -192,12 +198,13 @@ def _run_script(options: Sequence[str], arguments: Arguments, name: str) -> None
 
 def _clear(folder: Path, contenders: Sequence[str]) -> None:
     """Removes the report that a new one replaces, and the runs of other contenders."""
-    from shared import files, history, report
+    from shared import files, history, lock, report
 
     files.remove(folder, report.FILES)
     for run in (_run_folder(folder, name) for name in CONTENDERS if name not in contenders):
         if run.is_dir():
-            files.remove(run, history.FILES)
+            with lock.held(run, "--overwrite"):
+                history.clear(run)
             if not files.occupants(run):
                 run.rmdir()
 
@@ -207,7 +214,8 @@ def _run_folder(folder: Path, contender: str) -> Path:
 
 
 def _train(config: Config, arguments: Arguments, folder: Path) -> list[Path]:
-    """Runs scripts/run.py for one contender after the other; returns their run folders."""
+    """Runs scripts/run.py for one contender after the other, of what is not done yet; returns their
+    run folders."""
     contenders = arguments.contenders
     unknown = [name for name in contenders if name not in CONTENDERS]
     if unknown or len(set(contenders)) < max(2, len(contenders)):
@@ -216,18 +224,28 @@ def _train(config: Config, arguments: Arguments, folder: Path) -> list[Path]:
             f"--contenders: expected two or more of {', '.join(CONTENDERS)}, got {got}"
         )
     from shared.history import save_config
+    from shared.suite import Job
 
     runs = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, Children() as children:
         save_config(Path(scratch), config)
         for name in contenders:
             backend, implementation = name.split("/")
             run = _run_folder(folder, name)
-            options = ["--config", str(Path(scratch, "config.json")), "--backend", backend]
-            options += ["--implementation", implementation, "--out", str(run)]
+            own = replace(config, backend=backend, implementation=implementation)
+            state = "new" if arguments.overwrite else Job(own, run).state
+            options = ["--config", str(Path(scratch, "config.json")), "--out", str(run)]
+            if state == "stopped":
+                options = ["--resume", str(run)]
+            options += ["--backend", backend, "--implementation", implementation]
             options += ["--overwrite"] if arguments.overwrite else []
-            _run_script(options, arguments, name)
-            if not runs:  # the configuration is usable: what it replaces can go
+            data_folder = getattr(config.data, "folder", None)
+            options += [] if data_folder is None else ["--data.folder", data_folder]
+            if state == "done":
+                print(f"{run} (done)")
+            else:
+                _run_script(options, arguments, name, children)
+            if not runs and arguments.overwrite:  # the configuration is usable: what was can go
                 _clear(folder, contenders)
             runs.append(run)
     return runs

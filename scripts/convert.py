@@ -4,7 +4,7 @@ For example:
     python scripts/convert.py model.pt lstm.safetensors
     python scripts/convert.py model.pt lstm.safetensors --source-prefix encoder.lstm.
     python scripts/convert.py lstm.safetensors lstm.pt --target-prefix encoder.lstm.
-    python scripts/convert.py RUN/checkpoint-best.safetensors lstm.pt --source-prefix weights/rnn.
+    python scripts/convert.py RUN/checkpoint-200.safetensors lstm.pt --source-prefix weights/rnn.
 
 Each file is a .safetensors or one of torch.save (.pt, .pth, .bin). Every tensor keeps its values
 and its dtype. Canonical names are those of torch.nn.LSTM without a prefix: weight_ih_l0, …

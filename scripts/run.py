@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from shared import cli
 from shared.config import Config, Unprefixed
 from shared.errors import InvalidInput
+from shared.interruption import Interrupted, number_of
 from shared.validation import resolve
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class Arguments:
     """Replace the run in --out."""
     resume: str | None = None
     """Run folder to continue from its last checkpoint; only --epochs, --backend, --implementation,
-    --device and --log-every may differ from what it was started with."""
+    --device, --log-every, --checkpoint-every, --keep-checkpoints and --detect-anomaly may differ
+    from what it was started with."""
     config: str | None = None
     """A config.json whose settings are the defaults."""
     tune_allocator: bool = True
@@ -66,22 +68,40 @@ def main(argv: Sequence[str]) -> None:
 
         keep_pages()
 
+    from shared.history import read_run
     from shared.training import train
 
     print(f"{_title(config)} → {folder}", flush=True)
     resume = arguments.resume is not None
     try:
-        summary = train(config, folder, overwrite=arguments.overwrite, resume=resume)
+        if resume and _lacks_only_pictures(folder, config):
+            summary = read_run(folder).summary
+        else:
+            summary = train(config, folder, overwrite=arguments.overwrite, resume=resume)
+        _draw(folder)
     except KeyboardInterrupt as stop:
-        raise KeyboardInterrupt(_interrupted(folder)) from stop
+        raise Interrupted(number_of(stop), _interrupted(folder, config)) from stop
+    except OSError as error:
+        raise OSError(error.errno, _unwritten(error, folder), error.filename) from error
+    _print_summary(summary, folder, resume)
+
+
+def _lacks_only_pictures(folder: Path, config: Config) -> bool:
+    """Whether a run was stopped between its summary and its curves, which are drawn last."""
+    from shared.history import CONFIG, CURVES, SUMMARY, read_config
+
+    finished = (folder / SUMMARY).exists() and not (folder / CURVES).exists()
+    return finished and read_config(folder / CONFIG).epochs == config.epochs
+
+
+def _draw(folder: Path) -> None:
     from shared.history import CURVES, PICTURE, read_run
     from shared.pictures import save_predictions
     from shared.plotting import save_curves
 
     run = read_run(folder)
-    save_curves([run], folder / CURVES)
     save_predictions([run], folder / PICTURE)
-    _print_summary(summary, folder, resume)
+    save_curves([run], folder / CURVES)
 
 
 def _resume_in_out(argv: Sequence[str]) -> list[str]:
@@ -109,12 +129,32 @@ def _folder(arguments: Arguments, config: Config) -> Path:
     return free_folder(Path("runs"), name)
 
 
-def _interrupted(folder: Path) -> str:
-    from shared.checkpoint import LAST
+def _interrupted(folder: Path, config: Config) -> str:
+    from shared.history import CONFIG, SUMMARY, read_config
 
-    if (folder / LAST).exists():
-        return f"interrupted; --resume {folder} continues from the last checkpoint"
-    return "interrupted before the first checkpoint"
+    if not (folder / CONFIG).exists():
+        return "interrupted before anything was written"
+    if read_config(folder / CONFIG) != config:
+        return f"interrupted before anything was written; the run in {folder} is as it was"
+    if (folder / SUMMARY).exists():
+        return f"interrupted; the run is finished, and --resume {folder} draws its pictures"
+    return f"interrupted; {_advice(folder)}"
+
+
+def _unwritten(error: OSError, folder: Path) -> str:
+    """What is said of a file that cannot be written."""
+    from shared.history import CONFIG
+
+    reason = error.strerror or str(error)
+    return f"{reason}; when it can be, {_advice(folder)}" if (folder / CONFIG).exists() else reason
+
+
+def _advice(folder: Path) -> str:
+    from shared.checkpoint import steps
+
+    reached = steps(folder)
+    where = f"goes on after step {reached[-1]}" if reached else "begins anew: no checkpoint was due"
+    return f"--resume {folder} {where}"
 
 
 def _title(config: Config) -> str:

@@ -50,10 +50,12 @@ class Snapshot(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Loss and metric of S steps, shape (S,); arrays of the framework, read with np.asarray."""
+    """Loss and metric of S steps, shape (S,), and the norm of each gradient before clipping, (S, P)
+    for `Backend.parameters`; arrays of the framework, read with np.asarray."""
 
     loss: Any
     metric: Any
+    norms: Any
 
 
 class Evaluation(NamedTuple):
@@ -70,6 +72,8 @@ class Backend(Protocol):
     """The implementation that really runs."""
     notes: list[str]
     """What a reader of the numbers must know, such as weights that a native layer cannot hold."""
+    parameters: list[str]
+    """Names of what is trained, as the layer has them: canonical ones, but of Flax's layers."""
     compile_s: float
     """Seconds spent compiling so far."""
 

@@ -3,12 +3,12 @@
 Defaults come from the task, from `--config FILE`, or from the run that `--resume DIR` continues.
 """
 
-import _thread
 import contextlib
 import errno
 import io
 import os
 import re
+import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -19,7 +19,8 @@ from typing import Any, NoReturn, TypeVar
 import tyro
 
 from shared.config import OPTIMIZERS, SCHEDULES, Config, flag, settings, with_choice
-from shared.errors import InvalidInput, TrainingDiverged
+from shared.errors import InvalidInput, TrainingDiverged, printable
+from shared.interruption import SIGNALS, number_of, raise_interrupted
 from shared.tasks import TASKS, row
 
 Arguments = TypeVar("Arguments")
@@ -90,7 +91,7 @@ def base_config(argv: Sequence[str]) -> Config:
     if file is not None:
         from shared.history import read_config
 
-        config = read_config(Path(file))
+        config = read_config(Path(file), edited=True)
         if task not in (None, config.task):
             raise InvalidInput(f"--task: expected {config.task} as in {file}, got {task}")
         optimization = config.optimization
@@ -98,8 +99,22 @@ def base_config(argv: Sequence[str]) -> Config:
             chosen = option(argv, flag(name))
             if chosen in table:
                 optimization = with_choice(optimization, name, chosen)
+        _check_folder(config, argv, file)
         return replace(config, optimization=optimization)
     return row(task or "hello").defaults
+
+
+def _check_folder(config: Config, argv: Sequence[str], file: str) -> None:
+    """A file from elsewhere may say where data is read, but not have this program write there."""
+    folder = getattr(config.data, "folder", None)
+    if folder is not None and option(argv, "--data.folder") is None:
+        from shared.tasks.stored import IDENTITY
+
+        if not Path(folder, IDENTITY).is_file():
+            raise InvalidInput(
+                f"--data.folder {folder}: expected the data there, as {file} says, got none; "
+                "it is generated where the command line, too, has --data.folder"
+            )
 
 
 def require_backend(config: Config) -> Config:
@@ -121,9 +136,12 @@ def option(argv: Sequence[str], name: str) -> str | None:
 def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     """Runs a script's main function and exits.
 
-    Bad input (2), divergence (1), a machine that fails us, such as a full disk (1), and Ctrl-C
-    (130) each end in one line on stderr, the last with what the KeyboardInterrupt says.
+    Bad input (2), divergence (1), a machine that fails us, such as a full disk (1), Ctrl-C (130)
+    and SIGTERM (143) each end in one line on stderr, the last two with what the KeyboardInterrupt
+    says.
     """
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, raise_interrupted)
     sys.unraisablehook = _interrupt_again
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal in ASCII still shows "hello ? elloh"
@@ -140,13 +158,15 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # which no machine could read or write
             _stop(f"{error.filename}: expected the name of a file, got: {error.strerror}", 2)
-        _stop(str(error), 1)
+        _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
     except MemoryError:
         _stop("out of memory; smaller sizes need less", 1)
     except KeyboardInterrupt as error:
         _say(str(error) or "interrupted")
         sys.stdout.flush()
-        _leave(130)
+        _leave(128 + number_of(error))
+    for number in SIGNALS:  # all is done: too late for one that comes while Python shuts down
+        signal.signal(number, signal.SIG_IGN)
     sys.exit(0)
 
 
@@ -156,10 +176,13 @@ away, and crash."""
 
 
 def _interrupt_again(unraisable: Any) -> None:
-    """Ctrl-C may come while a callback runs whose exceptions Python drops, such as JAX's of the
+    """A signal may come while a callback runs whose exceptions Python drops, such as JAX's of the
     garbage collector; it counts a moment later."""
-    if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        threading.Timer(0.01, _thread.interrupt_main).start()
+    stop = unraisable.exc_value
+    if isinstance(stop, KeyboardInterrupt):
+        main = threading.main_thread().ident
+        assert main is not None
+        threading.Timer(0.01, signal.pthread_kill, [main, number_of(stop)]).start()
     else:
         sys.__unraisablehook__(unraisable)
 
@@ -171,12 +194,6 @@ def _stop(message: str, code: int) -> NoReturn:
 
 def _say(message: str) -> None:
     print(f"{Path(sys.argv[0]).name}: {printable(message)}", file=sys.stderr, flush=True)
-
-
-def printable(text: str) -> str:
-    """One line of a text that a user or a file gave, whatever line breaks or control characters it
-    holds."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _one_line(box: str) -> str:

@@ -103,7 +103,12 @@ class Config:
     """Truncate back-propagation to windows of this many steps, carrying the detached state from one
     window to the next; None propagates through whole sequences."""
     eval_every: int = 1
-    """Epochs between two evaluations (and checkpoints)."""
+    """Epochs between two evaluations, each with a checkpoint."""
+    checkpoint_every: str = "5m"
+    """Steps or time between two checkpoints, such as 200, 30s, 5m or 1h, counted from the last
+    evaluation; times count where a call of the backend ends."""
+    keep_checkpoints: int = 2
+    """Checkpoints to keep: the last ones, and for each of them the best in validation so far."""
     precision: Precision = "float32"
     """Floating-point type of weights and arithmetic."""
     device: Literal["auto", "cpu", "gpu", "tpu"] = "auto"
@@ -112,6 +117,9 @@ class Config:
     """Seed of weights, order, dropout masks and generated data."""
     log_every: int = 1
     """Write the training loss of every N-th step."""
+    detect_anomaly: bool = False
+    """Look at all that a step computes, and stop at the first number that is not finite, with its
+    name; much slower."""
 
 
 # What each choice understands, with the default that torch documents. An option outside the chosen
@@ -169,7 +177,11 @@ def from_json(values: dict[str, Any]) -> Config:
         data = parse(_data_of(values["data"]), values["data"], "config")
         others = {name: value for name, value in values.items() if name != "data"}
         config = replace(parse(Config, others), data=data)
-    except (TypeError, KeyError, AttributeError) as error:
+    except KeyError as error:
+        raise InvalidInput(
+            f"no config of this version: expected {error.args[0]}, got none"
+        ) from error
+    except (TypeError, AttributeError) as error:
         raise InvalidInput(f"no config of this version: {error!r}") from error
     # A missing key gets its default, which need not be what the run was trained with.
     missing = sorted(_names(asdict(config)) - _names(values))

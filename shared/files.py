@@ -1,5 +1,6 @@
 """Folders to write to, files that are whole or not there, JSON that is checked as it is read."""
 
+import hashlib
 import json
 import os
 import re
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Record = TypeVar("Record", bound="DataclassInstance")
+
+CHECKSUM = "sha256"
+"""Last key of a signed JSON file."""
+
+TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+"""Names of files that a killed process was writing."""
 
 DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, BadZipFile, zlib.error)
 """What NumPy raises where an NPY or NPZ file is no such file, or damaged."""
@@ -107,6 +114,21 @@ def reserved(folder: Path, option: str) -> Iterator[None]:
                 one.rmdir()
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError inside names this file, as those of writing do not by themselves."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def brief(error: Exception) -> str:
+    """What an error says, without the file's content that some repeat."""
+    said = str(error)
+    return said if len(said) <= 200 else f"{said[:200]}…"
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replaces a file as a whole: a reader sees the old content or the new, never a part.
 
@@ -115,21 +137,76 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        with naming(path):
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _keep_name(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 
-def write_json(path: Path, record: "DataclassInstance") -> None:
-    content = json.dumps(asdict(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def _keep_name(folder: Path) -> None:
+    """A file's new name outlives a power failure only when its folder has been written, too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # of file systems that do not know it
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes what processes that were killed had begun to write."""
+    remove(folder, (name for name in occupants(folder) if TEMPORARY.fullmatch(name)))
+
+
+def write_signed(path: Path, record: "DataclassInstance") -> None:
+    """Writes JSON whose last key is the SHA-256 of what the others say."""
+    values = asdict(record)
+    signed = values | {CHECKSUM: digest(values)}
+    content = json.dumps(signed, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_atomically(path, content.encode())
+
+
+def digest(values: Any) -> str:
+    """The SHA-256 of JSON's values, however they are laid out in a file."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def read_signed(
+    path: Path, understand: Callable[[Any], Record], *, edited: bool = False, advice: str = ""
+) -> Record:
+    """What `write_signed` wrote.
+
+    Args:
+        understand: values → record; raises InvalidInput.
+        edited: the file may have been changed by hand since.
+        advice: what to do with a file that was, for the refusal.
+
+    Raises:
+        InvalidInput: it is missing, is not JSON, is not understood, or is damaged; the message
+            names the file.
+    """
+    said = found = None
+
+    def unsigned(values: Any) -> Record:
+        nonlocal said, found
+        if isinstance(values, dict):
+            said, found = values.pop(CHECKSUM, None), digest(values)
+        return understand(values)
+
+    record = read_json(path, unsigned)
+    if not edited and said != found:  # last: what cannot be understood is named more exactly
+        raise InvalidInput(
+            f"{path}: expected contents that match its {CHECKSUM}, got others: it is damaged, or "
+            f"was edited{advice}"
+        )
+    return record
 
 
 def read_json(path: Path, understand: Callable[[Any], Record]) -> Record:

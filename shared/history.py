@@ -2,17 +2,24 @@
 
     config.json                    the resolved configuration
     metrics.jsonl                  {"step", "epoch", "split", "loss", "accuracy" or "mae"} a line
-    checkpoint-{last,best}.safetensors
+    checkpoint-<step>.safetensors  the last ones and the best: shared/checkpoint.py
     schema.json                    what the network's inputs and outputs mean: shared/schema.py
     predictions.npz                what it predicts for the test part: shared/predictions.py
     curves.png, predictions.png    loss over the steps; what is predicted, as the task needs
     summary.json                   written last: a folder without it holds an unfinished run
+    run.lock                       while a process writes: shared/lock.py
+
+Each file is whole or not there, but for the last line of metrics.jsonl. JSON files and checkpoints
+have checksums of themselves; that of metrics.jsonl stands in each checkpoint and in summary.json.
 
 Everything that compares or reports reads these folders, and nothing else.
 """
 
+import hashlib
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,17 +27,27 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from shared import checkpoint, predictions, schema, segments
+from shared import checkpoint, lock, predictions, schema, segments
 from shared.config import Config, from_json
-from shared.errors import InvalidInput
-from shared.files import occupants, parse, read_json, remove, write_atomically, write_json
+from shared.errors import DamagedFile, InvalidInput
+from shared.files import (
+    TEMPORARY,
+    naming,
+    occupants,
+    parse,
+    read_signed,
+    remove,
+    remove_temporary,
+    reserved,
+    write_atomically,
+    write_signed,
+)
 from shared.summary import Summary
 
 CONFIG, METRICS, CURVES, SUMMARY = "config.json", "metrics.jsonl", "curves.png", "summary.json"
 SPLITS = ("train", "valid", "test")
 PICTURE = "predictions.png"
 RESULTS = (SUMMARY, CURVES, PICTURE, predictions.FILE)
-FILES = (CONFIG, METRICS, schema.FILE, checkpoint.LAST, checkpoint.BEST, *RESULTS)
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
@@ -39,60 +56,83 @@ def check_free(folder: Path, overwrite: bool) -> None:
     Raises:
         InvalidInput: it holds another run and overwrite is False, or anything that is no run.
     """
-    names = occupants(folder)
-    if CONFIG in names:
-        if not overwrite:
-            raise InvalidInput(
-                f"--out {folder}: holds another run; continue it with --resume {folder}, "
-                "replace it with --overwrite, or name another folder"
-            )
-    elif names:
+    names = {name for name in occupants(folder) if not TEMPORARY.fullmatch(name)} - {lock.FILE}
+    if names and not overwrite and _is_run(folder, names):
+        raise InvalidInput(
+            f"--out {folder}: holds another run; continue it with --resume {folder}, "
+            "replace it with --overwrite, or name another folder"
+        )
+    if names and not _is_run(folder, names):
         raise InvalidInput(
             f"--out {folder}: expected a new or empty folder, got one with other files"
         )
 
 
-def create(folder: Path, config: Config) -> None:
-    """Makes a run folder that holds nothing but the configuration.
+def _is_run(folder: Path, names: Collection[str]) -> bool:
+    """Whether a folder with these files is a run's: others, too, have a config.json."""
+    if CONFIG not in names or METRICS in names:
+        return CONFIG in names
+    try:
+        read_config(folder / CONFIG, edited=True)
+    except InvalidInput:
+        return False
+    return True
+
+
+@contextmanager
+def created(folder: Path, config: Config, overwrite: bool) -> Iterator[lock.Lock]:
+    """A run folder that holds nothing but the configuration, and is locked.
 
     Raises:
-        InvalidInput: it cannot be made or written to.
+        InvalidInput: it cannot be made or written to, or another process writes it or has just
+            finished a run there.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        remove(folder, FILES)
+    with reserved(folder, "--out"), lock.held(folder, "--out") as own:
+        check_free(folder, overwrite)
+        # The old configuration goes last: until then the folder is known to be a run's.
+        clear(folder, but=(CONFIG,))
         save_config(folder, config)
-    except OSError as error:
-        raise InvalidInput(
-            f"--out {folder}: expected a folder that can be written to, got: {error}"
-        ) from error
+        yield own
+
+
+def clear(folder: Path, but: Collection[str] = ()) -> None:
+    """Removes all files of a run."""
+    own = {CONFIG, METRICS, schema.FILE, *RESULTS}
+    own |= {checkpoint.path(folder, step).name for step in checkpoint.steps(folder)}
+    own |= {name for name in occupants(folder) if TEMPORARY.fullmatch(name)}
+    remove(folder, own - {*but})
 
 
 def reopen(folder: Path, config: Config) -> None:
     """Makes a run unfinished again: what its end left would not fit what now comes."""
     remove(folder, RESULTS)
+    remove_temporary(folder)
     save_config(folder, config)
 
 
 def save_config(folder: Path, config: Config) -> None:
-    write_json(folder / CONFIG, config)
+    write_signed(folder / CONFIG, config)
 
 
 def save_summary(folder: Path, summary: Summary) -> None:
-    write_json(folder / SUMMARY, summary)
+    write_signed(folder / SUMMARY, summary)
 
 
-def read_config(file: Path) -> Config:
+def read_config(file: Path, *, edited: bool = False) -> Config:
     """The configuration in a JSON file.
 
+    Args:
+        edited: it may have been changed by hand since a run wrote it.
+
     Raises:
-        InvalidInput: the file is missing, is not JSON, or is not a configuration of this version.
+        InvalidInput: the file is missing, damaged, or is not a configuration of this version.
     """
-    return read_json(file, from_json)
+    advice = f"; --config {file} trains a new run with it as it is"
+    return read_signed(file, from_json, edited=edited, advice=advice)
 
 
 class History:
-    """Appends to metrics.jsonl.
+    """Appends to metrics.jsonl: `flush` writes what was added since.
 
     Args:
         folder: the run folder.
@@ -105,10 +145,12 @@ class History:
     def __init__(self, folder: Path, metric: str, log_every: int, keep: int = 0):
         self._metric = metric
         self._log_every = log_every
-        path = folder / METRICS
-        kept = lines_up_to(keep, path, metric) if keep else []
-        write_atomically(path, b"".join(kept))
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+        self._path = folder / METRICS
+        kept = b"".join(lines_up_to(keep, self._path, metric)) if keep else b""
+        write_atomically(self._path, kept)
+        self._digest = hashlib.sha256(kept)
+        self._added: list[bytes] = []
+        self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
 
     def train(self, step: int, epoch: int, loss: float, metric: float) -> None:
         if step % self._log_every == 0:
@@ -116,16 +158,58 @@ class History:
 
     def add(self, step: int, epoch: int, split: str, loss: float, metric: float) -> None:
         line = {"step": step, "epoch": epoch, "split": split, "loss": loss, self._metric: metric}
-        self._file.write(json.dumps(line) + "\n")
+        self._added.append((json.dumps(line) + "\n").encode())
 
     def flush(self) -> None:
-        self._file.flush()
+        """Raises OSError, with the name of the file, where it cannot be written."""
+        content = b"".join(self._added)
+        self._added.clear()
+        with naming(self._path):
+            left = memoryview(content)
+            while left:
+                left = left[self._file.write(left) :]
+        self._digest.update(content)
+
+    def sync(self) -> str:
+        """Waits until all lines have reached the disk; returns their SHA-256."""
+        self.flush()
+        with naming(self._path):
+            os.fsync(self._file.fileno())
+        return self._digest.hexdigest()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.flush()
+            else:  # what stopped the run counts, not that its last lines could not be written
+                with suppress(OSError):
+                    self.flush()
+        finally:
+            self._file.close()
+
+
+def check_history(folder: Path, step: int, metric: str, digest: str, file: Path) -> None:
+    """Compares metrics.jsonl up to a step with what a checkpoint says of it.
+
+    Args:
+        digest: its SHA-256, as `file` has it.
+
+    Raises:
+        DamagedFile: the file is missing, or damaged before that step.
+    """
+    path = folder / METRICS
+    try:
+        kept = b"".join(lines_up_to(step, path, metric))
+    except InvalidInput as error:
+        raise DamagedFile(str(error)) from error
+    if hashlib.sha256(kept).hexdigest() != digest:
+        raise DamagedFile(
+            f"{path}: expected the lines up to step {step} that {file.name} was written after, "
+            "got others: it is damaged, or was edited"
+        )
 
 
 def lines_up_to(step: int, path: Path, metric: str) -> list[bytes]:
@@ -139,7 +223,7 @@ def lines_up_to(step: int, path: Path, metric: str) -> list[bytes]:
         if record["step"] > step:
             break
         if record["split"] != "test":
-            kept.append(line.rstrip() + b"\n")
+            kept.append(line)
     return kept
 
 
@@ -210,8 +294,11 @@ def read_run(folder: Path) -> Run:
         raise InvalidInput(f"{folder}: expected a run folder, got nothing of that name")
     config = read_config(folder / CONFIG)
     if not (folder / SUMMARY).exists():
-        raise InvalidInput(f"{folder}: expected a finished run, got one without {SUMMARY}")
-    summary = read_json(folder / SUMMARY, partial(parse, Summary))
+        raise InvalidInput(
+            f"{folder}: expected a finished run, got one without {SUMMARY}; "
+            f"run.py --resume {folder} finishes it"
+        )
+    summary = read_signed(folder / SUMMARY, partial(parse, Summary))
     if not segments.covers(summary.segments, summary.steps):
         raise InvalidInput(
             f"{folder / SUMMARY}: expected segments that cover its {summary.steps} steps, "
@@ -226,6 +313,11 @@ def read_run(folder: Path) -> Run:
         split: Curve(*(np.array([record[name] for record in records]) for name in columns))
         for split, records in rows.items()
     }
+    if hashlib.sha256((folder / METRICS).read_bytes()).hexdigest() != summary.history:
+        raise InvalidInput(
+            f"{folder / METRICS}: expected the lines that {SUMMARY} was written after, got others: "
+            "it is damaged, or was edited"
+        )
     if not rows["train"]:
         raise InvalidInput(f"{folder / METRICS}: expected training steps, got none")
     return Run(folder, config, summary, curves, metric)

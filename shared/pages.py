@@ -8,6 +8,8 @@ from typing import Any
 
 import jinja2
 
+from shared.files import write_atomically
+
 
 def write_pages(
     folder: Path, pages: Sequence[str], pictures: Mapping[str, str], context: Mapping[str, Any]
@@ -33,7 +35,7 @@ def write_pages(
         embed = page.endswith(".html")
         images = {k: data_url(folder / file) if embed else file for k, file in pictures.items()}
         text = environment.get_template(f"{page}.j2").render(context, pictures=images)
-        (folder / page).write_text(text, encoding="utf-8")
+        write_atomically(folder / page, text.encode())
 
 
 def data_url(file: Path) -> str:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from shared.envelope import Envelope
 from shared.parity import Comparison
-from shared.plotting import COLORS, STYLES, finish, new_figure, plain
+from shared.plotting import COLORS, STYLES, finish, new_figure, plain, save_figure
 from shared.trace import PHASES, phase_of
 
 MOST_NAMES = 16
@@ -36,7 +36,7 @@ def save_deviations(comparison: Comparison, file: Path) -> None:
     finish(axes, "relative deviation")
     axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
 
 
 def save_phase(comparison: Comparison, phase: str, file: Path) -> None:
@@ -59,7 +59,7 @@ def save_phase(comparison: Comparison, phase: str, file: Path) -> None:
         frameon=False, fontsize=8, ncols=columns, loc="outside lower center",
         title=f"those that deviate most, and {more} more" if more else None, title_fontsize=8,
     )  # fmt: skip
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
 
 
 def save_envelope(envelope: Envelope, names: tuple[str, str], file: Path) -> None:
@@ -85,7 +85,7 @@ def save_envelope(envelope: Envelope, names: tuple[str, str], file: Path) -> Non
     axes.set_title("float32: the training loss against its envelope", fontsize=13)
     finish(axes, "relative deviation")
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
 
 
 def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], file: Path) -> None:
@@ -120,7 +120,7 @@ def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], fil
         below.text(0.5, 0.5, "no difference", transform=below.transAxes, ha="center")
     finish(below, "difference")
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
 
 
 def phases(comparison: Comparison) -> list[str]:

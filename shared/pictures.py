@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from shared import predictions
 from shared.history import Run
-from shared.plotting import COLORS, STYLES, labels, line_width, new_figure, plain
+from shared.plotting import COLORS, STYLES, labels, line_width, new_figure, plain, save_figure
 from shared.predictions import Predictions, counted
 from shared.schema import Schema, read_schema
 from shared.summary import Reference
@@ -50,7 +50,7 @@ def save_predictions(runs: Sequence[Run], file: Path) -> bool:
             read_schema(run.folder),
         )
         for i, (name, run) in enumerate(zip(labels(runs), runs, strict=True))
-        if (found := predictions.read(run.folder))
+        if (found := predictions.read(run.folder, run.summary.predictions))
     ]
     if not shown:
         return False
@@ -68,7 +68,7 @@ def save_predictions(runs: Sequence[Run], file: Path) -> bool:
     figure.suptitle(f"{schema.task}: predictions for {part}", fontsize=14)
     if not figure.subfigs:
         figure.tight_layout()
-    figure.savefig(file, dpi=110)
+    save_figure(figure, file, dpi=110)
     return True
 
 

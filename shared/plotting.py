@@ -1,5 +1,6 @@
 """Histories → figures. With `parity_plots.py` the only module that imports matplotlib."""
 
+import io
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from shared.deviation import SMALLEST_LOSS
+from shared.files import write_atomically
 from shared.history import Run
 from shared.summary import Reference
 
@@ -63,7 +65,7 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
     unit = "nats" if runs[0].metric == "accuracy" else "squared error"
     finish(axes, f"loss ({unit})")
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
 
 
 def drawn_baselines(run: Run) -> list[Reference]:
@@ -94,7 +96,7 @@ def save_deviations(runs: Sequence[Run], file: Path) -> None:
     axes.set_title("Difference of the training loss", fontsize=14)
     finish(axes, "relative difference")
     figure.tight_layout()
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
 
 
 def deviation(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -151,6 +153,13 @@ def new_figure(height: float, width: float = 10) -> Figure:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def save_figure(figure: Figure, file: Path, dpi: int) -> None:
+    """Writes a picture that is whole or not there."""
+    content = io.BytesIO()
+    figure.savefig(content, format=file.suffix[1:], dpi=dpi)
+    write_atomically(file, content.getvalue())
 
 
 def finish(axes: Axes, ylabel: str) -> None:

@@ -12,6 +12,7 @@
 Pictures, and scores that do not follow from a mean loss, are made from it.
 """
 
+import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 from shared.backend import Backend, State
 from shared.batching import EVALUATION_ROWS
 from shared.errors import InvalidInput
-from shared.files import DAMAGED, write_atomically
+from shared.files import DAMAGED, brief, write_atomically
 from shared.scores import Scores
 from shared.tasks.task import Split, Task
 
@@ -103,23 +104,36 @@ def counted(found: Predictions) -> np.ndarray:
     return counts & found["weights"] if "weights" in found else counts
 
 
-def save(folder: Path, found: Predictions) -> None:
+def save(folder: Path, found: Predictions) -> str:
+    """Writes them; returns the file's SHA-256."""
     content = io.BytesIO()
     np.savez_compressed(content, **found)  # pyright: ignore[reportArgumentType]
     write_atomically(folder / FILE, content.getvalue())
+    return hashlib.sha256(content.getvalue()).hexdigest()
 
 
-def read(folder: Path) -> Predictions:
-    """What `save` wrote; nothing where the task has no predictions.
+def read(folder: Path, digest: str | None) -> Predictions:
+    """What `save` wrote.
+
+    Args:
+        digest: the file's SHA-256; None where the task has no predictions.
 
     Raises:
-        InvalidInput: the file is damaged.
+        InvalidInput: the file is missing or damaged.
     """
     file = folder / FILE
-    if not file.exists():
+    if digest is None:
         return {}
     try:
+        found = hashlib.sha256(file.read_bytes()).hexdigest()
+        if found != digest:
+            raise InvalidInput(
+                f"{file}: expected predictions with the SHA-256 that the summary has, got others: "
+                "it is damaged"
+            )
         with np.load(file, allow_pickle=False) as arrays:
             return dict(arrays)
+    except InvalidInput:
+        raise
     except DAMAGED as error:
-        raise InvalidInput(f"{file}: expected predictions, got: {error}") from error
+        raise InvalidInput(f"{file}: expected predictions, got: {brief(error)}") from error

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from shared import environment
-from shared.config import Config, options, settings
+from shared.config import Config, flag, options, settings
 from shared.errors import InvalidInput
 from shared.history import PICTURE, Run
 from shared.pages import write_pages
@@ -21,6 +21,7 @@ from shared.pictures import save_predictions
 from shared.plotting import deviation, labels, save_curves, save_deviations
 from shared.scores import in_unit, long_name, to_show
 from shared.segments import Segment, described
+from shared.start import RESUMABLE
 from shared.summary import located_notes
 from shared.tasks import row
 
@@ -255,7 +256,7 @@ def _differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
     """Settings in which the runs differ, other than those that cannot change a result; and their
     data, which may have changed below the same settings."""
     flats = [_settings(run.config) | {"data": run.summary.data} for run in runs]
-    ignored = {"device", "log-every", "data.folder"}
+    ignored = {flag(name).removeprefix("--") for name in RESUMABLE} - {"epochs"} | {"data.folder"}
     names = sorted({name for flat in flats for name in flat} - ignored)
 
     def shown(value: Any) -> Any:

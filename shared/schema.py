@@ -13,7 +13,7 @@ from typing import Literal
 
 from shared.config import Config
 from shared.errors import InvalidInput
-from shared.files import parse, read_json, write_json
+from shared.files import parse, read_signed, write_signed
 from shared.tasks.task import Series, Signature, Task
 from shared.tasks.text import END_OF_LINE
 
@@ -23,6 +23,8 @@ FILE = "schema.json"
 @dataclass(frozen=True)
 class Schema:
     task: str
+    data: str
+    """Fingerprint of the data that the network is trained on."""
     input_size: int
     output_size: int
     tokens: bool
@@ -58,6 +60,7 @@ class Schema:
 def schema_of(config: Config, task: Task) -> Schema:
     return Schema(
         task=config.task,
+        data=task.fingerprint,
         **task.signature._asdict(),
         vocabulary=list(task.vocabulary),
         unit=task.unit,
@@ -76,7 +79,7 @@ def schema_of(config: Config, task: Task) -> Schema:
 
 
 def save_schema(folder: Path, schema: Schema) -> None:
-    write_json(folder / FILE, schema)
+    write_signed(folder / FILE, schema)
 
 
 def read_schema(folder: Path) -> Schema:
@@ -85,7 +88,7 @@ def read_schema(folder: Path) -> Schema:
     Raises:
         InvalidInput: the file is missing, damaged, or of another version.
     """
-    schema = read_json(folder / FILE, partial(parse, Schema))
+    schema = read_signed(folder / FILE, partial(parse, Schema))
     for what, holds in _claims(schema).items():
         if not holds:
             raise InvalidInput(f"{folder / FILE}: expected {what}, got a damaged schema")

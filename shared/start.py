@@ -10,15 +10,18 @@ import numpy as np
 from shared import checkpoint, environment, history
 from shared.backend import Snapshot
 from shared.batching import Batches
-from shared.checkpoint import BEST, LAST, Checkpoint
+from shared.checkpoint import Checkpoint
 from shared.config import Config, differing, flag, moment_names
-from shared.errors import InvalidInput
+from shared.errors import DamagedFile, InvalidInput
 from shared.segments import covers, described, span
 from shared.tasks.task import Task
 from shared.validation import resolve
 from shared.weights import initialize, network_shapes, state_shapes
 
-RESUMABLE = ("epochs", "backend", "implementation", "device", "log_every")
+RESUMABLE = (
+    "epochs", "backend", "implementation", "device", "log_every", "checkpoint_every",
+    "keep_checkpoints", "detect_anomaly",
+)  # fmt: skip
 """Settings that a resumed run may change."""
 
 
@@ -97,13 +100,29 @@ def last_position(config: Config, task: Task, batches: Batches, folder: Path) ->
 
     Raises:
         InvalidInput: the configuration or the data cannot have led to it, or a file that the rest
-            of the run needs is missing or damaged.
+            of the run needs is missing or damaged; the message says what else can be gone on from.
     """
-    position = checkpoint.read(folder / LAST)
+    newest, *others = reversed(checkpoint.steps(folder))
+    try:
+        return _position(config, task, batches, folder, newest)
+    except DamagedFile as error:
+        for step in others:
+            try:
+                _position(config, task, batches, folder, step)
+            except InvalidInput:
+                continue
+            raise InvalidInput(f"{error}; {checkpoint.offer(folder, step)}") from error
+        raise InvalidInput(f"{error}; {checkpoint.anew(folder)}") from error
+
+
+def _position(config: Config, task: Task, batches: Batches, folder: Path, step: int) -> Checkpoint:
+    """A checkpoint, compared with all that must fit it."""
+    position, best = checkpoint.read_with_best(folder, step)
     reached = position.snapshot.step
+    file = checkpoint.path(folder, reached)
     if not covers(position.segments, reached):
         raise InvalidInput(
-            f"{folder / LAST}: expected segments that cover its {reached} steps, "
+            f"{file}: expected segments that cover its {reached} steps, "
             f"got {described(position.segments) or 'none'}"
         )
     if position.data != task.fingerprint:
@@ -112,23 +131,21 @@ def last_position(config: Config, task: Task, batches: Batches, folder: Path) ->
             f"({position.data}), got other data ({task.fingerprint}) from: {task.source}"
         )
     expected = _expected_tensors(config, task, batches)
-    _check_tensors(position, expected, config.precision, folder / LAST)
-    _check_scores("train", position.train, ("loss", task.metric), folder / LAST)
-    if task.valid is not None:
-        _check_scores("best", position.best, ("loss", task.metric, "step"), folder / LAST)
-        step = (position.best or {})["step"]
-        if not 0 < step <= reached:
-            raise InvalidInput(
-                f"{folder / LAST}: best: expected a step from 1 to {reached}, got {step}"
-            )
-        best = checkpoint.read(folder / BEST)  # the test at the end needs it: better to fail now
+    _check_tensors(position, expected, config.precision, file)
+    evaluated = position.running.steps < reached  # before it, there are no scores
+    if evaluated:
+        _check_scores("train", position.train, ("loss", task.metric), file)
+    if evaluated and task.valid is not None:
+        _check_scores("best", position.best, ("loss", task.metric, "step"), file)
+    if best is not position:  # the test at the end needs it: better to fail now
+        best_file = checkpoint.path(folder, best.snapshot.step)
         if best.data != task.fingerprint:
             raise InvalidInput(
-                f"{folder / BEST}: expected a checkpoint of the run's data ({task.fingerprint}), "
+                f"{best_file}: expected a checkpoint of the run's data ({task.fingerprint}), "
                 f"got one of other data ({best.data})"
             )
-        _check_tensors(best, expected, config.precision, folder / BEST)
-    history.lines_up_to(reached, folder / history.METRICS, task.metric)
+        _check_tensors(best, expected, config.precision, best_file)
+    history.check_history(folder, reached, task.metric, position.history, file)
     return position
 
 
@@ -167,6 +184,8 @@ def _check_scores(
 def resumption(config: Config, folder: Path, position: Checkpoint, total: int) -> str:
     """One line that says from where a run goes on, what computed it so far, and what is left."""
     reached, now = position.snapshot.step, f"{config.backend} {config.implementation}"
+    if reached == 0:
+        return f"beginning {folder} anew, {span(0, total)} in {now}: it has no checkpoint yet"
     left = "no step is left, only the test, in"
     if reached < total:
         left = f"{span(reached, total)} follow{'s' * (total - reached == 1)} in"

@@ -17,6 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from shared import checkpoint
 from shared.errors import InvalidInput
 from shared.files import write_atomically
 from shared.layer import GATES, Cell, LayerConfig, check_one_dtype, check_tensors
@@ -55,7 +56,9 @@ def find_layer(tensors: Mapping[str, np.ndarray], prefix: str | None = None) -> 
             layers.setdefault(match["prefix"], {})[match["name"]] = array
     if prefix is None:
         if len(layers) > 1:
-            raise InvalidInput(f"expected a prefix, one of {_quoted(layers)}: there are several")
+            raise InvalidInput(
+                f"expected --source-prefix, one of {_quoted(layers)}: there are several"
+            )
         prefix = next(iter(layers), "")
     if prefix not in layers:
         others = f"only {_quoted(layers)}" if layers else "none"
@@ -76,10 +79,12 @@ def read_safetensors(path: Path) -> tuple[Weights, list[str]]:
     """The recurrent tensors in a file, and the names of the others.
 
     Raises:
-        InvalidInput: it is missing or no safetensors file.
+        InvalidInput: it is missing or no safetensors file, or a checkpoint that is damaged.
     """
     try:
         with safe_open(path, framework="numpy") as file:
+            if (file.metadata() or {}).get("format") == checkpoint.FORMAT:
+                checkpoint.read(path)  # which knows whether it is damaged
             names = list(file.keys())
             tensors = {name: file.get_tensor(name) for name in names if is_recurrent(name)}
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from shared import environment, history
-from shared.checkpoint import LAST
 from shared.config import Config
 from shared.errors import InvalidInput
 from shared.files import write_atomically
@@ -85,7 +84,7 @@ class Job:
         if (self.folder / history.SUMMARY).is_file():
             read_run(self.folder)  # what is damaged is known before others are trained
             return "done"
-        return "stopped" if (self.folder / LAST).is_file() else "new"
+        return "stopped"
 
 
 def jobs(tasks: Sequence[str], seeds: Sequence[int], folder: Path) -> list[Job]:

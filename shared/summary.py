@@ -84,6 +84,10 @@ class Summary:
     """Of a text: a prompt from its test part, and how the network goes on."""
     tokens_per_s: float | None
     """Of a text: tokens that a steady second of training reads."""
+    history: str
+    """SHA-256 of metrics.jsonl."""
+    predictions: str | None
+    """SHA-256 of predictions.npz, if the task has them."""
 
 
 def summarize(
@@ -95,6 +99,8 @@ def summarize(
     found: Predictions,
     generated: dict[str, str] | None,
     started: float,
+    history: str,
+    saved: str | None,
 ) -> Summary:
     """What a finished run did.
 
@@ -105,6 +111,8 @@ def summarize(
         found: what was predicted for it.
         generated: of a text, a prompt and how the network goes on.
         started: the `time.perf_counter` of the run's beginning.
+        history: SHA-256 of metrics.jsonl.
+        saved: that of predictions.npz.
     """
     assert final.train is not None  # at least one step was taken
     step_ms = final.segments[-1].step_ms
@@ -142,6 +150,8 @@ def summarize(
         samples=_samples(task, found),
         generated=generated,
         tokens_per_s=1000 * config.batch_size * tokens / step_ms if tokens else None,
+        history=history,
+        predictions=saved,
     )
 
 

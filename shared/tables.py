@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.errors import InvalidInput
-from shared.files import DAMAGED
+from shared.files import DAMAGED, brief
 from shared.tasks.text import read_text
 
 SEQUENCE = "sequence"
@@ -180,7 +180,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
         with found:
             return dict(found)
     except DAMAGED as error:
-        raise InvalidInput(f"{file}: expected arrays of numbers, got: {error}") from error
+        raise InvalidInput(f"{file}: expected arrays of numbers, got: {brief(error)}") from error
 
 
 def _load(file: Path):

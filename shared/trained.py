@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from shared import checkpoint, history
 from shared.backend import Backend, Snapshot, State, load_backend
-from shared.checkpoint import BEST, LAST
+from shared.checkpoint import PATTERN
 from shared.config import Config, Precision
 from shared.errors import InvalidInput
 from shared.schema import FILE, Schema, read_schema
@@ -53,10 +53,16 @@ def load_trained(
             f"{folder / FILE}: expected task {config.task} as in {history.CONFIG}, "
             f"got {schema.task}"
         )
-    file = next((folder / name for name in (BEST, LAST) if (folder / name).is_file()), None)
-    if file is None:
-        raise InvalidInput(f"{folder}: expected a checkpoint ({BEST} or {LAST}), got none")
-    snapshot = checkpoint.read(file).snapshot
+    if not checkpoint.steps(folder):
+        raise InvalidInput(f"{folder}: expected a checkpoint ({PATTERN}), got none")
+    _, found = checkpoint.read_last(folder)
+    file = checkpoint.path(folder, found.snapshot.step)
+    if found.data != schema.data:
+        raise InvalidInput(
+            f"{file}: expected a checkpoint of the data in {FILE} ({schema.data}), "
+            f"got one of other data ({found.data})"
+        )
+    snapshot = found.snapshot
     _check_shapes(config, schema, snapshot, file)
     # The run's own layers where the framework has them; both hold the same weights.
     chosen = replace(

@@ -3,12 +3,13 @@
     summary = train(config, Path("runs/hello-1"))
 
 The loop owns order, learning rates, evaluation, checkpoints and history; a backend takes steps.
-Evaluation and checkpoints happen after every `eval_every` epochs and at the end.
+Evaluation happens after every `eval_every` epochs and at the end, each time with a checkpoint;
+`checkpoint_every` brings others in between.
 """
 
 import math
 import time
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -16,25 +17,46 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
-from shared import checkpoint, history, predictions
-from shared.backend import Backend, Evaluation, Metrics, State, import_backend, load_backend
-from shared.batching import Batch, Batches, evaluation_batches, training_batches
-from shared.checkpoint import BEST, LAST, Checkpoint
+from shared import anomaly, calls, checkpoint, history, lock, predictions
+from shared.anomaly import Anomaly
+from shared.backend import (
+    Backend,
+    Evaluation,
+    Metrics,
+    Snapshot,
+    State,
+    import_backend,
+    load_backend,
+)
+from shared.batching import Batches, training_batches
+from shared.calls import Call
+from shared.checkpoint import Checkpoint, Retention, Running
 from shared.config import Config
+from shared.due import Due, Every
 from shared.errors import InvalidInput, TrainingDiverged
+from shared.evaluation import evaluate, written_on
 from shared.history import History
+from shared.interruption import Interrupted, Interruption
+from shared.lock import Lock
 from shared.progress import Progress
-from shared.sampling import Sampling, stream
 from shared.schedule import learning_rates
-from shared.schema import joined, save_schema, schema_of
+from shared.schema import save_schema, schema_of
 from shared.scores import Scores, derived, named, shown
 from shared.segments import Segment
-from shared.start import check_fits, check_resumable, first_position, last_position, resumption
+from shared.start import (
+    check_fits,
+    check_resumable,
+    first_position,
+    last_position,
+    resumption,
+)
 from shared.summary import Summary, summarize
 from shared.tasks import load_task
-from shared.tasks.task import Split, Task
+from shared.tasks.task import Task
 from shared.timing import Timing
 from shared.validation import resolve
+
+NOTICE = "stopping after the steps at hand, with a checkpoint; once more stops at once"
 
 
 def train(
@@ -47,13 +69,16 @@ def train(
 ) -> Summary:
     """Trains as configured and leaves a run folder.
 
+    A first SIGINT or SIGTERM lets the steps at hand finish and writes a checkpoint, a second one
+    stops at once.
+
     Args:
         config: what to do; it is resolved here.
         folder: where the run goes; with `resume`, where it lies.
         overwrite: replace a run that lies there.
         resume: go on from the last checkpoint in the folder, up to `config.epochs`; a run that was
-            stopped after its last step is scored. Of the settings only those in
-            `shared.start.RESUMABLE` may be others.
+            stopped after its last step is scored, and one that has no checkpoint yet begins. Of the
+            settings only those in `shared.start.RESUMABLE` may be others.
         quiet: print nothing.
 
     Returns:
@@ -61,69 +86,86 @@ def train(
 
     Raises:
         InvalidInput: something given cannot be used; nothing was written.
-        TrainingDiverged: a loss is not finite; the last good checkpoint stays.
+        TrainingDiverged: a loss or a gradient is not finite; the last good checkpoint stays.
+        Interrupted: a signal came; `resume` goes on.
+        OSError: a file cannot be written, such as on a full disk; `resume` goes on.
     """
     started = time.perf_counter()
     config = resolve(config)
-    if resume:
-        check_resumable(folder, config)
-    else:
-        history.check_free(folder, overwrite)
-    Thread(target=import_backend, args=(config.backend,)).start()  # beside the data
-    task = load_task(config)
-    check_fits(config, task)
-    batches = training_batches(config, task)
-    total = config.epochs * batches.per_epoch
-    if config.log_every > total:
-        raise InvalidInput(
-            f"--log-every: expected at most the {total} steps of the run, got {config.log_every}"
-        )
-    # A daemon: nobody waits for it where the framework refuses.
-    hashing = Thread(target=getattr, args=(task, "fingerprint"), daemon=True)
-    hashing.start()
-    backend = load_backend(config, task.signature)
-    hashing.join()
-    position = (
-        last_position(config, task, batches, folder) if resume else first_position(config, task)
-    )
-    reached, scored = position.snapshot.step, (folder / history.SUMMARY).exists()
-    if reached > total or (reached == total and scored):
-        raise InvalidInput(
-            f"--resume {folder}: already trained for {reached // batches.per_epoch} epochs; "
-            f"expected --epochs above, got {config.epochs}"
-        )
-    state = backend.init(position.snapshot)
-    (history.reopen if resume else history.create)(folder, config)
-    save_schema(folder, schema_of(config, task))
-    writer = History(folder, task.metric, config.log_every, keep=position.snapshot.step)
-    progress = Progress(position.snapshot.step, total, task.metric, quiet)
-    with writer, progress:
+    with ExitStack() as stack:
+        own = None
         if resume:
+            own = stack.enter_context(lock.held(folder, "--resume"))
+            check_resumable(folder, config)
+        else:
+            history.check_free(folder, overwrite)
+        Thread(target=import_backend, args=(config.backend,)).start()  # beside the data
+        task = load_task(config)
+        check_fits(config, task)
+        batches = training_batches(config, task)
+        total = config.epochs * batches.per_epoch
+        if config.log_every > total:
+            raise InvalidInput(
+                f"--log-every: expected at most the {total} steps of the run, "
+                f"got {config.log_every}"
+            )
+        # A daemon: nobody waits for it where the framework refuses.
+        hashing = Thread(target=getattr, args=(task, "fingerprint"), daemon=True)
+        hashing.start()
+        backend = load_backend(config, task.signature)
+        hashing.join()
+        begun = resume and bool(checkpoint.steps(folder))
+        if resume and not begun and (folder / history.SUMMARY).exists():
+            raise InvalidInput(
+                f"--resume {folder}: expected the checkpoints of a finished run, got none; "
+                f"{checkpoint.anew(folder)}"
+            )
+        position = (
+            last_position(config, task, batches, folder) if begun else first_position(config, task)
+        )
+        reached, scored = position.snapshot.step, (folder / history.SUMMARY).exists()
+        if resume and (reached > total or (reached == total and scored)):
+            raise InvalidInput(
+                f"--resume {folder}: already trained for {reached // batches.per_epoch} epochs; "
+                f"expected --epochs above, got {config.epochs}"
+            )
+        state = backend.init(position.snapshot)
+        if own is None:
+            own = stack.enter_context(history.created(folder, config, overwrite))
+        else:
+            history.reopen(folder, config)
+        save_schema(folder, schema_of(config, task))
+        writer = stack.enter_context(
+            History(folder, task.metric, config.log_every, keep=position.snapshot.step)
+        )
+        progress = stack.enter_context(Progress(position.snapshot.step, total, task.metric, quiet))
+        if resume:
+            if own.stale is not None:
+                progress.line(f"taking over {lock.FILE} of {own.stale}: nobody holds it any more")
             progress.line(resumption(config, folder, position, total))
-        loop = _Loop(config, task, backend, batches, folder, writer, progress, position, total)
-        state = loop.run(state)
+        loop = _Loop(config, task, backend, batches, own, writer, progress, position, total)
+        with Interruption("" if quiet else NOTICE) as interruption:
+            state = loop.run(state, interruption)
         state, test = loop.test(state)
-    found = predictions.predict(task, backend, state)
-    test |= predictions.scores(task, found)
-    generated = _generated(config, task, backend, state)
-    if found:
-        predictions.save(folder, found)
-    summary = summarize(config, task, backend, loop.reached, test, found, generated, started)
-    history.save_summary(folder, summary)
-    return summary
+        found = predictions.predict(task, backend, state)
+        test |= predictions.scores(task, found)
+        generated = written_on(task, backend, state)
+        own.check()
+        saved = predictions.save(folder, found) if found else None
+        digest = writer.sync()
+        summary = summarize(
+            config, task, backend, loop.reached, test, found, generated, started, digest, saved
+        )
+        history.save_summary(folder, summary)
+        return summary
 
 
-PROMPT, LENGTH = 64, 512
-"""Tokens of a text that the network goes on from, and that it generates."""
-GENERATED = Sampling(temperature=0.8)
-
-
-class _Call(NamedTuple):
+class _Taken(NamedTuple):
     """A call of the backend whose results have not been read yet."""
 
-    start: int
-    count: int
+    call: Call
     metrics: Metrics
+    anomaly: Anomaly | None
 
 
 @dataclass
@@ -134,7 +176,7 @@ class _Loop:
     task: Task
     backend: Backend
     batches: Batches
-    folder: Path
+    lock: Lock
     history: History
     progress: Progress
     position: Checkpoint
@@ -142,95 +184,146 @@ class _Loop:
     total: int
 
     def __post_init__(self) -> None:
+        self.folder = self.lock.folder
         self.timing = Timing(self.backend)
         self.reached = self.position
+        self.every = Every.of(self.config.checkpoint_every)
+        self.most = calls.most_steps(self.config, self.task.signature, self.batches)
+        step, best = self.position.snapshot.step, self.position.best_step
+        self.retention = Retention(self.folder, self.config.keep_checkpoints, {step: best})
+        self.running = self.position.running
 
-    def run(self, state: State) -> State:
-        """Trains to the last step; checkpoints on the way."""
+    def run(self, state: State, interruption: Interruption) -> State:
+        """Trains to the last step; checkpoints on the way.
+
+        Raises:
+            Interrupted: a signal has come; there is a checkpoint of the last step that was taken.
+        """
+        self.retention.clean()  # a run that was killed may not have come to it
         step = self.position.snapshot.step
         period = self.config.eval_every * self.batches.per_epoch
         while step < self.total:
-            end = min(step - step % period + period, self.total)
-            state, train = self._steps(state, step, end)
+            begin = step - step % period
+            end = min(begin + period, self.total)
+            state = self._steps(state, begin, end, step, interruption)
             step = end
-            self._evaluate(state, step, train)
+            self._evaluate(state, step)
+            self._check_interrupted(interruption)
         return state
 
     def test(self, state: State) -> tuple[State, Scores]:
         """Scores the test part, once, with the best checkpoint; returns also its state."""
         step = self.total
-        if self.task.valid is not None:
-            chosen = checkpoint.read(self.folder / BEST).snapshot
+        if self.reached.best_step is not None:
+            chosen = checkpoint.read(checkpoint.path(self.folder, self.reached.best_step)).snapshot
             state, step = self.backend.init(chosen), chosen.step
         scores = evaluate(self.config, self.task, self.backend, state, self.task.test)
         epoch = -(-step // self.batches.per_epoch)
         if not math.isfinite(scores.loss):
-            self._diverged(f"the test loss is {scores.loss}", step)
+            self._diverged(f"the test loss is {scores.loss}", step, found=True)
         self.history.add(step, epoch, "test", scores.loss, scores.metric)
         return state, derived(self.task, "test", scores) | {"step": step}
 
-    def _steps(self, state: State, start: int, end: int) -> tuple[State, Scores]:
-        """Takes steps; returns also the mean of their losses and metrics."""
-        pending: _Call | None = None
-        losses: list[np.ndarray] = []
-        metrics: list[np.ndarray] = []
+    def _steps(
+        self, state: State, begin: int, end: int, position: int, interruption: Interruption
+    ) -> State:
+        """Takes the steps between two evaluations, from a position on."""
+        pending: _Taken | None = None
+        due = Due(self.every, begin)
         self.timing.start()
-        for first, count in _chunks(start, end, self.batches.chunk):
+        for call in calls.calls(begin, end, self.most, self.every.steps, position):
             # The device may still be at the call before: prepare first, then wait for it.
-            batch = self.batches.take(first, count)
-            rates = self._rates(first, count)
-            self._read(pending, losses, metrics)
-            state, taken = self.backend.advance(state, batch, rates)
-            pending = _Call(first, count, taken)
-        self._read(pending, losses, metrics)
-        loss, metric = (
-            float(np.concatenate(parts).mean(dtype=np.float64)) for parts in (losses, metrics)
-        )
-        return state, {"loss": loss, self.task.metric: metric}
+            batch = self.batches.take(call.start, call.count)
+            rates = self._rates(call.start, call.count)
+            if pending is not None:
+                self._read(pending)
+                if due.after(call.start) or interruption.received is not None:
+                    self._save(self._exported(state, call.start))
+                    due.written()
+                    self._check_interrupted(interruption)
+                    self.timing.start()
+            found = None
+            if self.config.detect_anomaly:
+                state, taken, found = anomaly.advance(self.backend, state, batch, rates)
+            else:
+                state, taken = self.backend.advance(state, batch, rates)
+            pending = _Taken(call, taken, found)
+        if pending is not None:
+            self._read(pending)
+        return state
 
-    def _read(self, call: _Call | None, losses: list, metrics: list) -> None:
+    def _read(self, taken: _Taken) -> None:
         """Waits for a call, then writes and shows its steps."""
-        if call is None:
-            return
-        loss, metric = np.asarray(call.metrics.loss), np.asarray(call.metrics.metric)
+        call = taken.call
+        loss, metric, norms = (np.asarray(values) for values in taken.metrics)
         self.timing.stop(call.count)
-        for i in range(call.count):
+        wrong = ~(np.isfinite(loss) & np.isfinite(norms).all(axis=1))
+        good = int(wrong.argmax()) if wrong.any() else len(loss)
+        for i in range(good):
             step, epoch = call.start + i + 1, (call.start + i) // self.batches.per_epoch + 1
-            if not math.isfinite(loss[i]):
-                self._diverged(f"the training loss is {loss[i]}", step)
             self.history.train(step, epoch, float(loss[i]), float(metric[i]))
-        losses.append(loss)
-        metrics.append(metric)
+            self.running = self.running.add(float(loss[i]), float(metric[i]))
+        self.history.flush()
+        if taken.anomaly is not None:
+            self._diverged(str(taken.anomaly), call.start + len(loss), norms[-1], found=True)
+        if wrong.any():
+            what = []
+            if not math.isfinite(loss[good]):
+                what.append(f"the training loss is {loss[good]}")
+            bad = np.flatnonzero(~np.isfinite(norms[good]))
+            if len(bad):
+                name = self.backend.parameters[bad[0]]
+                what.append(f"the norm of the gradient of {name} is {norms[good][bad[0]]}")
+            self._diverged(" and ".join(what), call.start + good + 1, norms[good])
         self.progress.advance(call.count, float(loss[-1]), float(metric[-1]))
 
-    def _evaluate(self, state: State, step: int, train: Scores) -> None:
-        """Scores the validation part and writes the checkpoints."""
+    def _evaluate(self, state: State, step: int) -> None:
+        """Scores the validation part and writes a checkpoint."""
         metric, epoch = self.task.metric, step // self.batches.per_epoch
+        steps = self.running.steps
+        train = {"loss": self.running.loss / steps, metric: self.running.metric / steps}
         line = f"epoch {epoch}/{self.config.epochs}  train loss {train['loss']:.4f}  "
         line += shown(metric, train[metric])
-        snapshot = self.backend.export(state)
-        # The loss of a step is that of the weights before it: the last update is still unchecked.
-        for name, array in checkpoint.flatten(snapshot).items():
-            if not np.isfinite(array).all():
-                self._diverged(f"{name} is no longer finite", step)
-        best, improved = self.reached.best, False
+        snapshot = self._exported(state, step)
+        best = self.reached.best
         if self.task.valid is not None:
             valid = evaluate(self.config, self.task, self.backend, state, self.task.valid)
             if not math.isfinite(valid.loss):
-                self._diverged(f"the validation loss is {valid.loss}", step)
+                self._diverged(f"the validation loss is {valid.loss}", step, found=True)
             self.history.add(step, epoch, "valid", valid.loss, valid.metric)
             line += f"  valid loss {valid.loss:.4f}  {self._shown(valid)}"
-            improved = best is None or valid.loss < best["loss"]
-            if improved:
+            if best is None or valid.loss < best["loss"]:
                 best = named(self.task, valid) | {"step": step}
-        self.history.flush()
-        self.reached = Checkpoint(
-            snapshot, self.task.fingerprint, train, best, self._segments(step)
-        )
-        if improved:
-            checkpoint.write(self.folder / BEST, self.reached)
-        checkpoint.write(self.folder / LAST, self.reached)
+        self.running = Running()
+        self.reached = self.reached._replace(train=train, best=best)
+        self._save(snapshot)
         self.progress.line(line + f"  {self.timing.step_ms:.2f} ms/step")
+
+    def _save(self, snapshot: Snapshot) -> None:
+        """Writes a checkpoint; what it says of the history is on the disk before."""
+        self.lock.check()
+        self.reached = Checkpoint(
+            snapshot,
+            self.task.fingerprint,
+            self.reached.train,
+            self.reached.best,
+            self._segments(snapshot.step),
+            self.running,
+            self.history.sync(),
+        )
+        self.retention.write(self.reached)
+
+    def _exported(self, state: State, step: int) -> Snapshot:
+        """The loss of a step is that of the weights before it: the last update is unchecked yet."""
+        snapshot = self.backend.export(state)
+        for name, array in checkpoint.flatten(snapshot).items():
+            if not np.isfinite(array).all():
+                self._diverged(f"{name} is no longer finite", step)
+        return snapshot
+
+    def _check_interrupted(self, interruption: Interruption) -> None:
+        if interruption.received is not None:
+            raise Interrupted(interruption.received)
 
     def _shown(self, valid: Evaluation) -> str:
         """The score of the validation part that says most."""
@@ -256,52 +349,28 @@ class _Loop:
         per_epoch = self.batches.per_epoch
         return learning_rates(self.config.optimization, start, count, per_epoch, self.total)
 
-    def _diverged(self, what: str, step: int) -> NoReturn:
+    def _diverged(
+        self, what: str, step: int, norms: np.ndarray | None = None, found: bool = False
+    ) -> NoReturn:
+        """Ends the run.
+
+        Args:
+            norms: those of the step's gradients.
+            found: a look at the step itself would tell no more.
+        """
         rate = self._rates(step - 1, 1)[0]
-        epoch = (step - 1) // self.batches.per_epoch + 1
-        last = self.folder / LAST
-        kept = (
-            f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was due yet"
+        where = [
+            f"epoch {(step - 1) // self.batches.per_epoch + 1}",
+            f"learning rate {rate:g}",
+        ]
+        if norms is not None:
+            where.append(f"gradient norm {anomaly.norm(norms):g}")
+        kept = checkpoint.steps(self.folder)
+        last = (
+            f"the last good checkpoint is {checkpoint.path(self.folder, kept[-1])}"
+            if kept
+            else "no checkpoint was due yet"
         )
-        raise TrainingDiverged(
-            f"{what} at step {step} (epoch {epoch}, learning rate {rate:g}); {kept}"
-        )
-
-
-def evaluate(
-    config: Config, task: Task, backend: Backend, state: State, split: Split
-) -> Evaluation:
-    """Loss and metric of a state on one part of a task's data."""
-    batches = evaluation_batches(config, task, split)
-    total, size = batches.per_epoch, batches.evaluation_chunk
-
-    def stacked() -> Iterator[Batch[np.ndarray]]:
-        for start in range(0, total, size):
-            batch = batches.take(start, size)
-            # What fills the last call up begins the part anew, and does not count.
-            batch.weights[total - start :] = 0
-            yield batch
-
-    return backend.evaluate(state, stacked())
-
-
-def _generated(config: Config, task: Task, backend: Backend, state: State) -> dict[str, str] | None:
-    """A prompt from the beginning of a text's test part, and how the network goes on."""
-    if not task.streams:
-        return None
-    prompt = task.test.inputs[0, :PROMPT]
-    size = task.signature.output_size
-    drawn = np.concatenate([*stream(backend, state, prompt, size, GENERATED, LENGTH)])
-    text = {"prompt": prompt, "continuation": drawn}
-    return {
-        name: joined([task.vocabulary[token] for token in tokens], task.unit)
-        for name, tokens in text.items()
-    }
-
-
-def _chunks(start: int, end: int, most: int) -> Iterator[tuple[int, int]]:
-    """Splits steps into calls of nearly equal size, so that few sizes have to be compiled."""
-    calls = -(-(end - start) // most)
-    size = -(-(end - start) // calls)
-    for first in range(start, end, size):
-        yield first, min(size, end - first)
+        if not (found or self.config.detect_anomaly):
+            last += f"; --resume {self.folder} --detect-anomaly finds where it begins"
+        raise TrainingDiverged(f"{what} at step {step} ({', '.join(where)}); {last}")

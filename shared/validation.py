@@ -19,6 +19,7 @@ from shared.data_config import (
     TextData,
     TranslateData,
 )
+from shared.due import Every
 from shared.errors import InvalidInput
 
 LARGEST = 1e30
@@ -68,6 +69,7 @@ def _check_sizes(config: Config) -> None:
         "bptt": config.bptt,
         "eval_every": config.eval_every,
         "log_every": config.log_every,
+        "keep_checkpoints": config.keep_checkpoints,
     }
     sizes |= {
         f"data.{field.name}": getattr(data, field.name)
@@ -76,6 +78,7 @@ def _check_sizes(config: Config) -> None:
     }
     for name, size in sizes.items():
         _check_size(name, size)
+    Every.of(config.checkpoint_every)
     _require(0 <= config.seed < 2**63, "seed", "a number from 0 to 2^63 - 1", config.seed)
     if isinstance(data, GeneratedData) and data.min_length is not None:
         _require(

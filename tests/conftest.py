@@ -19,6 +19,8 @@ import jaxtyping
 import pytest
 
 from shared import cli
+from shared.interruption import SIGNALS
+from tests.fuzz import SEED
 
 # Tests started in the background ignore Ctrl-C, and so would the processes that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -35,6 +37,10 @@ torch.set_num_threads(1)
 for package in ("rnn_jax", "rnn_torch"):
     modules = {module.name for module in pkgutil.iter_modules([package])} - {"backend", "traps"}
     jaxtyping.install_import_hook([f"{package}.{name}" for name in modules], "beartype.beartype")
+
+
+def pytest_report_header() -> str:
+    return f"cases of fuzz tests: FUZZ_SEED={SEED}"
 
 
 @pytest.fixture
@@ -58,9 +64,12 @@ def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.Complet
         monkeypatch.setenv("COLUMNS", "60")
         monkeypatch.setattr(sys, "argv", [name, *arguments])
         monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # pytest's, put back later
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             cli.run(module.main)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         out, err = capfd.readouterr()
         assert isinstance(stop.value.code, int)
         return subprocess.CompletedProcess(arguments, stop.value.code, out, err)

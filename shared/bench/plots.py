@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from shared.bench.cases import CONTENDERS, OURS, Case, scaling, table
 from shared.bench.results import Results, Steps
-from shared.plotting import COLORS, new_figure
+from shared.plotting import COLORS, new_figure, save_figure
 
 HIDDEN = "hidden.png"
 SCALING = ("length.png", "batch.png", "layers.png")
@@ -59,7 +59,7 @@ def _draw(steps: Steps, cases: Sequence[Case], axis: str, label: str, file: Path
     names = panels[-1].get_legend_handles_labels()
     figure.legend(*names, loc="lower center", ncols=8, frameon=False, fontsize=10)
     figure.tight_layout(rect=(0, 0.06, 1, 1))
-    figure.savefig(file, dpi=120)
+    save_figure(figure, file, dpi=120)
     return True
 
 

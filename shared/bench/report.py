@@ -9,6 +9,7 @@ from shared.bench.cases import CONTENDERS, HELLO, HELLO_STEPS, PEERS, Case, scal
 from shared.bench.results import Allocator, Results, Sample, Steps
 from shared.bench.run import FEW
 from shared.bench.targets import targets
+from shared.files import write_atomically
 from shared.layer import Cell
 
 RESULTS, MARKDOWN = "results.json", "README.md"
@@ -74,7 +75,7 @@ quickest product of two 2048 × 2048 matrices in either framework. With G gates 
 def write(results: Results, folder: Path) -> None:
     """Writes README.md and the plots into a folder."""
     drawn = plots.save(results, folder)
-    (folder / MARKDOWN).write_text(markdown(results, drawn), encoding="utf-8")
+    write_atomically(folder / MARKDOWN, markdown(results, drawn).encode())
 
 
 def summary(results: Results) -> str:
