@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from shared.backend import Snapshot
-from shared.checkpoint import Checkpoint, read, write
+from shared.checkpoint import Checkpoint, Retention, Running, digest, read, steps, write
 from shared.errors import InvalidInput
 from shared.files import write_atomically
 from shared.segments import Segment
@@ -23,7 +23,10 @@ SEGMENTS = [
     Segment("jax", "handcrafted", 0, 3, 0.1, []),
     Segment("torch", "native", 3, 12, 2.5, ["torch draws its own masks"]),
 ]
-FULL = Checkpoint(Snapshot(WEIGHTS, MOMENTS, CARRY, 12), "0123abcd", TRAIN, BEST, SEGMENTS)
+FULL = Checkpoint(
+    Snapshot(WEIGHTS, MOMENTS, CARRY, 12), "0123abcd", TRAIN, BEST, SEGMENTS,
+    Running(3, 0.7, 2.5), "ab" * 32,
+)  # fmt: skip
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
@@ -60,14 +63,21 @@ def test_other_programs_read_the_tensors(tmp_path: Path) -> None:
 
 
 METADATA = {
-    "format": "rnn-parity checkpoint 1", "step": "12", "data": "0123abcd", "train": "null",
-    "best": "null", "segments": "[]",
+    "format": "rnn-parity checkpoint 2", "step": "12", "data": "0123abcd", "train": "null",
+    "best": "null", "segments": "[]", "running": '{"steps": 0, "loss": 0, "metric": 0}',
+    "history": "ab",
 }  # fmt: skip
 
 
 def _tensors(path: Path, name: str = "weights/w", **metadata: str | None) -> None:
     merged = {key: value for key, value in (METADATA | metadata).items() if value is not None}
-    save_file({name: np.ones(3)}, path, merged)
+    tensors = {name: np.ones(3)}
+    save_file(tensors, path, {"sha256": digest(tensors, merged)} | merged)
+
+
+def test_what_the_cases_below_change_is_a_checkpoint(tmp_path: Path) -> None:
+    _tensors(tmp_path / "c")
+    assert read(tmp_path / "c").snapshot.step == 12
 
 
 DAMAGE = {
@@ -82,16 +92,21 @@ DAMAGE = {
     "with broken JSON": lambda path: _tensors(path, segments="[["),
     "with other segments": lambda path: _tensors(path, segments="[1]"),
     "with another tensor": lambda path: _tensors(path, name="gradients/w"),
+    "without what it sums up": lambda path: _tensors(path, running=None),
+    "that sums up more steps than it has": lambda path: _tensors(
+        path, running='{"steps": 13, "loss": 0, "metric": 0}'
+    ),
+    "with another checksum": lambda path: _tensors(path, sha256="00" * 32),
     "with a nameless tensor": lambda path: _tensors(path, name="w"),
 }
 
 
 @pytest.mark.parametrize("case", DAMAGE)
 def test_a_file_that_is_no_checkpoint_is_refused(case: str, tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint-last.safetensors"
+    path = tmp_path / "checkpoint-12.safetensors"
     write(path, FULL)
     DAMAGE[case](path)
-    with pytest.raises(InvalidInput, match=r"checkpoint-last\.safetensors: expected"):
+    with pytest.raises(InvalidInput, match=r"checkpoint-12\.safetensors: .*expected"):
         read(path)
 
 
@@ -106,3 +121,56 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None
     with pytest.raises(OSError, match="No space left"):
         write_atomically(path, json.dumps("new").encode())
     assert path.read_bytes() == b"old"
+
+
+def test_a_flipped_bit_is_noticed_wherever_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint-12.safetensors"
+    write(path, FULL)
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(InvalidInput, match=r"checkpoint-12\.safetensors: .*expected"):
+            read(path)
+
+
+def at_step(step: int, best: int | None) -> Checkpoint:
+    scores = None if best is None else {"loss": 1.0, "accuracy": 0.5, "step": best}
+    return Checkpoint(Snapshot({"w": np.ones(3)}, {}, (), step), "0123", TRAIN, scores)
+
+
+@pytest.mark.parametrize(
+    ("keep", "left"), [(1, [20, 50]), (2, [20, 40, 50]), (9, [5, 10, 20, 30, 40, 50])]
+)
+def test_the_last_and_the_best_stay(keep: int, left: list[int], tmp_path: Path) -> None:
+    retention = Retention(tmp_path, keep)
+    for step, best in ((5, None), (10, 10), (20, 20), (30, 20), (40, 20), (50, 20)):
+        retention.write(at_step(step, best))
+    assert steps(tmp_path) == left
+
+
+def test_the_best_of_a_checkpoint_that_stays_does_too(tmp_path: Path) -> None:
+    """Should the last be damaged, the one before is gone on from, and has its own best."""
+    retention = Retention(tmp_path, 2)
+    for step, best in ((10, 10), (20, 10), (30, 10), (40, 40)):
+        retention.write(at_step(step, best))
+    assert steps(tmp_path) == [10, 30, 40]
+    retention.write(at_step(50, 40))
+    assert steps(tmp_path) == [40, 50]
+
+
+def test_another_process_cleans_up_what_was_left(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        write(tmp_path / f"checkpoint-{step}.safetensors", at_step(step, 10))
+    (tmp_path / "checkpoint-x.safetensors").touch()
+    (tmp_path / "checkpoint-010.safetensors").touch()
+    Retention(tmp_path, 1).clean()
+    assert steps(tmp_path) == [10, 30]
+    assert len(list(tmp_path.iterdir())) == 4, "files of other names stay"
+
+
+def test_nothing_is_removed_where_it_cannot_be_told(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        write(tmp_path / f"checkpoint-{step}.safetensors", at_step(step, 10))
+    (tmp_path / "checkpoint-30.safetensors").write_bytes(b"damaged")
+    Retention(tmp_path, 1).clean()
+    assert steps(tmp_path) == [10, 20, 30]

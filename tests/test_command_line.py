@@ -2,10 +2,9 @@
 
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +27,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_a_complete_folder(finished: Path) -> None:
     assert {file.name for file in finished.iterdir()} == {
-        "config.json", "metrics.jsonl", "checkpoint-last.safetensors",
-        "checkpoint-best.safetensors", "curves.png", "predictions.npz", "predictions.png",
-        "schema.json", "summary.json",
+        "config.json", "metrics.jsonl", "checkpoint-6.safetensors", "checkpoint-9.safetensors",
+        "curves.png", "predictions.npz", "predictions.png", "schema.json", "summary.json",
     }  # fmt: skip
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["task"] == "last-value"
@@ -65,7 +63,7 @@ def test_metrics_have_a_line_for_every_step_and_evaluation(finished: Path) -> No
 
 
 def test_checkpoints_hold_the_canonical_weights(finished: Path) -> None:
-    tensors = load_file(finished / "checkpoint-last.safetensors")
+    tensors = load_file(finished / "checkpoint-9.safetensors")
     assert tensors["weights/rnn.weight_ih_l0"].shape == (4, 3)
     assert tensors["moments/exp_avg_sq.head.bias"].shape == (2,)
     assert tensors["carry/0"].shape == (1, 16, 4)
@@ -228,27 +226,6 @@ def test_a_terminal_in_ascii_is_enough(tmp_path: Path) -> None:
     assert refused.stderr.endswith("'torch').\n")  # the hints are left out, as in other terminals
 
 
-def test_an_interrupted_run_says_whether_it_can_be_resumed(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPTS / "run.py"), "--backend", "torch", "--out", "run"]
-    command += ["--epochs", "1000000", "--eval-every", "1000000"]
-
-    def interrupted(wait_for: str, *more: str) -> tuple[int, str]:
-        with subprocess.Popen(
-            [*command, *more], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-        ) as process:
-            deadline = time.monotonic() + 60
-            while not (tmp_path / "run" / wait_for).exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            process.send_signal(signal.SIGINT)
-            return process.wait(timeout=60), process.communicate()[1]
-
-    never = interrupted("metrics.jsonl")
-    assert never == (130, "run.py: interrupted before the first checkpoint\n")
-    once = interrupted("checkpoint-last.safetensors", "--overwrite", "--eval-every", "10")
-    advice = "run.py: interrupted; --resume run continues from the last checkpoint\n"
-    assert once == (130, advice)
-
-
 def test_an_interruption_that_a_callback_swallows_counts_a_moment_later() -> None:
     """Python drops what a callback of its garbage collector raises, and JAX has one."""
     code = """
@@ -272,3 +249,38 @@ cli.run(main)
         [sys.executable, "-c", code], cwd=SCRIPTS.parent, capture_output=True, text=True, timeout=60
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "x.py: interrupted\n")
+
+
+def test_a_run_that_lacks_only_its_pictures_gets_them(finished: Path, tmp_path: Path) -> None:
+    """It was killed between its summary and them."""
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    pictures = {name: (run / name).read_bytes() for name in ("curves.png", "predictions.png")}
+    for name in pictures:
+        (run / name).unlink()
+    before = {file.name: file.read_bytes() for file in run.iterdir()}
+    drawn = script("run.py", "--resume", "run", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    after = {file.name: file.read_bytes() for file in run.iterdir()}
+    assert after == before | pictures
+    check_refused(script("run.py", "--resume", "run", cwd=tmp_path), "already trained for 3 epochs")
+
+
+def test_a_comparison_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    """What is done stays, what was begun is finished."""
+    command = ["compare.py", "--task", "last-value", *SMALL, "--out", "out", "--contenders",
+               "torch/handcrafted", "torch/native"]  # fmt: skip
+    whole = script(*command, cwd=tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    runs = [tmp_path / "out" / "runs" / name for name in ("torch-handcrafted", "torch-native")]
+    (runs[1] / "summary.json").unlink()
+    for file in (tmp_path / "out").iterdir():
+        if file.is_file():
+            file.unlink()
+    before = (runs[0] / "summary.json").read_bytes()
+    again = script(*command, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[0] == "out/runs/torch-handcrafted (done)"
+    assert "resuming out/runs/torch-native after step 9 of 9" in again.stdout
+    assert (runs[0] / "summary.json").read_bytes() == before
+    assert (tmp_path / "out" / "report.html").exists()
+    check_refused(script(*command, cwd=tmp_path), "--out out: holds another report")

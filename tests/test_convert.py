@@ -15,7 +15,8 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from shared import cli
+from shared import checkpoint, cli
+from shared.backend import Snapshot
 from tests.command_line import SMALL, check_refused, script
 
 STACKED: dict[str, Any] = {"num_layers": 2, "bidirectional": True}
@@ -114,7 +115,7 @@ def test_a_safetensors_model_and_two_layers_in_it(tmp_path: Path, convert: Conve
     check_refused(
         convert("model.safetensors", "one.safetensors"),
         "model.safetensors",
-        "expected a prefix, one of 'decoder.', 'encoder.'",
+        "expected --source-prefix, one of 'decoder.', 'encoder.'",
     )
     assert not (tmp_path / "one.safetensors").exists()
     for prefix, layer in layers.items():
@@ -142,7 +143,7 @@ def test_a_checkpoint_of_a_run(tmp_path: Path, convert: Convert) -> None:
     arguments = ["--task", "last-value", "--cell", "gru", *SMALL, "--out", "run"]
     trained = script("run.py", "--backend", "jax", *arguments, cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    source = "run/checkpoint-best.safetensors"
+    source = "run/checkpoint-9.safetensors"
     finished = convert(source, "gru.pt", "--source-prefix", "weights/rnn.")
     assert finished.returncode == 0, finished.stderr
     layer = nn.GRU(3, 4)
@@ -279,9 +280,7 @@ def test_a_failed_write_leaves_nothing_and_names_the_file(
     monkeypatch.setattr("shared.files.os.fsync", no_space)
     finished = convert("in.pt", "out.pt")
     assert finished.returncode == 1
-    assert finished.stderr.splitlines() == [
-        "convert.py: [Errno 28] No space left on device: 'out.pt'"
-    ]
+    assert finished.stderr.splitlines() == ["convert.py: out.pt: No space left on device"]
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.pt", "out.pt.tmp"]
@@ -330,3 +329,16 @@ def test_as_a_command(tmp_path: Path) -> None:
     assert helped.returncode == 0
     for option in ("SOURCE", "TARGET", "--source-prefix", "--target-prefix", "--overwrite"):
         assert option in helped.stdout, option
+
+
+def test_a_damaged_checkpoint_is_not_converted(tmp_path: Path, convert: Convert) -> None:
+    weights = {f"rnn.{name}": p.detach().numpy() for name, p in nn.GRU(2, 3).named_parameters()}
+    file = tmp_path / "checkpoint-7.safetensors"
+    checkpoint.write(file, checkpoint.Checkpoint(Snapshot.of(weights), "0123"))
+    options = (file.name, "out.pt", "--source-prefix", "weights/rnn.")
+    assert convert(*options).returncode == 0
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    refused = convert(*options, "--overwrite")
+    check_refused(refused, f"{file.name}: expected contents that match its sha256")

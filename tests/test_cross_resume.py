@@ -6,6 +6,7 @@ of an epoch, where the state between two windows counts, is written by the test.
 """
 
 import functools
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,10 +22,11 @@ from jax.experimental.compilation_cache import compilation_cache
 import rnn_jax.backend
 import rnn_torch.backend
 from shared import batching, checkpoint
-from shared.checkpoint import LAST
+from shared.backend import Snapshot
+from shared.checkpoint import Checkpoint, Running
 from shared.config import Config, NetworkConfig, OptimizationConfig
 from shared.data_config import GeneratedData, TextData
-from shared.history import CONFIG, METRICS, SUMMARY, read_config
+from shared.history import CONFIG, METRICS, SUMMARY, lines_up_to, read_config
 from shared.layer import Cell
 from shared.segments import Segment
 from shared.tasks import TASKS
@@ -123,12 +125,35 @@ def resume(folder: Path, name: str, **changes) -> None:
     train(in_backend(config, name), folder, resume=True, quiet=True)
 
 
+def last(folder: Path) -> Checkpoint:
+    return checkpoint.read(checkpoint.path(folder, checkpoint.steps(folder)[-1]))
+
+
+def write_checkpoint(folder: Path, snapshot: Snapshot) -> None:
+    """Writes a checkpoint after the last one, as the loop would if one were due there."""
+    before, step = last(folder), snapshot.step
+    lines = lines_up_to(step, folder / METRICS, "accuracy")
+    running = Running()
+    for line in map(json.loads, lines):
+        if line["split"] == "train" and line["step"] > before.snapshot.step:
+            running = running.add(line["loss"], line["accuracy"])
+    checkpoint.write(
+        checkpoint.path(folder, step),
+        before._replace(
+            snapshot=snapshot,
+            segments=[*before.segments[:-1], replace(before.segments[-1], end=step)],
+            running=running,
+            history=hashlib.sha256(b"".join(lines)).hexdigest(),
+        ),
+    )
+
+
 @contextmanager
-def stopped(name: str, step: int, last: Path | None = None) -> Iterator[None]:
+def stopped(name: str, step: int, folder: Path | None = None) -> Iterator[None]:
     """A run inside is interrupted where it would take the step after `step`.
 
     Args:
-        last: a checkpoint that is replaced by one of that step, as if the loop had written it.
+        folder: a run whose last checkpoint becomes one of that step, as if the loop had written it.
     """
     kind = BACKENDS[name]
     advance = kind.advance
@@ -137,10 +162,8 @@ def stopped(name: str, step: int, last: Path | None = None) -> Iterator[None]:
         snapshot = self.export(state)
         if snapshot.step < step:
             return advance(self, state, batch, rates)
-        if last is not None:
-            before = checkpoint.read(last)
-            segments = [*before.segments[:-1], replace(before.segments[-1], end=step)]
-            checkpoint.write(last, before._replace(snapshot=snapshot, segments=segments))
+        if folder is not None:
+            write_checkpoint(folder, snapshot)
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
@@ -157,7 +180,7 @@ def records(folder: Path) -> list[dict]:
 def segments(folder: Path) -> list[tuple[str, str, int, int]]:
     """Backend, implementation, start and end of each; they are those of the checkpoint."""
     listed = json.loads((folder / SUMMARY).read_text())["segments"]
-    assert [Segment(**part) for part in listed] == checkpoint.read(folder / LAST).segments
+    assert [Segment(**part) for part in listed] == last(folder).segments
     return [
         (part["backend"], part["implementation"], part["start"], part["end"]) for part in listed
     ]
@@ -179,7 +202,7 @@ def check_same_run(actual: Path, expected: Path, tensors: int) -> None:
     """Raises unless two folders hold the same run, up to rounding: curves, scores, weights, moments
     and carry."""
     check_curves(actual, expected)
-    mine, theirs = (checkpoint.read(folder / LAST) for folder in (actual, expected))
+    mine, theirs = (last(folder) for folder in (actual, expected))
     assert mine.snapshot.step == theirs.snapshot.step
     flat = checkpoint.flatten(mine.snapshot)
     assert len(flat) == tensors
@@ -227,7 +250,7 @@ def test_the_state_between_two_windows_goes_on_in_the_other_framework(
     """After step 25 of 10 an epoch. Where an epoch begins, the state starts from zero anyway."""
     config = text(book, network=NetworkConfig(cell=cell, hidden_size=5, embedding_size=4))
     whole, parts = uninterrupted(config, first), tmp_path / "parts"
-    with stopped(first, 25, parts / LAST):
+    with stopped(first, 25, parts):
         begin(config, first, parts)
     resume(parts, second)
     check_same_run(parts, whole, tensors)
@@ -265,9 +288,9 @@ def test_a_tied_embedding_goes_on_in_the_other_framework(
     tied = NetworkConfig(cell="lstm", hidden_size=5, embedding_size=5, tied=True)
     config = text(book, network=tied)
     whole, parts = uninterrupted(config, first), tmp_path / "parts"
-    with stopped(first, 25, parts / LAST):
+    with stopped(first, 25, parts):
         begin(config, first, parts)
-    names = checkpoint.read(parts / LAST).snapshot.weights
+    names = last(parts).snapshot.weights
     assert "embedding.weight" in names
     assert "head.bias" in names
     assert "head.weight" not in names
@@ -286,7 +309,7 @@ def test_masks_and_the_order_of_ragged_batches_go_on_in_the_other_framework(
     """After step 10 of 4 an epoch: masks belong to a step, and the order to all of its epoch."""
     config = last_value(network=DEEP)
     whole, parts = uninterrupted(config, first), tmp_path / "parts"
-    with stopped(first, 10, parts / LAST):
+    with stopped(first, 10, parts):
         begin(config, first, parts)
     resume(parts, second)
     check_same_run(parts, whole, 32)

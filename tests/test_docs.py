@@ -138,3 +138,25 @@ def test_the_code_in_the_readme_runs() -> None:
     assert len(blocks) >= 2
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_cases_that_the_page_on_reliability_counts_are_tried() -> None:
+    """Of the fuzz tests."""
+    page = (ROOT / "docs" / "reliability.md").read_text()
+
+    def cases(name: str) -> list[int]:
+        source = (ROOT / "tests" / name).read_text()
+        return [int(number) for number in re.findall(r"^@fuzz\((\d+)\)", source, re.MULTILINE)]
+
+    checkpoint, files, npz, pt, text, table = cases("test_fuzz_files.py")
+    config, words, values = cases("test_fuzz_config.py")
+    counted = {
+        "damaged files are recognised": checkpoint + 4 * files + npz + pt,
+        "any text or table": text + table,
+        "any configuration trains": config,
+        "any words on a command line": words + values,
+    }
+    for what, number in counted.items():
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| {what}"))
+        assert row.endswith(f"| {number} |"), row
+    assert sum(counted.values()) >= 500

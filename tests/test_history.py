@@ -11,7 +11,7 @@ from shared.history import (
     METRICS,
     History,
     check_free,
-    create,
+    created,
     lines_up_to,
     read_config,
 )
@@ -66,9 +66,10 @@ def test_numbers_survive_as_they_are(tmp_path: Path) -> None:
 
 
 def test_create_removes_what_an_overwritten_run_left(tmp_path: Path) -> None:
-    for name in ("summary.json", "checkpoint-best.safetensors", "curves.png"):
+    for name in ("config.json", "metrics.jsonl", "checkpoint-30.safetensors", "curves.png"):
         (tmp_path / name).write_text("old")
-    create(tmp_path, TASKS["hello"].defaults)
+    with created(tmp_path, TASKS["hello"].defaults, overwrite=True):
+        assert {file.name for file in tmp_path.iterdir()} == {"config.json", "run.lock"}
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
     assert read_config(tmp_path / "config.json") == TASKS["hello"].defaults
 
@@ -110,3 +111,18 @@ def test_a_damaged_line_is_named(case: str, tmp_path: Path) -> None:
     path.write_bytes(b"\n".join([GOOD.encode(), DAMAGED[case], GOOD.encode(), b""]))
     with pytest.raises(InvalidInput, match=r"metrics\.jsonl: expected .*loss, mae in line 2, got"):
         lines_up_to(9, path, "mae")
+
+
+def test_a_folder_with_the_config_of_another_program_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "model.safetensors").write_text("precious")
+    for overwrite in (False, True):
+        with pytest.raises(InvalidInput, match="other files"):
+            check_free(tmp_path, overwrite=overwrite)
+
+
+@pytest.mark.parametrize("left", [["run.lock"], [f".{'0a' * 8}.tmp"]])
+def test_what_a_killed_process_had_begun_is_no_run(left: list[str], tmp_path: Path) -> None:
+    for name in left:
+        (tmp_path / name).touch()
+    check_free(tmp_path, overwrite=False)

@@ -16,7 +16,7 @@ import pytest
 
 from shared import checkpoint, inference
 from shared.backend import Snapshot
-from shared.checkpoint import BEST, LAST, Checkpoint
+from shared.checkpoint import Checkpoint
 from shared.config import NetworkConfig
 from shared.data_config import (
     Data,
@@ -30,6 +30,7 @@ from shared.data_config import (
     WeatherData,
 )
 from shared.errors import InvalidInput
+from shared.evaluation import evaluate
 from shared.history import save_config
 from shared.randomness import generator
 from shared.records import as_csv, as_json
@@ -37,12 +38,14 @@ from shared.schema import save_schema, schema_of
 from shared.tasks import TASKS, load_task, published
 from shared.tasks.task import Task
 from shared.trained import load_trained
-from shared.training import evaluate
 from shared.validation import resolve
 from shared.weights import network_shapes
+from tests import signed
 from tests.command_line import check_refused, script
 
 TEXT = "the cat sat on the mat\n\nthe dog sat on a log, and on the cat\n"
+
+FIRST = "checkpoint-0.safetensors"
 
 
 def made(folder: Path, data: Data, **options: Any) -> tuple[Path, Task]:
@@ -59,7 +62,7 @@ def made(folder: Path, data: Data, **options: Any) -> tuple[Path, Task]:
     shapes = network_shapes(config.network, signature.input_size, signature.output_size)
     draw = generator(3, "weights of a test")
     weights = {key: draw.normal(0, 0.7, shape) for key, shape in shapes.items()}
-    checkpoint.write(folder / LAST, Checkpoint(Snapshot.of(weights), task.fingerprint))
+    checkpoint.write(folder / FIRST, Checkpoint(Snapshot.of(weights), task.fingerprint))
     return folder, task
 
 
@@ -415,9 +418,14 @@ def test_both_frameworks_say_the_same(text, runs, tmp_path: Path) -> None:
 
 def test_the_best_checkpoint_is_taken_where_there_is_one(hello, tmp_path: Path) -> None:
     run = shutil.copytree(hello[0], tmp_path / "run")
-    found = checkpoint.read(run / LAST)
+    found = checkpoint.read(run / FIRST)
     weights = {name: 2 * array for name, array in found.snapshot.weights.items()}
-    checkpoint.write(run / BEST, found._replace(snapshot=Snapshot(weights, {}, (), 7)))
+    best = found._replace(
+        snapshot=Snapshot(weights, {}, (), 7), best={"loss": 0.1, "accuracy": 1.0, "step": 7}
+    )
+    checkpoint.write(run / "checkpoint-7.safetensors", best)
+    last = best._replace(snapshot=Snapshot(found.snapshot.weights, {}, (), 30))
+    checkpoint.write(run / "checkpoint-30.safetensors", last)
     trained = load_trained(run)
     assert trained.step == 7
     exported = trained.backend.export(trained.state).weights
@@ -479,25 +487,25 @@ def damage(run: Path, case: str) -> None:
     if case in ("no run folder", "no configuration"):
         (run / "config.json").unlink()
     elif case == "no checkpoint":
-        (run / LAST).unlink()
+        (run / FIRST).unlink()
     elif case == "no schema":
         (run / "schema.json").unlink()
     elif case == "schema of another task":
         told = json.loads((run / "schema.json").read_text())
-        (run / "schema.json").write_text(json.dumps(told | {"task": "parity"}))
+        signed.write(run / "schema.json", told | {"task": "parity"})
     elif case == "schema of another version":
         (run / "schema.json").write_text('{"task": "hello"}')
     elif case == "schema of another size":
         told = json.loads((run / "schema.json").read_text())
-        (run / "schema.json").write_text(json.dumps(told | {"output_size": 7}))
+        signed.write(run / "schema.json", told | {"output_size": 7})
     elif case == "weights of another shape":
         found = json.loads((run / "config.json").read_text())
         found["network"]["hidden_size"] = 5
-        (run / "config.json").write_text(json.dumps(found))
+        signed.write(run / "config.json", found)
     elif case == "damaged checkpoint":
-        (run / LAST).write_bytes((run / LAST).read_bytes()[:-9])
+        (run / FIRST).write_bytes((run / FIRST).read_bytes()[:-9])
     elif case == "empty checkpoint":
-        (run / LAST).write_bytes(b"")
+        (run / FIRST).write_bytes(b"")
 
 
 DAMAGED = {
@@ -507,9 +515,9 @@ DAMAGED = {
     "schema of another task": ["schema.json: expected task hello", "got parity"],
     "schema of another version": ["schema.json: no schema of this version"],
     "schema of another size": ["schema.json: expected no more outputs than tokens"],
-    "weights of another shape": [LAST, "the configuration beside it expects (15,"],
-    "damaged checkpoint": [LAST, "expected a checkpoint, got"],
-    "empty checkpoint": [LAST, "expected a checkpoint, got"],
+    "weights of another shape": [FIRST, "the configuration beside it expects (15,"],
+    "damaged checkpoint": [FIRST, "expected a checkpoint, got"],
+    "empty checkpoint": [FIRST, "expected a checkpoint, got"],
 }  # fmt: skip
 
 
@@ -564,7 +572,7 @@ def test_a_schema_that_no_run_writes_is_refused(
     run = shutil.copytree((runs | {"hello": hello})[name][0], tmp_path / "run")
     told = json.loads((run / "schema.json").read_text(encoding="utf-8"))
     change(told)
-    (run / "schema.json").write_text(json.dumps(told), encoding="utf-8")
+    signed.write(run / "schema.json", told)
     with pytest.raises(InvalidInput, match=rf"schema\.json: expected {expected}.*, got a damaged"):
         load_trained(run)
 

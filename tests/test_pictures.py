@@ -25,7 +25,8 @@ CLASSES = ["one", "two", "three"]
 
 def schema(**options: Any) -> Schema:
     defaults = {
-        "task": "made", "input_size": 4, "output_size": 3, "tokens": False, "per_step": False,
+        "task": "made", "data": "0123", "input_size": 4, "output_size": 3, "tokens": False,
+        "per_step": False,
         "loss": "cross_entropy", "vocabulary": [], "unit": "char", "continues": False,
         "between": None, "reverse": False, "end": None, "streams": False, "classes": [],
         "series": None, "mean": [], "std": [], "image": None, "longest": 5,
@@ -37,8 +38,7 @@ def made(folder: Path, told: Schema, found: predictions.Predictions, backend: st
     """A run of which a picture needs no more than this."""
     folder.mkdir()
     save_schema(folder, told)
-    if found:
-        predictions.save(folder, found)
+    digest = predictions.save(folder, found) if found else None
     config = replace(Config(), backend=cast(Any, backend))
     known = {
         "segments": [],
@@ -46,6 +46,7 @@ def made(folder: Path, told: Schema, found: predictions.Predictions, backend: st
         "backend": backend,
         "baselines": [BASELINE],
         "held_out": True,
+        "predictions": digest,
     }
     summary = cast(Any, type("Summary", (), known)())
     return Run(folder, config, summary, {}, "accuracy")

@@ -1,5 +1,6 @@
 """A comparison from start to end: processes, run folders, page, Markdown and pictures."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -17,6 +18,7 @@ from shared.plotting import labels
 from shared.report import check_comparable, pairs, write_report
 from shared.tasks import TASKS
 from shared.training import train
+from tests import signed
 from tests.test_command_line import script
 
 
@@ -74,7 +76,10 @@ def test_a_difference_in_float64_is_called_a_defect(compared: Path, tmp_path: Pa
     third = json.loads(lines[2])
     third["loss"] *= 1 + 1e-8
     lines[2] = json.dumps(third)
-    file.write_text("\n".join(lines))
+    file.write_text("\n".join([*lines, ""]))
+    summary = file.with_name("summary.json")
+    found = hashlib.sha256(file.read_bytes()).hexdigest()
+    signed.write(summary, signed.read(summary) | {"history": found})
     runs = [read_run(tmp_path / "changed"), read_run(compared / "runs" / "torch-handcrafted")]
     (pair,) = pairs(runs)
     assert pair.at == 3
@@ -91,9 +96,7 @@ def test_existing_folders_compare_without_training(compared: Path, tmp_path: Pat
 def test_strings_from_runs_are_escaped(compared: Path, tmp_path: Path) -> None:
     shutil.copytree(compared / "runs" / "jax-handcrafted", tmp_path / "changed")
     file = tmp_path / "changed" / "summary.json"
-    summary = json.loads(file.read_text())
-    summary["notes"] = ["<script>alert(1)</script>"]
-    file.write_text(json.dumps(summary))
+    signed.write(file, signed.read(file) | {"notes": ["<script>alert(1)</script>"]})
     runs = [read_run(tmp_path / "changed"), read_run(compared / "runs" / "torch-handcrafted")]
     write_report(runs, tmp_path / "report")
     page = (tmp_path / "report" / "report.html").read_text()
@@ -137,8 +140,8 @@ def test_one_run_twice_is_no_comparison(compared: Path) -> None:
 def changed_run(compared: Path, folder: Path, **summary) -> Run:
     """A copy of the run in JAX with another summary."""
     shutil.copytree(compared / "runs" / "jax-handcrafted", folder)
-    values = json.loads((folder / "summary.json").read_text())
-    (folder / "summary.json").write_text(json.dumps(values | summary))
+    file = folder / "summary.json"
+    signed.write(file, signed.read(file) | summary)
     return read_run(folder)
 
 

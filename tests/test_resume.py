@@ -18,6 +18,9 @@ from shared.errors import InvalidInput
 from shared.history import read_config
 from shared.tasks import TASKS
 from shared.training import train
+from tests import signed
+
+BEST_FILE, LAST_FILE = "checkpoint-3.safetensors", "checkpoint-6.safetensors"
 
 TEXT = "a text that someone goes on editing while a run on it is interrupted; " * 30
 
@@ -37,8 +40,10 @@ def last_value(**changes) -> Config:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """At this learning rate the first of its two checkpoints is the best."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    train(last_value(), folder, quiet=True)
+    config = last_value(optimization=OptimizationConfig(learning_rate=0.1))
+    assert train(config, folder, quiet=True).test["step"] == 3
     return folder
 
 
@@ -62,9 +67,9 @@ def check_refused(folder: Path, message: str, **changes) -> None:
 
 
 def edit_config(folder: Path, part: str | None = None, **changes) -> None:
-    values = json.loads((folder / "config.json").read_text())
+    values = signed.read(folder / "config.json")
     (values[part] if part else values).update(changes)
-    (folder / "config.json").write_text(json.dumps(values))
+    signed.write(folder / "config.json", values)
 
 
 def test_a_run_stopped_after_its_last_step_is_scored(run: Path, finished: Path) -> None:
@@ -145,7 +150,7 @@ CHANGED = {
     "another precision": ({"precision": "float32"}, "expects float32 .* got float64"),
     "another width": (
         {"part": "network", "hidden_size": 6},
-        r"checkpoint-last.* float64 \(6, 3\) as weights/rnn.weight_ih_l0, got float64 \(5, 3\)",
+        r"checkpoint-6.* float64 \(6, 3\) as weights/rnn.weight_ih_l0, got float64 \(5, 3\)",
     ),
     "another cell": ({"part": "network", "cell": "gru"}, "weights/rnn.weight_ih_l0"),
 }
@@ -159,20 +164,17 @@ def test_a_checkpoint_of_other_settings_is_refused(case: str, run: Path) -> None
 
 
 def test_a_checkpoint_whose_segments_leave_a_gap_is_refused(run: Path) -> None:
-    last = checkpoint.read(run / "checkpoint-last.safetensors")
+    last = checkpoint.read(run / LAST_FILE)
     (segment,) = last.segments
     for segments, got in (([], "none"), ([replace(segment, end=5)], "steps 1–5 in torch")):
-        checkpoint.write(run / "checkpoint-last.safetensors", last._replace(segments=segments))
+        checkpoint.write(run / LAST_FILE, last._replace(segments=segments))
         check_refused(run, f"segments that cover its 6 steps, got {got}", epochs=3)
 
 
-@pytest.mark.parametrize("name", ["checkpoint-best.safetensors", "metrics.jsonl"])
+@pytest.mark.parametrize("name", ["checkpoint-3.safetensors", "metrics.jsonl"])
 def test_a_missing_file_is_noticed_before_training(name: str, run: Path) -> None:
     (run / name).unlink()
     check_refused(run, name, epochs=3)
-
-
-BEST_FILE, LAST_FILE = "checkpoint-best.safetensors", "checkpoint-last.safetensors"
 
 
 def edit_checkpoint(file: Path, **changes) -> None:
@@ -182,7 +184,8 @@ def edit_checkpoint(file: Path, **changes) -> None:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     tensors |= changes.get("tensors", {})
     kept = {name: array for name, array in tensors.items() if array is not None}
-    save_file(kept, file, metadata | changes.get("metadata", {}))
+    metadata |= changes.get("metadata", {})
+    save_file(kept, file, metadata | {"sha256": checkpoint.digest(kept, metadata)})
 
 
 HOSTILE = {
@@ -270,7 +273,7 @@ def test_moments_pass_through_the_single_bias_of_flax(cell: str, tmp_path: Path)
     config = last_value()
     config = replace(config, network=replace(config.network, cell=cell), backend="jax")
     train(config, tmp_path / "run", quiet=True)
-    before = load_file(tmp_path / "run" / "checkpoint-last.safetensors")
+    before = load_file(tmp_path / "run" / LAST_FILE)
     from rnn_jax import native
 
     layout = native.layout(config.network)
@@ -290,3 +293,99 @@ def test_moments_pass_through_the_single_bias_of_flax(cell: str, tmp_path: Path)
         assert back.keys() == expected.keys()
         for name, array in expected.items():
             np.testing.assert_allclose(back[name], array, rtol=1e-12, atol=0, err_msg=name)
+
+
+def flip(file: Path, at: float = 0.5) -> None:
+    """Turns over one bit."""
+    content = bytearray(file.read_bytes())
+    content[int(at * len(content))] ^= 4
+    file.write_bytes(content)
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_is_offered(run: Path) -> None:
+    flip(run / LAST_FILE, 0.9)
+    offer = f"{LAST_FILE}: .* damaged; {BEST_FILE} is whole: remove {LAST_FILE} to go on from it"
+    check_refused(run, offer, epochs=3)
+    (run / LAST_FILE).unlink()
+    (run / "summary.json").unlink()
+    summary = resume(run)
+    assert (summary.segments[0].end, summary.steps) == (3, 6)
+
+
+def test_where_no_checkpoint_is_whole_none_is_offered(run: Path) -> None:
+    for name in (LAST_FILE, BEST_FILE):
+        (run / name).write_bytes((run / name).read_bytes()[:-1])
+    message = f"{LAST_FILE}: expected a checkpoint, .*; --config .* --overwrite begins anew"
+    check_refused(run, message, epochs=3)
+
+
+def test_a_checkpoint_of_another_version_is_refused(run: Path) -> None:
+    edit_checkpoint(run / LAST_FILE, metadata={"format": "rnn-parity checkpoint 1"})
+    check_refused(run, "expected format 'rnn-parity checkpoint 2', got 'rnn-parity checkpoint 1'",
+                  epochs=3)  # fmt: skip
+
+
+def test_a_checkpoint_that_was_renamed_is_refused(run: Path) -> None:
+    (run / LAST_FILE).rename(run / "checkpoint-7.safetensors")
+    check_refused(run, r"checkpoint-7\.safetensors: expected the step of its name, got 6", epochs=3)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl"])
+def test_a_flipped_bit_is_noticed_before_training(name: str, run: Path) -> None:
+    text = (run / name).read_text()
+    changed = {
+        "config.json": text.replace('"hidden_size": 5', '"hidden_size": 4'),
+        "metrics.jsonl": text.replace('"step": 2', '"step": 3'),
+    }[name]
+    assert changed != text
+    (run / name).write_text(changed)
+    check_refused(run, f"{name}: expected .*, got .*: it is damaged, or was edited", epochs=3)
+
+
+def test_a_history_without_a_line_is_noticed(run: Path) -> None:
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (run / "metrics.jsonl").write_text("".join([lines[0], *lines[2:]]))
+    check_refused(
+        run, rf"metrics\.jsonl: expected the lines up to step 6 that {LAST_FILE}", epochs=3
+    )
+
+
+def test_a_run_without_a_checkpoint_begins_anew(run: Path, finished: Path) -> None:
+    """It was killed before one was due."""
+    for name in (LAST_FILE, BEST_FILE, "summary.json"):
+        (run / name).unlink()
+    (run / "metrics.jsonl").write_text('{"step": 1, "epo')
+    resume(run)
+    assert (run / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+
+
+def test_a_finished_run_without_a_checkpoint_is_not_begun_anew(run: Path) -> None:
+    for name in (LAST_FILE, BEST_FILE):
+        (run / name).unlink()
+    check_refused(
+        run, "expected the checkpoints of a finished run, got none; --config .* --out", epochs=3
+    )
+
+
+def test_more_checkpoints_may_be_kept_and_written_than_before(run: Path) -> None:
+    resume(run, epochs=4, keep_checkpoints=5, checkpoint_every="2")
+    assert checkpoint.steps(run) == [3, 6, 8, 9, 11, 12]
+
+
+def test_what_is_offered_can_be_gone_on_from(tmp_path: Path) -> None:
+    """Neither a checkpoint whose best is damaged, nor one with lines that are."""
+    config = last_value(optimization=OptimizationConfig(learning_rate=0.1))
+    config = replace(config, epochs=4, keep_checkpoints=9)
+    run = tmp_path / "run"
+    train(config, run, quiet=True)
+    assert checkpoint.steps(run) == [3, 6, 9, 12]
+    flip(run / "checkpoint-12.safetensors", 0.9)
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (eighth,) = (i for i, line in enumerate(lines) if '"step": 8,' in line)
+    (run / "metrics.jsonl").write_text("".join(lines[:eighth] + lines[eighth + 1 :]))
+    later = "checkpoint-9.safetensors and checkpoint-12.safetensors"
+    check_refused(run, f"checkpoint-6.safetensors is whole: remove {later}", epochs=5)
+    best = checkpoint.read(run / LAST_FILE).best_step
+    assert best == 3
+    flip(run / BEST_FILE, 0.9)
+    check_refused(run, "checkpoint-12.* damaged; --config .* begins anew", epochs=5)

@@ -12,7 +12,6 @@ from typing import Any, cast
 import pytest
 
 from shared import environment, history, suite
-from shared.checkpoint import LAST
 from shared.config import Config
 from shared.data_config import SunspotsData, TextData
 from shared.errors import InvalidInput
@@ -69,8 +68,6 @@ def test_a_run_is_new_then_stopped_then_done(tmp_path: Path, monkeypatch) -> Non
     job.folder.mkdir()
     assert job.state == "new"
     history.save_config(job.folder, job.config)
-    assert job.state == "new"  # stopped before its first checkpoint
-    (job.folder / LAST).touch()
     assert job.state == "stopped"
     (job.folder / history.SUMMARY).touch()
     with pytest.raises(InvalidInput, match=r"summary\.json: "):
@@ -327,7 +324,7 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) ->
     """Of both runs one is done and one was stopped: only the second goes on."""
     calls = []
     monkeypatch.setattr(
-        "scripts.compare._run_script", lambda options, arguments, name: calls.append(options)
+        "scripts.compare._run_script", lambda options, *others: calls.append(options)
     )
     monkeypatch.setattr("shared.suite.write_results", lambda *arguments: calls.append("results"))
     monkeypatch.setattr("shared.suite.read_run", lambda folder: folder)
@@ -336,7 +333,6 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) ->
         job.folder.mkdir(parents=True)
         history.save_config(job.folder, job.config)
     (done.folder / history.SUMMARY).touch()
-    (stopped.folder / LAST).touch()
     ran = call("compare.py", "--suite", "results", "--tasks", "hello", "--seeds", "0", "1",
                "--runs", "runs", "--out", "docs")  # fmt: skip
     assert ran.returncode == 0, ran.stderr
@@ -347,7 +343,7 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) ->
     ]
     assert calls[0] == ["--resume", "runs/hello-torch-0", "--backend", "torch"]
     assert calls[1][2:] == ["--out", "runs/hello-jax-1", "--backend", "jax"]
-    assert calls[2][2:] == ["--out", "runs/hello-torch-1", "--overwrite", "--backend", "torch"]
+    assert calls[2] == ["--resume", "runs/hello-torch-1", "--backend", "torch"]
     assert calls[3:] == ["results"]
 
 
@@ -356,7 +352,7 @@ def test_two_runs_train_at_once_each_on_cores_of_its_own(tmp_path: Path, monkeyp
     both = threading.Barrier(2, timeout=60)
     shares = []
 
-    def train(options, arguments, name) -> None:
+    def train(options, arguments, name, children) -> None:
         both.wait()  # broken if the other one does not run
         shares.append((name, os.sched_getaffinity(0)))
 
@@ -378,7 +374,7 @@ def test_two_runs_train_at_once_each_on_cores_of_its_own(tmp_path: Path, monkeyp
 def test_after_a_run_that_fails_none_is_started(jobs: str, tmp_path, monkeypatch, call) -> None:
     started = []
 
-    def fail(options, arguments, name) -> None:
+    def fail(options, arguments, name, children) -> None:
         started.append(name)
         sys.exit(3)
 

@@ -358,12 +358,14 @@ def test_a_truncated_or_flipped_npz_is_refused_or_read_as_it_was(
 
 
 def test_damaged_predictions_of_a_run_are_refused(tmp_path: Path) -> None:
-    assert predictions.read(tmp_path) == {}
-    predictions.save(tmp_path, {"predicted": INPUTS, "targets": INPUTS})
-    found = predictions.read(tmp_path)
+    assert predictions.read(tmp_path, None) == {}
+    digest = predictions.save(tmp_path, {"predicted": INPUTS, "targets": INPUTS})
+    found = predictions.read(tmp_path, digest)
     np.testing.assert_array_equal(found["predicted"], INPUTS)
     file = tmp_path / predictions.FILE
     content = file.read_bytes()
     for size in (0, 10, len(content) // 2, len(content) - 1):
         file.write_bytes(content[:size])
-        refused(file, lambda: predictions.read(tmp_path), "expected predictions, got: .*")
+        refused(file, lambda: predictions.read(tmp_path, digest), "expected predictions with .*")
+    file.unlink()
+    refused(file, lambda: predictions.read(tmp_path, digest), "expected predictions, got: .*")
