@@ -82,6 +82,8 @@ def main(argv: Sequence[str]) -> None:
     except KeyboardInterrupt as stop:
         raise Interrupted(number_of(stop), _interrupted(folder, config)) from stop
     except OSError as error:
+        if error.errno is None:  # no failure of the machine's
+            raise
         raise OSError(error.errno, _unwritten(error, folder), error.filename) from error
     _print_summary(summary, folder, resume)
 
@@ -134,7 +136,11 @@ def _interrupted(folder: Path, config: Config) -> str:
 
     if not (folder / CONFIG).exists():
         return "interrupted before anything was written"
-    if read_config(folder / CONFIG) != config:
+    try:
+        written = read_config(folder / CONFIG) == config
+    except InvalidInput:  # what was to be replaced
+        written = False
+    if not written:
         return f"interrupted before anything was written; the run in {folder} is as it was"
     if (folder / SUMMARY).exists():
         return f"interrupted; the run is finished, and --resume {folder} draws its pictures"
