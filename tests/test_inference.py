@@ -502,6 +502,9 @@ def damage(run: Path, case: str) -> None:
         found = json.loads((run / "config.json").read_text())
         found["network"]["hidden_size"] = 5
         signed.write(run / "config.json", found)
+    elif case == "checkpoint of another vocabulary":
+        found = checkpoint.read(run / FIRST)
+        checkpoint.write(run / FIRST, found._replace(data="0123abcd"))
     elif case == "damaged checkpoint":
         (run / FIRST).write_bytes((run / FIRST).read_bytes()[:-9])
     elif case == "empty checkpoint":
@@ -516,6 +519,7 @@ DAMAGED = {
     "schema of another version": ["schema.json: no schema of this version"],
     "schema of another size": ["schema.json: expected no more outputs than tokens"],
     "weights of another shape": [FIRST, "the configuration beside it expects (15,"],
+    "checkpoint of another vocabulary": [FIRST, "of the data in schema.json", "(0123abcd)"],
     "damaged checkpoint": [FIRST, "expected a checkpoint, got"],
     "empty checkpoint": [FIRST, "expected a checkpoint, got"],
 }  # fmt: skip
