@@ -64,17 +64,25 @@ def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.Complet
         monkeypatch.setenv("COLUMNS", "60")
         monkeypatch.setattr(sys, "argv", [name, *arguments])
         monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # pytest's, put back later
-        handlers = {number: signal.getsignal(number) for number in SIGNALS}
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             cli.run(module.main)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         out, err = capfd.readouterr()
         assert isinstance(stop.value.code, int)
         return subprocess.CompletedProcess(arguments, stop.value.code, out, err)
 
     return called
+
+
+HANDLERS = {number: signal.getsignal(number) for number in SIGNALS}
+
+
+@pytest.fixture(autouse=True)
+def signals_as_at_the_start() -> None:
+    """A script that has run to its end in this process ignores them from then on, and what a test
+    starts would inherit that."""
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
