@@ -57,14 +57,14 @@ def check_free(folder: Path, overwrite: bool) -> None:
         InvalidInput: it holds another run and overwrite is False, or anything that is no run.
     """
     names = {name for name in occupants(folder) if not TEMPORARY.fullmatch(name)} - {lock.FILE}
-    if names and not overwrite and _is_run(folder, names):
-        raise InvalidInput(
-            f"--out {folder}: holds another run; continue it with --resume {folder}, "
-            "replace it with --overwrite, or name another folder"
-        )
     if names and not _is_run(folder, names):
         raise InvalidInput(
             f"--out {folder}: expected a new or empty folder, got one with other files"
+        )
+    if names and not overwrite:
+        raise InvalidInput(
+            f"--out {folder}: holds another run; continue it with --resume {folder}, "
+            "replace it with --overwrite, or name another folder"
         )
 
 
@@ -99,8 +99,8 @@ def clear(folder: Path, but: Collection[str] = ()) -> None:
     """Removes all files of a run."""
     own = {CONFIG, METRICS, schema.FILE, *RESULTS}
     own |= {checkpoint.path(folder, step).name for step in checkpoint.steps(folder)}
-    own |= {name for name in occupants(folder) if TEMPORARY.fullmatch(name)}
     remove(folder, own - {*but})
+    remove_temporary(folder)
 
 
 def reopen(folder: Path, config: Config) -> None:

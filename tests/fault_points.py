@@ -12,6 +12,7 @@ one import of PyTorch.
 import errno
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -116,6 +117,15 @@ def check_same(folder: Path, whole: Path) -> None:
         pass
     one, other = ((part / history.METRICS).read_bytes() for part in (folder, whole))
     assert one == other, "metrics.jsonl"
+    check_same_checkpoints(folder, whole)
+    summaries = [history.read_run(part).summary for part in (folder, whole)]
+    for part in ("train", "valid", "test", "steps", "data", "history"):
+        assert getattr(summaries[0], part) == getattr(summaries[1], part), part
+
+
+def check_same_checkpoints(folder: Path, whole: Path) -> None:
+    """Raises unless those of `whole` are there, too, the same bytes but for times."""
+    assert checkpoint.steps(whole), "none to compare"
     for step in checkpoint.steps(whole):
         mine, theirs = (checkpoint.read(checkpoint.path(part, step)) for part in (folder, whole))
         tensors, expected = checkpoint.flatten(mine.snapshot), checkpoint.flatten(theirs.snapshot)
@@ -124,9 +134,17 @@ def check_same(folder: Path, whole: Path) -> None:
             assert tensors[name].tobytes() == array.tobytes(), f"{name} at step {step}"
         for part in ("train", "best", "running", "history"):
             assert getattr(mine, part) == getattr(theirs, part), f"{part} at step {step}"
-    summaries = [history.read_run(part).summary for part in (folder, whole)]
-    for part in ("train", "valid", "test", "steps", "data", "history"):
-        assert getattr(summaries[0], part) == getattr(summaries[1], part), part
+
+
+def survived(fault: str, folder: Path) -> int:
+    """Runs this module in a process of its own; returns how many faults were survived."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.fault_points", fault, str(folder)],
+        cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    print(ran.stdout)
+    return int(ran.stdout.split()[0])
 
 
 REFUSED = 3

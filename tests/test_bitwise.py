@@ -20,6 +20,7 @@ from shared.history import METRICS, read_config
 from shared.interruption import Interrupted
 from shared.tasks import TASKS
 from shared.training import train
+from tests.fault_points import check_same_checkpoints
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
@@ -98,14 +99,7 @@ def check_same(run: Path, whole: Path) -> None:
     """Raises unless both have the same bytes; that of the signal may be one checkpoint more."""
     mine, theirs = ((folder / METRICS).read_bytes() for folder in (run, whole))
     assert mine == theirs
-    assert {*checkpoint.steps(run)} >= {*checkpoint.steps(whole)}
-    for step in checkpoint.steps(whole):
-        one, other = (checkpoint.read(checkpoint.path(folder, step)) for folder in (run, whole))
-        tensors, expected = checkpoint.flatten(one.snapshot), checkpoint.flatten(other.snapshot)
-        assert tensors.keys() == expected.keys()
-        for name, array in expected.items():
-            assert tensors[name].tobytes() == array.tobytes(), f"{name} at step {step}"
-        assert (one.train, one.best, one.running) == (other.train, other.best, other.running)
+    check_same_checkpoints(run, whole)
 
 
 @pytest.mark.parametrize("calls", [1, 3, 6])
