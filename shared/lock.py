@@ -25,7 +25,7 @@ class Lock(NamedTuple):
     folder: Path
     handle: int
     stale: str | None
-    """The holder that a lock without one named."""
+    """Whom a file named that was left behind; None where there was none."""
 
     def check(self) -> None:
         """To be called before something is written.
@@ -64,8 +64,12 @@ def held(folder: Path, option: str) -> Iterator[Lock]:
             "host": socket.gethostname(),
             "since": time.strftime("%Y-%m-%d %H:%M:%S"),
         }
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(name).encode(), 0)
+        try:
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps(name).encode(), 0)
+        except OSError:  # such as of a full disk
+            os.close(handle)
+            raise
     except OSError as error:
         raise InvalidInput(
             f"{option} {folder}: expected a folder that can be written to, got of its {FILE}: "

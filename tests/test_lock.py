@@ -171,3 +171,17 @@ def test_a_process_whose_lock_was_removed_writes_nothing_more(tmp_path: Path) ->
         second = tmp_path / lock.FILE
         second.write_text("of another one")
     assert second.read_text() == "of another one"
+
+
+def test_a_lock_that_cannot_be_written_is_not_held(tmp_path: Path, monkeypatch) -> None:
+    """Such as on a full disk."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lock.os, "pwrite", full)
+        with pytest.raises(InvalidInput, match="No space left"), lock.held(tmp_path, "--resume"):
+            pass
+    with lock.held(tmp_path, "--resume"):
+        pass
