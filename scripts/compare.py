@@ -98,7 +98,8 @@ def main(argv: Sequence[str]) -> None:
         runs = _train(resolve(settings), arguments, folder)
 
     from shared.history import read_run
-    from shared.report import HTML, MARKDOWN, pairs, reproduction, write_report
+    from shared.report import HTML, MARKDOWN, reproduction, write_report
+    from shared.verdict import pairs
 
     read = [read_run(run) for run in runs]
     write_report(read, folder, reproduction(["scripts/compare.py", *argv]))

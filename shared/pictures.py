@@ -11,8 +11,9 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from shared import predictions
+from shared.contenders import contenders
 from shared.history import Run
-from shared.plotting import COLORS, STYLES, labels, line_width, new_figure, plain, save_figure
+from shared.plotting import COLORS, STYLES, line_width, new_figure, plain, save_figure
 from shared.predictions import Predictions, counted
 from shared.schema import Schema, read_schema
 from shared.summary import Reference
@@ -35,7 +36,8 @@ class Shown(NamedTuple):
 
 
 def save_predictions(runs: Sequence[Run], file: Path) -> bool:
-    """What runs of one task predict for its test part, side by side.
+    """What contenders of one task predict for its test part, side by side; of several seeds the
+    first.
 
     Returns:
         Whether there is anything to show: a text has no such predictions.
@@ -43,14 +45,14 @@ def save_predictions(runs: Sequence[Run], file: Path) -> bool:
     schema = read_schema(runs[0].folder)
     shown = [
         Shown(
-            plain(name),
+            plain(side.name),
             COLORS[i % len(COLORS)],
             STYLES[i % len(STYLES)],
             found,
-            read_schema(run.folder),
+            read_schema(side.first.folder),
         )
-        for i, (name, run) in enumerate(zip(labels(runs), runs, strict=True))
-        if (found := predictions.read(run.folder, run.summary.predictions))
+        for i, side in enumerate(contenders(runs))
+        if (found := predictions.read(side.first.folder, side.first.summary.predictions))
     ]
     if not shown:
         return False

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from shared.deviation import SMALLEST_LOSS
+from shared.bands import band, bin_size, largest_deviation
+from shared.config import Config
+from shared.contenders import contenders
 from shared.files import write_atomically
 from shared.history import Run
 from shared.summary import Reference
@@ -19,34 +20,44 @@ from shared.summary import Reference
 COLORS = ("#d62728", "#1f77b4", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#7f7f7f")
 STYLES = ("-", "--", "-.", ":")
 LONGEST_NAME = 40
+POINTS = 500
+"""Of a long curve."""
 
 
 def save_curves(runs: Sequence[Run], file: Path) -> None:
-    """Loss curves of one or several runs, in one picture.
+    """Loss curves of one or several contenders, in one picture.
 
-    Training is a line (per step, a running mean where there are thousands), validation has markers,
-    the baseline is dotted; y runs from 0 to 1.1 times the largest value drawn.
+    Training is a line (per step, a running mean where there are thousands), validation has
+    markers, the baseline is dotted; of several seeds the mean is drawn, in a band of their range.
+    y runs from 0 to 1.1 times the largest value drawn.
     """
     figure = new_figure(6)
     axes = figure.subplots()
     tops = []
-    for i, (run, name) in enumerate(zip(runs, map(plain, labels(runs)), strict=True)):
-        style = STYLES[i % len(STYLES)]
-        color = COLORS[i % len(COLORS)]
-        steps, losses, smoothed = _thinned(run)
-        width = line_width(i, len(runs))
-        kind = f"training (mean of {smoothed} steps)" if smoothed > 1 else "training"
+    sides = contenders(runs)
+    for i, side in enumerate(sides):
+        name = plain(side.name)
+        color, style = COLORS[i % len(COLORS)], STYLES[i % len(STYLES)]
+        size = bin_size(side.first.curves["train"], POINTS)
+        train = band(side, "train", size=size)
+        kind = f"training (mean of {size} steps)" if size > 1 else "training"
+        if len(side.runs) > 1:
+            kind += f", mean of {len(side.runs)} seeds"
+            axes.fill_between(
+                train.step, train.low, train.high, color=color, alpha=0.2, linewidth=0
+            )
         axes.plot(
-            steps, losses, color=color, linestyle=style, linewidth=width, label=f"{name}, {kind}"
-        )
-        tops.append(losses.max())
-        valid = run.curves["valid"]
+            train.step, train.mean, color=color, linestyle=style,
+            linewidth=line_width(i, len(sides)), label=f"{name}, {kind}",
+        )  # fmt: skip
+        tops.append(train.high.max())
+        valid = band(side, "valid")
         if len(valid.step):
             axes.plot(
-                valid.step, valid.loss, color=color, linestyle=style, linewidth=1, marker="o",
+                valid.step, valid.mean, color=color, linestyle=style, linewidth=1, marker="o",
                 markersize=4, markeredgecolor="white", label=f"{name}, validation",
             )  # fmt: skip
-            tops.append(valid.loss.max())
+            tops.append(valid.mean.max())
     for baseline, dots in zip(drawn_baselines(runs[0]), ((1, 2), (4, 3)), strict=False):
         level = baseline.scores["loss"]
         axes.axhline(
@@ -57,15 +68,17 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
         )
         tops.append(level)
     axes.set_ylim(0, 1.1 * max(tops))
-    config = runs[0].config
-    cell = config.network.cell
-    if cell == "rnn":
-        cell = f"Elman RNN ({config.network.nonlinearity})"
-    axes.set_title(f"{config.task}: {cell if cell.startswith('E') else cell.upper()}", fontsize=14)
+    axes.set_title(f"{runs[0].config.task}: {network_name(runs[0].config)}", fontsize=14)
     unit = "nats" if runs[0].metric == "accuracy" else "squared error"
     finish(axes, f"loss ({unit})")
     figure.tight_layout()
     save_figure(figure, file, dpi=120)
+
+
+def network_name(config: Config) -> str:
+    """ "Elman RNN (tanh)", "LSTM"."""
+    cell = config.network.cell
+    return f"Elman RNN ({config.network.nonlinearity})" if cell == "rnn" else cell.upper()
 
 
 def drawn_baselines(run: Run) -> list[Reference]:
@@ -75,19 +88,20 @@ def drawn_baselines(run: Run) -> list[Reference]:
 
 
 def save_deviations(runs: Sequence[Run], file: Path) -> None:
-    """Relative difference of the training loss between each run and the first, step by step."""
+    """Relative difference of the training loss between each contender and the first, step by step;
+    of several seeds the largest."""
     figure = new_figure(4)
     axes = figure.subplots()
-    names = [plain(name) for name in labels(runs)]
+    first, *others = contenders(runs)
     drawn = False
-    for i, run in enumerate(runs[1:], start=1):
-        steps, difference = deviation(runs[0], run)
+    for i, side in enumerate(others, start=1):
+        steps, difference = largest_deviation(first, side)
         shown = difference > 0
         drawn = drawn or bool(shown.any())
         axes.plot(
             steps[shown], difference[shown], color=COLORS[i % len(COLORS)],
-            linewidth=line_width(i - 1, len(runs) - 1) / 1.4,
-            label=f"{names[i]} against {names[0]}",
+            linewidth=line_width(i - 1, len(others)) / 1.4,
+            label=f"{plain(side.name)} against {plain(first.name)}",
         )  # fmt: skip
     if drawn:
         axes.set_yscale("log")
@@ -97,26 +111,6 @@ def save_deviations(runs: Sequence[Run], file: Path) -> None:
     finish(axes, "relative difference")
     figure.tight_layout()
     save_figure(figure, file, dpi=120)
-
-
-def deviation(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Steps that both runs recorded, and there |a - b| / max(|a|, |b|, SMALLEST_LOSS)."""
-    a, b = first.curves["train"], second.curves["train"]
-    steps, at_a, at_b = np.intersect1d(a.step, b.step, return_indices=True)
-    x, y = a.loss[at_a], b.loss[at_b]
-    return steps, np.abs(x - y) / np.maximum(np.maximum(np.abs(x), np.abs(y)), SMALLEST_LOSS)
-
-
-def labels(runs: Sequence[Run]) -> list[str]:
-    """A short name for each run: backend and implementation, all of them in order where it was
-    resumed, and the folder where those repeat."""
-    names = [run.label for run in runs]
-    for folder in (lambda run: run.folder.name, lambda run: run.folder):
-        names = [
-            f"{run.label} ({folder(run)})" if names.count(name) > 1 else name
-            for name, run in zip(names, runs, strict=True)
-        ]
-    return names
 
 
 def plain(text: str) -> str:
@@ -138,15 +132,6 @@ def _glyphs() -> frozenset[int]:
 def line_width(i: int, lines: int) -> float:
     """Equal curves lie on top of each other: later ones are thinner, so that all can be seen."""
     return 1.2 + 2.2 * (lines - 1 - i) / max(1, lines - 1)
-
-
-def _thinned(run: Run) -> tuple[np.ndarray, np.ndarray, int]:
-    """Steps and losses to draw: means over so many steps that some 500 points remain."""
-    curve = run.curves["train"]
-    size = max(1, len(curve.step) // 500) if len(curve.step) > 2000 else 1
-    whole = len(curve.step) // size * size
-    steps = curve.step[:whole].reshape(-1, size)[:, -1]
-    return steps, curve.loss[:whole].reshape(-1, size).mean(1), size
 
 
 def new_figure(height: float, width: float = 10) -> Figure:

@@ -1,5 +1,9 @@
 """Run folders → one report: a self-contained HTML page, Markdown, and the two pictures.
 
+The page has its verdict first, then curves that can be looked into (templates/report.js), tables
+and pictures, and what it takes to make it again. Without JavaScript it shows the pictures of the
+curves.
+
 write_report([read_run(a), read_run(b)], Path("reports/hello-1"))
 """
 
@@ -7,48 +11,24 @@ import itertools
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from shared import environment
-from shared.config import Config, flag, options, settings
+from shared import environment, interactive
+from shared.config import options, settings
+from shared.contenders import Contender, contenders
 from shared.errors import InvalidInput
 from shared.history import PICTURE, Run
 from shared.pages import write_pages
-from shared.parity import PROVED
 from shared.pictures import save_predictions
-from shared.plotting import deviation, labels, save_curves, save_deviations
-from shared.scores import in_unit, long_name, to_show
-from shared.segments import Segment, described
-from shared.start import RESUMABLE
+from shared.plotting import network_name, save_curves, save_deviations
+from shared.scores import in_unit, long_name, spread, to_show
+from shared.segments import described
 from shared.summary import located_notes
 from shared.tasks import row
+from shared.verdict import deviation, differing, headlines, pairs, segments, statements
 
 HTML, MARKDOWN, CURVES, DEVIATIONS = "report.html", "report.md", "curves.png", "deviations.png"
 FILES = (HTML, MARKDOWN, CURVES, DEVIATIONS, PICTURE)
-
-
-class Pair(NamedTuple):
-    """How far two runs' training losses lie apart."""
-
-    first: str
-    second: str
-    steps: int
-    largest: float
-    """Largest relative difference over the common steps."""
-    largest_absolute: float
-    at: int
-    """The step of the largest relative difference."""
-    verdict: str
-
-    @property
-    def sentence(self) -> str:
-        where = (
-            f" (largest relative difference of the training loss {self.largest:.1e}, at step "
-            f"{self.at} of {self.steps} compared)"
-        )
-        return f"{self.first} – {self.second}: {self.verdict}{where if self.largest else ''}"
 
 
 def write_report(runs: Sequence[Run], folder: Path, command: str | None = None) -> None:
@@ -56,12 +36,13 @@ def write_report(runs: Sequence[Run], folder: Path, command: str | None = None) 
     predictions.png.
 
     Args:
-        runs: at least two, of one task.
+        runs: of at least two contenders, of one task; those of several seeds in one folder are one
+            contender.
         folder: where the files go; it is made if it is missing.
         command: the command line that made the runs, shown for reproduction.
 
     Raises:
-        InvalidInput: fewer than two runs, runs of different tasks, or without a common step.
+        InvalidInput: fewer than two contenders, runs of different tasks, or without a common step.
     """
     check_comparable(runs)
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,8 +56,9 @@ def write_report(runs: Sequence[Run], folder: Path, command: str | None = None) 
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
-    if len(runs) < 2:
-        raise InvalidInput(f"expected at least two runs to compare, got {len(runs)}")
+    sides = contenders(runs)
+    if len(sides) < 2:
+        raise InvalidInput(f"expected at least two runs to compare, got {len(sides)}")
     tasks = sorted({run.config.task for run in runs})
     if len(tasks) > 1:
         raise InvalidInput(f"expected runs of one task, got {', '.join(tasks)}")
@@ -89,134 +71,82 @@ def check_comparable(runs: Sequence[Run]) -> None:
             )
 
 
-def pairs(runs: Sequence[Run]) -> list[Pair]:
-    """Every pair of runs with its largest difference."""
-    names = dict(zip(map(id, runs), labels(runs), strict=True))
-    return [
-        _pair(names[id(first)], first, names[id(second)], second)
-        for first, second in itertools.combinations(runs, 2)
-    ]
-
-
-def _pair(name: str, first: Run, other: str, second: Run) -> Pair:
-    steps, relative = deviation(first, second)
-    at = int(relative.argmax())
-    losses = [run.curves["train"] for run in (first, second)]
-    a, b = (curve.loss[np.isin(curve.step, steps)] for curve in losses)
-    largest = float(relative[at])
-    absolute = float(np.abs(a - b).max())
-    same_steps = all(len(curve.step) == len(steps) for curve in losses)
-    verdict = _verdict(first, second, largest, "step" if same_steps else "common step")
-    return Pair(name, other, len(steps), largest, absolute, int(steps[at]), verdict)
-
-
-def _verdict(first: Run, second: Run, largest: float, step: str) -> str:
-    gaps = [run.label for run in (first, second) if run.summary.notes]
-    if largest == 0:
-        return f"identical, the same loss at every {step}"
-    precisions = {first.config.precision, second.config.precision}
-    if _unlike(first, second):
-        return "other settings: not comparable step by step"
-    if gaps:
-        return f"not comparable step by step: see the note on {' and '.join(gaps)}"
-    if precisions == {"float64"}:
-        if largest <= PROVED:
-            return f"equal in float64: every {step} within {PROVED:g}"
-        return f"DIFFERENT in float64: more than {PROVED:g}, a defect in one of the two"
-    return "float32: rounding grows with the steps; float64 is the proof"
-
-
 def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
-    compared = pairs(runs)
+    compared, sides = pairs(runs), contenders(runs)
+    first = runs[0].summary
     return {
         "task": runs[0].config.task,
-        "metric": runs[0].metric,
-        "verdicts": _headlines(runs, compared),
+        "about": _about(runs[0].config.task),
+        "network": network_name(runs[0].config),
+        "names": [side.name for side in sides],
+        "seeds": sorted({run.config.seed for side in sides for run in side.runs if side.runs[1:]}),
+        "steps": f"{max(run.summary.steps for run in runs):,}",
+        "statements": statements(runs, compared),
+        "verdicts": headlines(runs, compared),
+        "curves": interactive.curves(runs),
+        "plotly": interactive.plotly(),
+        "has_valid": any(len(run.curves["valid"].step) for run in runs),
         "pairs": compared,
-        "scores": _scores(runs),
-        "columns": [long_name(s, runs[0].summary.unit) for s in _shown_scores(runs[0])],
-        "times": _times(runs),
+        "scores": _scores(sides),
+        "each_seed": [row for side in sides for row in _each_seed(side)],
+        "held_out": first.held_out,
+        "columns": [long_name(s, first.unit) for s in _shown_scores(runs[0])],
+        "times": _times(sides),
+        "about_times": _about_times(sides),
         "notes": [
-            (f"{name}, {where}" if where else name, note)
-            for name, run in zip(labels(runs), runs, strict=True)
-            for where, note in located_notes(run.summary)
+            (f"{side.name}, {where}" if where else side.name, note)
+            for side in sides
+            for where, note in located_notes(side.first.summary)
         ],
-        "settings": _options(runs[0].config),
-        "differing": _differing(runs),
-        "resumed": any(run.resumed for run in runs),
-        "environments": [
-            (
-                name,
-                f"{described(run.summary.segments)}, finished with " if run.resumed else "",
-                run.summary.device,
-                run.summary.path,
-                f"{run.summary.compilation}; memory: {run.summary.allocator}",
-                run.summary.versions,
-            )
-            for name, run in zip(labels(runs), runs, strict=True)
-        ],
+        "settings": _options(sides[0]),
+        "differing": differing([side.first for side in sides]),
+        "environments": [_environment(side) for side in sides],
         "machine": environment.machine(),
-        "samples": [
-            (name, sample)
-            for name, run in zip(labels(runs), runs, strict=True)
-            for sample in run.summary.samples
-        ],
+        "samples": [(side.name, sample) for side in sides for sample in side.first.summary.samples],
         "generated": [
-            (name, run.summary.generated)
-            for name, run in zip(labels(runs), runs, strict=True)
-            if run.summary.generated
+            (side.name, side.first.summary.generated)
+            for side in sides
+            if side.first.summary.generated
         ],
         "command": command,
     }
 
 
-def _headlines(runs: Sequence[Run], compared: Sequence[Pair]) -> list[str]:
-    lines = [pair.sentence + "." for pair in compared]
-    steps = [
-        (name, segment.step_ms)
-        for run_name, run in zip(labels(runs), runs, strict=True)
-        for name, segment in _segments(run_name, run)
-    ]
-    (fastest, best), *others = sorted(steps, key=lambda item: item[1])
-    slower = ", ".join(f"{step_ms / best:.1f}× in {name}" for name, step_ms in others)
-    return [*lines, f"Fastest step: {best:.3g} ms in {fastest}; it takes {slower}."]
+def _about(task: str) -> str:
+    text = row(task).about
+    return f"{text[0].upper()}{text[1:]}"
 
 
-def _segments(name: str, run: Run) -> list[tuple[str, Segment]]:
-    """A run's segments, each under the run's name, with its steps if there are several."""
-    return [
-        (f"{name}: {part.span} in {part.label}" if run.resumed else name, part)
-        for part in run.summary.segments
-    ]
-
-
-def _scores(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    rows, shown = [], _shown_scores(runs[0])
-    for name, run in zip(labels(runs), runs, strict=True):
-        test, valid = run.summary.test, run.summary.valid
-        rows.append(
-            {
-                "name": name,
-                "train": f"{run.summary.train['loss']:.4f}",
-                "valid": f"{valid['loss']:.4f}" if valid else "–",
-                "test": [in_unit(score, test[score]) for score in shown],
-                "held_out": run.summary.held_out,
-            }
-        )
-    for baseline in runs[0].summary.baselines:
-        rows.append(
-            {
-                "name": f"baseline: {baseline.name}",
-                "train": "–",
-                "valid": "–",
-                "test": [
-                    in_unit(score, baseline.scores[score]) if score in baseline.scores else "–"
-                    for score in shown
-                ],
-                "held_out": True,
-            }
-        )
+def _scores(sides: Sequence[Contender]) -> list[dict[str, Any]]:
+    """A row a contender, and one a baseline."""
+    first = sides[0].first
+    shown = _shown_scores(first)
+    rows = [_score_row(side, shown) for side in sides]
+    for baseline in first.summary.baselines:
+        known = baseline.scores
+        test = [in_unit(score, known[score]) if score in known else "–" for score in shown]
+        name = f"without a network: {baseline.name}"
+        rows.append({"name": name, "train": "–", "valid": "–", "test": test})
     return rows
+
+
+def _score_row(side: Contender, shown: Sequence[str]) -> dict[str, Any]:
+    summaries = [run.summary for run in side.runs]
+    valid = [summary.valid["loss"] for summary in summaries if summary.valid]
+    return {
+        "name": side.name,
+        "train": spread("loss", [summary.train["loss"] for summary in summaries]),
+        "valid": spread("loss", valid) if valid else "–",
+        "test": [spread(score, [summary.test[score] for summary in summaries]) for score in shown],
+    }
+
+
+def _each_seed(side: Contender) -> list[dict[str, Any]]:
+    shown = _shown_scores(side.first)
+    return [
+        _score_row(side._replace(runs=(run,)), shown) | {"seed": run.config.seed}
+        for run in side.runs
+    ]
 
 
 def _shown_scores(run: Run) -> list[str]:
@@ -225,54 +155,54 @@ def _shown_scores(run: Run) -> list[str]:
     return sorted(names, key=lambda name: name != run.summary.score)
 
 
-def _times(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+def _times(sides: Sequence[Contender]) -> list[tuple[str, ...]]:
     """A row a segment. Compilation, total and memory are known of the last process alone."""
     rows = []
-    for name, run in zip(labels(runs), runs, strict=True):
-        summary = run.summary
-        for title, part in _segments(name, run):
-            cost = ["–"] * 3
-            if part is summary.segments[-1]:
-                cost = [f"{summary.compile_s:.2f}", f"{summary.total_s:.1f}"]
-                cost += [f"{summary.peak_memory_mb:.0f}"]
-            rows.append((title, cost[0], f"{part.step_ms:.3f}", *cost[1:]))
+    for title, side, part in segments(sides):
+        cost = ("–", "–", "–")
+        if part.end == side.first.summary.steps:
+            summaries = [run.summary for run in side.runs]
+            cost = (
+                f"{sum(summary.compile_s for summary in summaries):.2f}",
+                f"{sum(summary.total_s for summary in summaries):.1f}",
+                f"{max(summary.peak_memory_mb for summary in summaries):.0f}",
+            )
+        rows.append((title, f"{part.step_ms:.3f}", *cost))
     return rows
 
 
-def _options(config: Config) -> list[str]:
+def _about_times(sides: Sequence[Contender]) -> str:
+    text = (
+        "Each run had a process of its own. The total runs from reading the data to the last "
+        "score, with the import of the framework, compilation, evaluation and checkpoints."
+    )
+    if any(side.first.resumed for side in sides):
+        text += (
+            " A run that was resumed had several: its compilation, total and memory are those of "
+            "the last."
+        )
+    return text
+
+
+def _environment(side: Contender) -> tuple[Any, ...]:
+    run, summary = side.first, side.first.summary
+    return (
+        side.name,
+        f"{described(summary.segments)}, finished with " if run.resumed else "",
+        summary.device,
+        summary.path,
+        f"{summary.compilation}; memory: {summary.allocator}",
+        summary.versions,
+    )
+
+
+def _options(side: Contender) -> list[str]:
+    config = side.first.config
     flat = settings(config)
     del flat["backend"], flat["implementation"]
+    if len(side.runs) > 1:
+        del flat["seed"]
     return options(flat, settings(row(config.task).defaults))
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """Settings in force by the name of their option, without those that name a contender."""
-    flat = settings(config)
-    del flat["backend"], flat["implementation"]
-    return {name: value for name, value in flat.items() if value is not None}
-
-
-def _differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
-    """Settings in which the runs differ, other than those that cannot change a result; and their
-    data, which may have changed below the same settings."""
-    flats = [_settings(run.config) | {"data": run.summary.data} for run in runs]
-    ignored = {flag(name).removeprefix("--") for name in RESUMABLE} - {"epochs"} | {"data.folder"}
-    names = sorted({name for flat in flats for name in flat} - ignored)
-
-    def shown(value: Any) -> Any:
-        return " ".join(map(str, value)) if isinstance(value, tuple) else value
-
-    values = [(name, [shown(flat.get(name, "–")) for flat in flats]) for name in names]
-    return [(name, row) for name, row in values if any(value != row[0] for value in row)]
-
-
-def _unlike(first: Run, second: Run) -> bool:
-    """Whether two runs' steps differ by their settings. The number of epochs only says how many
-    steps there are, except to the cosine schedule, which is laid out over them."""
-    names = {name for name, _ in _differing([first, second])}
-    if "cosine" not in {run.config.optimization.schedule for run in (first, second)}:
-        names -= {"epochs"}
-    return bool(names)
 
 
 def reproduction(argv: Sequence[str]) -> str:

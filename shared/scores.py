@@ -16,6 +16,8 @@ accuracy_longer     accuracy on sequences longer than any that it was trained on
 """
 
 import math
+import statistics
+from collections.abc import Sequence
 
 from shared.backend import Evaluation
 from shared.tasks.series import variance
@@ -80,6 +82,14 @@ def to_show(scores: Scores) -> list[str]:
     """The names of those that a reader is shown. A series has its errors in its unit: beside them,
     one of what the network learns, which is scaled, would only be mistaken for one of them."""
     return [name for name in scores if not ((name == "mae" and "rmse" in scores) or name == "step")]
+
+
+def spread(name: str, values: Sequence[float]) -> str:
+    """Mean and standard deviation over seeds: "97.4 % ± 0.3"."""
+    mean = in_unit(name, statistics.mean(values))
+    if len(values) == 1:
+        return mean
+    return f"{mean} ± {in_unit(name, statistics.stdev(values)).removesuffix(' %')}"
 
 
 def in_unit(name: str, value: float) -> str:

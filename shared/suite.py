@@ -22,7 +22,7 @@ from shared.files import write_atomically
 from shared.history import Run, read_config, read_run
 from shared.pages import write_pages
 from shared.pictures import save_predictions
-from shared.scores import LOWER_IS_BETTER, in_unit, long_name
+from shared.scores import LOWER_IS_BETTER, in_unit, long_name, spread
 from shared.tasks import TASKS, row
 from shared.validation import resolve
 
@@ -173,7 +173,7 @@ def _row(task: str, runs: Sequence[Run]) -> dict[str, Any]:
         "score": long_name(goal.score, first.unit),
         "network": _network(runs[0].config),
         "means": {
-            backend: _spread(goal.score, [s.test[goal.score] for s in summaries])
+            backend: spread(goal.score, [s.test[goal.score] for s in summaries])
             for backend, summaries in by_backend.items()
         },
         "seconds": {
@@ -207,14 +207,6 @@ def _reached(goal: Goal, run: Run) -> bool:
     if isinstance(bound, str):
         bound = next(b.scores[goal.score] for b in run.summary.baselines if b.name == bound)
     return value <= bound if goal.score in LOWER_IS_BETTER else value >= bound
-
-
-def _spread(score: str, values: Sequence[float]) -> str:
-    """Mean and standard deviation over the seeds: "97.4 % ± 0.3"."""
-    mean = in_unit(score, statistics.mean(values))
-    if len(values) == 1:
-        return mean
-    return f"{mean} ± {in_unit(score, statistics.stdev(values)).removesuffix(' %')}"
 
 
 def _network(config: Config) -> str:

@@ -16,7 +16,7 @@ from shared.config import Config
 from shared.data_config import SunspotsData, TextData
 from shared.errors import InvalidInput
 from shared.history import Run
-from shared.scores import in_unit
+from shared.scores import in_unit, spread
 from shared.suite import CHANCE, GOALS, Goal, Job, jobs, write_results
 from shared.summary import Reference
 from shared.tasks import TASKS
@@ -137,7 +137,7 @@ def test_a_goal_is_said_in_words(goal: Goal, text: str) -> None:
     ],
 )
 def test_seeds_have_a_mean_and_a_deviation(score: str, values: list, expected: str) -> None:
-    assert suite._spread(score, values) == expected
+    assert spread(score, values) == expected
 
 
 @pytest.fixture(scope="module")
