@@ -6,8 +6,9 @@ See `shared/backend.py` for the contract. A state is a tuple of arrays; every fu
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,9 @@ from shared.weights import Weights
 
 Params = dict[str, jax.Array]
 
+MOST_TOGETHER = 3e7
+"""Operations of a step, up to which several seeds are trained in one program on a CPU. Measured on
+two cores (`docs/speed.md`)."""
 DEVICE_SETTINGS = ("JAX_NUM_CPU_DEVICES", "JAX_PLATFORMS", "XLA_FLAGS")
 """Variables that decide which devices JAX sees."""
 
@@ -162,6 +166,22 @@ class Backend:
         outputs = (PLACES, Metrics(WHOLE, WHOLE, WHOLE))
         return self._run(self._advance, (state, batch, rates), mesh, places, outputs, donate=(0,))
 
+    def together(self, operations: float) -> bool:
+        # Steps of few operations are mostly the cost of starting each, which vmap pays once for all
+        # seeds. Larger ones are faster alone: shared among the cores, their products not batched.
+        return self._device.platform != "cpu" or operations <= MOST_TOGETHER
+
+    def advance_seeds(
+        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
+    ) -> tuple[list[State], list[Metrics]]:
+        pairs = zip(states, batches, strict=True)
+        states = [self._with_carry(state, batch) for state, batch in pairs]
+        self.device = sharding.named(self._device)
+        if "vmap" not in self.path:
+            self.path += f", {len(states)} seeds in one program (jax.vmap)"
+        arguments = states, [*batches], rates.astype(self._dtype)
+        return self._run(self._advance_seeds, arguments, donate=(0,))
+
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Trace]:
@@ -264,6 +284,19 @@ class Backend:
         state, metrics = jax.lax.scan(step, state, (batch, rates, counts))
         loss, metric = sharding.total(mesh, metrics[:2])  # gradients are summed already
         return state, Metrics(loss, metric, metrics.norms)
+
+    def _advance_seeds(
+        self, mesh: None, states: list[State], batches: list[Batch[jax.Array]], rates: jax.Array
+    ) -> tuple[list[State], list[Metrics]]:
+        def stacked(trees: list[Any]) -> Any:
+            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+        def unstacked(tree: Any) -> list[Any]:
+            return [jax.tree.map(itemgetter(i), tree) for i in range(len(states))]
+
+        advance = jax.vmap(partial(self._advance, mesh), in_axes=(0, 0, None))
+        new, metrics = advance(stacked(states), stacked(batches), rates)
+        return unstacked(new), unstacked(metrics)
 
     def _traced(
         self, mesh: None, state: State, batch: Batch[jax.Array], rates: jax.Array

@@ -123,6 +123,16 @@ class Backend:
         stacked = torch.stack(loss), torch.stack(metric), flat.view(len(norms), -1)
         return state, Metrics(*(values.cpu() for values in stacked))
 
+    def together(self, operations: float) -> bool:
+        return False  # nothing is saved: operations are started one by one, for each seed
+
+    def advance_seeds(
+        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
+    ) -> tuple[list[State], list[Metrics]]:
+        pairs = zip(states, batches, strict=True)
+        taken = [self.advance(state, batch, rates) for state, batch in pairs]
+        return [state for state, _ in taken], [metrics for _, metrics in taken]
+
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Trace]:

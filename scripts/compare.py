@@ -4,6 +4,7 @@ For example:
     python scripts/compare.py
     python scripts/compare.py --task last-value --cell lstm --precision float64
     python scripts/compare.py --task text --contenders jax/handcrafted torch/native
+    python scripts/compare.py --task rows --seeds 0..4
     python scripts/compare.py runs/a runs/b
     python scripts/compare.py --suite results --out docs --overwrite
 """
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from shared.suite import Job
 
 RUNS = "runs"
+SUITE_SEEDS = [0, 1, 2]
 CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
 
 
@@ -40,7 +42,7 @@ CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/nativ
 class Arguments:
     settings: Unprefixed[Config]
     folders: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Run folders to compare as they are, instead of training."""
+    """Run folders to compare as they are, instead of training; or folders of several seeds."""
     contenders: tuple[str, ...] = ("jax/handcrafted", "torch/handcrafted", "torch/native")
     """Which backend/implementation pairs to train, each in a process of its own."""
     out: str | None = None
@@ -54,8 +56,9 @@ class Arguments:
     write a page of their scores. Runs that are finished are not trained again."""
     tasks: tuple[str, ...] = tuple(TASKS)
     """Of a suite: which tasks."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Of a suite: seeds to train from."""
+    seeds: tuple[str, ...] = ()
+    """Seeds to train from, such as 0 1 2 or 0..4; by default the --seed of the settings, of a suite
+    0..2."""
     runs: str = "runs/results"
     """Of a suite: folder of the runs."""
     jobs: int = 1
@@ -78,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.suite is not None:
         _suite(arguments, argv, own)
         return
-    for name in ("--tasks", "--seeds", "--runs", "--jobs"):
+    for name in ("--tasks", "--runs", "--jobs"):
         if cli.option(argv, name) is not None:
             raise InvalidInput(f"{name}: expected --suite results beside it")
     if arguments.folders and own:
@@ -95,17 +98,29 @@ def main(argv: Sequence[str]) -> None:
     if arguments.folders:
         runs = [Path(name) for name in arguments.folders]
     else:
-        runs = _train(resolve(settings), arguments, folder)
+        runs = _train(resolve(settings), _seeds(arguments, argv), arguments, folder)
 
+    from shared.contenders import run_folders
     from shared.history import read_run
     from shared.report import HTML, MARKDOWN, reproduction, write_report
     from shared.verdict import pairs
 
-    read = [read_run(run) for run in runs]
+    read = [read_run(run) for run in run_folders(runs)]
     write_report(read, folder, reproduction(["scripts/compare.py", *argv]))
     for pair in pairs(read):
         print(pair.sentence)
     print(f"wrote {folder / HTML}, {folder / MARKDOWN} and the pictures beside them")
+
+
+def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
+    """Those to train from; none where it is the one of the settings."""
+    if cli.option(argv, "--seeds") is None:
+        return []
+    if cli.option(argv, "--seed") is not None:
+        raise InvalidInput("--seed names one seed and --seeds several: expected one of the two")
+    from shared.seeds import parse_seeds
+
+    return parse_seeds(arguments.seeds)
 
 
 def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> None:
@@ -123,7 +138,8 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
             f"--jobs: expected 1 to {environment.cores()}, the cores of this machine, "
             f"got {arguments.jobs}"
         )
-    plan = suite.jobs(arguments.tasks, arguments.seeds, Path(arguments.runs))
+    seeds = _seeds(arguments, argv) or SUITE_SEEDS
+    plan = suite.jobs(arguments.tasks, seeds, Path(arguments.runs))
     folder = free_folder(Path("reports"), "results")
     if arguments.out is not None:
         folder = Path(arguments.out)
@@ -197,26 +213,52 @@ def _run_script(
         sys.exit(code if code > 0 else 1)
 
 
-def _clear(folder: Path, contenders: Sequence[str]) -> None:
+def _clear(folder: Path, kept: Sequence[Path]) -> None:
     """Removes the report that a new one replaces, and the runs of other contenders."""
-    from shared import files, history, lock, report
+    from shared import files, report
+    from shared.seeds import remove_runs
 
     files.remove(folder, report.FILES)
-    for run in (_run_folder(folder, name) for name in CONTENDERS if name not in contenders):
-        if run.is_dir():
-            with lock.held(run, "--overwrite"):
-                history.clear(run)
-            if not files.occupants(run):
-                run.rmdir()
+    for name in CONTENDERS:
+        for several in (False, True):
+            run = _run_folder(folder, name, several)
+            if run not in kept:
+                remove_runs(run)
 
 
-def _run_folder(folder: Path, contender: str) -> Path:
-    return folder / RUNS / contender.replace("/", "-")
+def _run_folder(folder: Path, contender: str, several: bool) -> Path:
+    """Of a contender's run, or of its runs from several seeds."""
+    return folder / RUNS / f"{contender.replace('/', '-')}{'-seeds' * several}"
 
 
-def _train(config: Config, arguments: Arguments, folder: Path) -> list[Path]:
-    """Runs scripts/run.py for one contender after the other, of what is not done yet; returns their
-    run folders."""
+def _state(config: Config, seeds: Sequence[int], folder: Path) -> Literal["new", "stopped", "done"]:
+    """Whether a contender is to be trained yet.
+
+    Raises:
+        InvalidInput: its folder holds runs from other seeds or with other settings.
+    """
+    from shared.contenders import seed_folder
+    from shared.seeds import are_in, read_seeds
+    from shared.suite import Job
+
+    if not seeds:
+        return Job(config, folder).state
+    if not are_in(folder):
+        return "new"
+    if read_seeds(folder) != seeds:
+        raise InvalidInput(
+            f"{folder}: expected runs from the seeds {seeds}, got others; move it away"
+        )
+    jobs = (Job(replace(config, seed=seed), seed_folder(folder, seed)) for seed in seeds)
+    return "done" if {job.state for job in jobs} == {"done"} else "stopped"
+
+
+def _train(config: Config, seeds: Sequence[int], arguments: Arguments, folder: Path) -> list[Path]:
+    """Runs scripts/run.py for one contender after the other, of what is not done yet.
+
+    Returns:
+        Their run folders, or the folders of their seeds.
+    """
     contenders = arguments.contenders
     unknown = [name for name in contenders if name not in CONTENDERS]
     if unknown or len(set(contenders)) < max(2, len(contenders)):
@@ -225,17 +267,16 @@ def _train(config: Config, arguments: Arguments, folder: Path) -> list[Path]:
             f"--contenders: expected two or more of {', '.join(CONTENDERS)}, got {got}"
         )
     from shared.history import save_config
-    from shared.suite import Job
 
-    runs = []
+    runs = [_run_folder(folder, name, bool(seeds)) for name in contenders]
     with tempfile.TemporaryDirectory() as scratch, Children() as children:
         save_config(Path(scratch), config)
-        for name in contenders:
+        for name, run in zip(contenders, runs, strict=True):
             backend, implementation = name.split("/")
-            run = _run_folder(folder, name)
             own = replace(config, backend=backend, implementation=implementation)
-            state = "new" if arguments.overwrite else Job(own, run).state
+            state = "new" if arguments.overwrite else _state(own, seeds, run)
             options = ["--config", str(Path(scratch, "config.json")), "--out", str(run)]
+            options += ["--seeds", *map(str, seeds)] if seeds else []
             if state == "stopped":
                 options = ["--resume", str(run)]
             options += ["--backend", backend, "--implementation", implementation]
@@ -246,9 +287,8 @@ def _train(config: Config, arguments: Arguments, folder: Path) -> list[Path]:
                 print(f"{run} (done)")
             else:
                 _run_script(options, arguments, name, children)
-            if not runs and arguments.overwrite:  # the configuration is usable: what was can go
-                _clear(folder, contenders)
-            runs.append(run)
+            if run is runs[0] and arguments.overwrite:  # the settings are usable: what was can go
+                _clear(folder, runs)
     return runs
 
 

@@ -6,25 +6,19 @@ For example:
     python scripts/run.py --backend jax --task text --data.path book.txt --out runs/book
     python scripts/run.py --config runs/book/config.json --seed 1
     python scripts/run.py --resume runs/book --epochs 10
+    python scripts/run.py --backend jax --task rows --seeds 0..4
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from shared import cli
 from shared.config import Config, Unprefixed
 from shared.errors import InvalidInput
 from shared.interruption import Interrupted, number_of
 from shared.validation import resolve
-
-if TYPE_CHECKING:
-    from shared.summary import Summary
-
-
-SHOWN = 3
-"""Sequences that are spelled out."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,9 @@ class Arguments:
     from what it was started with."""
     config: str | None = None
     """A config.json whose settings are the defaults."""
+    seeds: tuple[str, ...] = ()
+    """Train from several seeds, such as 0 1 2 or 0..4: in JAX in one program where that is faster,
+    else one after the other. The folder then has a run for each."""
     tune_allocator: bool = True
     """Have glibc keep the memory that a step gives back for the next one."""
 
@@ -52,9 +49,7 @@ def main(argv: Sequence[str]) -> None:
             "--resume takes its settings from the run: expected no --config beside it"
         )
     if resumed is not None:
-        if not Path(resumed, "config.json").is_file():
-            raise InvalidInput(f"--resume {resumed}: expected a run folder, with a config.json")
-        argv = [f"--config={Path(resumed, 'config.json')}", *argv]
+        argv = [f"--config={_config_of(Path(resumed))}", *argv]
     base = cli.base_config(argv)
     named = cli.option(argv, "--config") is not None
     default = Arguments(base if named else cli.require_backend(base))
@@ -62,22 +57,25 @@ def main(argv: Sequence[str]) -> None:
     arguments = cli.parse(Arguments, argv, default, cli.with_tasks(__doc__))
     config = resolve(arguments.settings)
     folder = _folder(arguments, config)
+    seeds = _seeds(arguments, argv)
 
     if arguments.tune_allocator:  # before a framework is imported and starts threads
         from shared.allocator import keep_pages
 
         keep_pages()
 
-    from shared.history import read_run
+    from shared.console import print_seeds, print_summary
+    from shared.contenders import read_runs
+    from shared.seeds import train_seeds
     from shared.training import train
 
     print(f"{_title(config)} → {folder}", flush=True)
-    resume = arguments.resume is not None
+    resume, overwrite = arguments.resume is not None, arguments.overwrite
     try:
-        if resume and _lacks_only_pictures(folder, config):
-            summary = read_run(folder).summary
-        else:
-            summary = train(config, folder, overwrite=arguments.overwrite, resume=resume)
+        if seeds:
+            train_seeds(config, seeds, folder, overwrite=overwrite, resume=resume)
+        elif not (resume and _lacks_only_pictures(folder, config)):
+            train(config, folder, overwrite=overwrite, resume=resume)
         _draw(folder)
     except KeyboardInterrupt as stop:
         raise Interrupted(number_of(stop), _interrupted(folder, config)) from stop
@@ -85,7 +83,44 @@ def main(argv: Sequence[str]) -> None:
         if error.errno is None:  # no failure of the machine's
             raise
         raise OSError(error.errno, _unwritten(error, folder), error.filename) from error
-    _print_summary(summary, folder, resume)
+    summaries = [run.summary for run in read_runs(folder)]
+    if seeds:
+        print_seeds(summaries, folder)
+    else:
+        print_summary(summaries[0], folder, resume)
+
+
+def _config_of(folder: Path) -> Path:
+    """The settings of a run, or of the first of several seeds.
+
+    Raises:
+        InvalidInput: there are none.
+    """
+    from shared.contenders import seed_folder
+    from shared.seeds import are_in, read_seeds
+
+    own = folder
+    if are_in(folder):
+        own = next(f for f in map(partial(seed_folder, folder), read_seeds(folder)) if f.is_dir())
+    if not (own / "config.json").is_file():
+        raise InvalidInput(f"--resume {folder}: expected a run folder, with a config.json")
+    return own / "config.json"
+
+
+def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
+    """Those to train from, or none where it is a single run."""
+    from shared.seeds import are_in, parse_seeds, read_seeds
+
+    if arguments.resume is not None:
+        if arguments.seeds:
+            raise InvalidInput("--resume finishes the seeds of the folder: expected no --seeds")
+        folder = Path(arguments.resume)
+        return read_seeds(folder) if are_in(folder) else []
+    if not arguments.seeds and cli.option(argv, "--seeds") is None:
+        return []
+    if cli.option(argv, "--seed") is not None:
+        raise InvalidInput("--seed names one seed and --seeds several: expected one of the two")
+    return parse_seeds(arguments.seeds)
 
 
 def _lacks_only_pictures(folder: Path, config: Config) -> bool:
@@ -97,13 +132,17 @@ def _lacks_only_pictures(folder: Path, config: Config) -> bool:
 
 
 def _draw(folder: Path) -> None:
-    from shared.history import CURVES, PICTURE, read_run
+    from shared.contenders import read_runs
+    from shared.history import CURVES, PICTURE
     from shared.pictures import save_predictions
     from shared.plotting import save_curves
 
-    run = read_run(folder)
-    save_predictions([run], folder / PICTURE)
-    save_curves([run], folder / CURVES)
+    runs = read_runs(folder)
+    for run in runs:
+        save_predictions([run], run.folder / PICTURE)
+        save_curves([run], run.folder / CURVES)
+    if len(runs) > 1:
+        save_curves(runs, folder / CURVES)
 
 
 def _resume_in_out(argv: Sequence[str]) -> list[str]:
@@ -133,7 +172,10 @@ def _folder(arguments: Arguments, config: Config) -> Path:
 
 def _interrupted(folder: Path, config: Config) -> str:
     from shared.history import CONFIG, SUMMARY, read_config
+    from shared.seeds import are_in
 
+    if are_in(folder):
+        return f"interrupted; --resume {folder} finishes the seeds that are not done"
     if not (folder / CONFIG).exists():
         return "interrupted before anything was written"
     try:
@@ -168,43 +210,6 @@ def _title(config: Config) -> str:
     cell = f"rnn ({network.nonlinearity})" if network.cell == "rnn" else network.cell
     where = f"{config.backend} {config.implementation}"
     return f"{config.task}: {cell}, {where}, {config.precision}"
-
-
-def _print_summary(summary: "Summary", folder: Path, resumed: bool) -> None:
-    from shared.scores import shown, to_show
-    from shared.summary import located_notes
-
-    test = summary.test
-    for where, note in located_notes(summary):
-        print(f"note{where and f' on {where}'}: {note}")
-    for sample in summary.samples[:SHOWN]:
-        print("{input} → {predicted}  (target {target})".format(**sample))
-    if summary.generated:
-        print("{prompt}▶{continuation}".format(**summary.generated))
-    kind = "test" if summary.held_out else "final, on the training sequence itself:"
-    print(kind, "  ".join(shown(name, test[name], summary.unit) for name in to_show(test)))
-    for baseline in summary.baselines:
-        known = baseline.scores
-        found = [shown(name, known[name], summary.unit) for name in to_show(known)]
-        print(f"baseline {baseline.name}: {'  '.join(found)}")
-    print(_times(summary, resumed))
-    print(f"wrote {folder}")
-
-
-def _times(summary: "Summary", resumed: bool) -> str:
-    """What the run cost. Each segment has its own step; the rest is of this process alone."""
-    process = (
-        f"compiled in {summary.compile_s:.1f} s, {summary.total_s:.1f} s in all, "
-        f"{summary.peak_memory_mb:.0f} MB at most, on {summary.device}"
-    )
-    if not resumed:
-        tokens = summary.tokens_per_s
-        speed = f" ({tokens:,.0f} tokens a second)" if tokens else ""
-        return f"{summary.steps} steps, {summary.step_ms:.3f} ms each{speed}, {process}"
-    parts = (
-        f"{part.span} in {part.label}, {part.step_ms:.3f} ms each" for part in summary.segments
-    )
-    return f"{'; '.join(parts)}\nsince resuming: {process}"
 
 
 if __name__ == "__main__":

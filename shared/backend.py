@@ -11,7 +11,7 @@ framework wrote continues in the other.
 """
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -91,6 +91,18 @@ class Backend(Protocol):
     ) -> tuple[State, Metrics]:
         """Takes S optimizer steps, one for each batch stacked in `batch` and rate in `rates` (S,).
         The state given is used up. Metrics are those before each step."""
+        ...
+
+    def together(self, operations: float) -> bool:
+        """Whether the steps of several seeds, of so many operations each, are to be taken in one
+        call: `advance_seeds`."""
+        ...
+
+    def advance_seeds(
+        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
+    ) -> tuple[list[State], list[Metrics]]:
+        """As `advance`, for N states and the stacked batches of each: what comes of each is what
+        `advance` makes of it, but for rounding."""
         ...
 
     def trace(

@@ -26,13 +26,17 @@ class Call(NamedTuple):
         return self.start + self.count
 
 
-def most_steps(config: Config, signature: Signature, batches: Batches) -> int:
-    """Steps of a call, at most: few enough for memory, for progress to show, and for a signal."""
+def operations(config: Config, signature: Signature, batches: Batches) -> int:
+    """Floating-point operations of a step, roughly: its products of matrices."""
     shapes = network_shapes(config.network, signature.input_size, signature.output_size)
     elements = sum(math.prod(shape) for shape in shapes.values() if len(shape) == 2)
     # Two operations with each element forth and four back, at every row and time step.
-    operations = 6 * elements * batches.batch_size * batches.steps
-    return max(1, min(batches.chunk, int(OPERATIONS / operations)))
+    return 6 * elements * batches.batch_size * batches.steps
+
+
+def most_steps(config: Config, signature: Signature, batches: Batches) -> int:
+    """Steps of a call, at most: few enough for memory, for progress to show, and for a signal."""
+    return max(1, min(batches.chunk, int(OPERATIONS / operations(config, signature, batches))))
 
 
 def calls(begin: int, end: int, most: int, every: int | None, position: int) -> Iterator[Call]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.history import Run
+from shared.history import Run, read_run
 
 SEED = re.compile(r"seed-(\d+)")
 """The folder of one seed's run."""
@@ -41,6 +41,11 @@ def run_folders(folders: Sequence[Path]) -> list[Path]:
         seeds = sorted(int(match[1]) for match in map(SEED.fullmatch, names) if match)
         found += [seed_folder(folder, seed) for seed in seeds] or [folder]
     return found
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The run in a folder, or those of its seeds."""
+    return [read_run(own) for own in run_folders([folder])]
 
 
 def contenders(runs: Sequence[Run]) -> list[Contender]:

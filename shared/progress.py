@@ -16,15 +16,26 @@ class Progress:
         start, total: optimizer steps done before and in the end.
         metric: name of the metric.
         quiet: show nothing.
+        prefix: before each line, such as "seed 3: ".
+        bar: show a bar on a terminal; of several runs at once only one can.
     """
 
-    def __init__(self, start: int, total: int, metric: str, quiet: bool):
+    def __init__(
+        self,
+        start: int,
+        total: int,
+        metric: str,
+        quiet: bool,
+        prefix: str = "",
+        bar: bool = True,
+    ):
         terminal = sys.stderr.isatty()
         self._metric = metric
-        self._lines = not terminal and not quiet
-        self._bar = tqdm(
-            initial=start, total=total, unit=" steps", disable=quiet or not terminal, leave=False
-        )
+        self._quiet = quiet
+        self._lines = not terminal
+        self._prefix = prefix
+        hidden = quiet or not terminal or not bar
+        self._bar = tqdm(initial=start, total=total, unit=" steps", disable=hidden, leave=False)
 
     def advance(self, steps: int, loss: float, metric: float) -> None:
         self._bar.set_postfix_str(f"loss {loss:.4f}, {shown(self._metric, metric)}", refresh=False)
@@ -32,10 +43,12 @@ class Progress:
 
     def line(self, text: str) -> None:
         """A line that stays: above the bar on a terminal, as it is elsewhere."""
+        if self._quiet:
+            return
         if self._lines:
-            print(text, flush=True)
-        elif not self._bar.disable:
-            self._bar.write(text)
+            print(f"{self._prefix}{text}", flush=True)
+        else:
+            tqdm.write(f"{self._prefix}{text}")
 
     def __enter__(self) -> Self:
         return self

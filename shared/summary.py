@@ -60,7 +60,7 @@ class Summary:
     of the backend."""
     total_s: float
     """Seconds from reading the data to the test, of a resumed run since its last resumption; so are
-    compilation and memory."""
+    compilation and memory. Of several seeds in one program, its share of the seconds."""
     peak_memory_mb: float
     """Most memory that the process had resident, in MB of 10^6 bytes."""
     metric: str
@@ -99,6 +99,7 @@ def summarize(
     found: Predictions,
     generated: dict[str, str] | None,
     started: float,
+    together: int,
     history: str,
     saved: str | None,
 ) -> Summary:
@@ -111,6 +112,7 @@ def summarize(
         found: what was predicted for it.
         generated: of a text, a prompt and how the network goes on.
         started: the `time.perf_counter` of the run's beginning.
+        together: runs that were trained at once, this one among them: its times are its share.
         history: SHA-256 of metrics.jsonl.
         saved: that of predictions.npz.
     """
@@ -133,11 +135,11 @@ def summarize(
         seed=config.seed,
         steps=final.snapshot.step,
         segments=list(final.segments),
-        compile_s=backend.compile_s,
+        compile_s=backend.compile_s / together,
         compilation=backend.compilation,
         allocator=allocator.described(),
         step_ms=step_ms,
-        total_s=time.perf_counter() - started,
+        total_s=(time.perf_counter() - started) / together,
         peak_memory_mb=environment.peak_memory_mb(),
         metric=task.metric,
         score=task.score or task.metric,

@@ -18,6 +18,8 @@ class Timing:
     """
 
     backend: Backend
+    together: int = 1
+    """Runs whose steps are taken in one call: each has its share of the time."""
     per_step: list[float] = field(default_factory=list)
     first: float = math.nan
     mark: float = math.nan
@@ -30,7 +32,8 @@ class Timing:
     def stop(self, steps: int) -> None:
         """Ends the call of so many steps, and begins the next."""
         compiling = self.backend.compile_s - self.compiled
-        milliseconds = 1000 * (time.perf_counter() - self.mark - compiling) / steps
+        seconds = time.perf_counter() - self.mark - compiling
+        milliseconds = 1000 * seconds / (steps * self.together)
         if compiling or math.isnan(self.first):
             self.first = milliseconds
         else:

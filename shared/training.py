@@ -1,48 +1,31 @@
-"""The one training loop: configuration + task + backend → a run folder.
+"""The one way to train: configuration → task, batches, backend → a run folder.
 
     summary = train(config, Path("runs/hello-1"))
 
-The loop owns order, learning rates, evaluation, checkpoints and history; a backend takes steps.
-Evaluation happens after every `eval_every` epochs and at the end, each time with a checkpoint;
-`checkpoint_every` brings others in between.
+What can be refused is refused before anything is written; then `shared/loop.py` takes the steps.
+`shared/seeds.py` does the same for several seeds.
 """
 
-import math
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
-import numpy as np
-
-from shared import anomaly, calls, checkpoint, history, lock, predictions
-from shared.anomaly import Anomaly
-from shared.backend import (
-    Backend,
-    Evaluation,
-    Metrics,
-    Snapshot,
-    State,
-    import_backend,
-    load_backend,
-)
+from shared import checkpoint, history, lock, predictions
+from shared.backend import Backend, State, import_backend, load_backend
 from shared.batching import Batches, training_batches
-from shared.calls import Call
-from shared.checkpoint import Checkpoint, Retention, Running
+from shared.checkpoint import Checkpoint
 from shared.config import Config
-from shared.due import Due, Every
-from shared.errors import InvalidInput, TrainingDiverged
-from shared.evaluation import evaluate, written_on
+from shared.errors import InvalidInput
+from shared.evaluation import written_on
 from shared.history import History
-from shared.interruption import Interrupted, Interruption
+from shared.interruption import Interruption
 from shared.lock import Lock
+from shared.loop import Loop, drive
 from shared.progress import Progress
-from shared.schedule import learning_rates
 from shared.schema import save_schema, schema_of
-from shared.scores import Scores, derived, named, shown
-from shared.segments import Segment
 from shared.start import (
     check_fits,
     check_resumable,
@@ -53,10 +36,26 @@ from shared.start import (
 from shared.summary import Summary, summarize
 from shared.tasks import load_task
 from shared.tasks.task import Task
-from shared.timing import Timing
 from shared.validation import resolve
 
 NOTICE = "stopping after the steps at hand, with a checkpoint; once more stops at once"
+
+
+class Ready(NamedTuple):
+    """A run that nothing speaks against. Nothing of it is written yet."""
+
+    config: Config
+    """Resolved."""
+    folder: Path
+    lock: Lock | None
+    """Of a run that is resumed."""
+    task: Task
+    batches: Batches
+    backend: Backend
+    position: Checkpoint
+    """Where it begins."""
+    total: int
+    """Optimizer steps in the end."""
 
 
 def train(
@@ -91,286 +90,128 @@ def train(
         OSError: a file cannot be written, such as on a full disk; `resume` goes on.
     """
     started = time.perf_counter()
-    config = resolve(config)
     with ExitStack() as stack:
-        own = None
-        if resume:
-            own = stack.enter_context(lock.held(folder, "--resume"))
-            check_resumable(folder, config)
-        else:
-            history.check_free(folder, overwrite)
-        Thread(target=import_backend, args=(config.backend,)).start()  # beside the data
-        task = load_task(config)
-        check_fits(config, task)
-        batches = training_batches(config, task)
-        total = config.epochs * batches.per_epoch
-        if config.log_every > total:
-            raise InvalidInput(
-                f"--log-every: expected at most the {total} steps of the run, "
-                f"got {config.log_every}"
-            )
-        # A daemon: nobody waits for it where the framework refuses.
-        hashing = Thread(target=getattr, args=(task, "fingerprint"), daemon=True)
-        hashing.start()
-        backend = load_backend(config, task.signature)
-        hashing.join()
-        begun = resume and bool(checkpoint.steps(folder))
-        if resume and not begun and (folder / history.SUMMARY).exists():
-            raise InvalidInput(
-                f"--resume {folder}: expected the checkpoints of a finished run, got none; "
-                f"{checkpoint.anew(folder)}"
-            )
-        position = (
-            last_position(config, task, batches, folder) if begun else first_position(config, task)
-        )
-        reached, scored = position.snapshot.step, (folder / history.SUMMARY).exists()
-        if resume and (reached > total or (reached == total and scored)):
-            raise InvalidInput(
-                f"--resume {folder}: already trained for {reached // batches.per_epoch} epochs; "
-                f"expected --epochs above, got {config.epochs}"
-            )
-        state = backend.init(position.snapshot)
-        if own is None:
-            own = stack.enter_context(history.created(folder, config, overwrite))
-        else:
-            history.reopen(folder, config)
-        save_schema(folder, schema_of(config, task))
-        writer = stack.enter_context(
-            History(folder, task.metric, config.log_every, keep=position.snapshot.step)
-        )
-        progress = stack.enter_context(Progress(position.snapshot.step, total, task.metric, quiet))
-        if resume:
-            if own.stale is not None:
-                progress.line(f"taking over {lock.FILE} of {own.stale}: nobody holds it any more")
-            progress.line(resumption(config, folder, position, total))
-        loop = _Loop(config, task, backend, batches, own, writer, progress, position, total)
-        with Interruption("" if quiet else NOTICE) as interruption:
-            state = loop.run(state, interruption)
-        state, test = loop.test(state)
-        found = predictions.predict(task, backend, state)
-        test |= predictions.scores(task, found)
-        generated = written_on(task, backend, state)
-        own.check()
-        saved = predictions.save(folder, found) if found else None
-        digest = writer.sync()
-        summary = summarize(
-            config, task, backend, loop.reached, test, found, generated, started, digest, saved
-        )
-        history.save_summary(folder, summary)
+        ready = prepare(resolve(config), folder, overwrite, resume, stack)
+        (summary,) = train_together([ready], overwrite, quiet, started, stack)
         return summary
 
 
-class _Taken(NamedTuple):
-    """A call of the backend whose results have not been read yet."""
+def prepare(
+    config: Config,
+    folder: Path,
+    overwrite: bool,
+    resume: bool,
+    stack: ExitStack,
+    backend: Backend | None = None,
+) -> Ready:
+    """Loads what a run needs and refuses what cannot be trained.
 
-    call: Call
-    metrics: Metrics
-    anomaly: Anomaly | None
+    Args:
+        config: resolved.
+        stack: holds the lock of a run that is resumed.
+        backend: one that is loaded already, for a configuration that differs in its seed alone.
 
-
-@dataclass
-class _Loop:
-    """Steps, and what happens between them."""
-
-    config: Config
-    task: Task
-    backend: Backend
-    batches: Batches
-    lock: Lock
-    history: History
-    progress: Progress
-    position: Checkpoint
-    """Where it begins."""
-    total: int
-
-    def __post_init__(self) -> None:
-        self.folder = self.lock.folder
-        self.timing = Timing(self.backend)
-        self.reached = self.position
-        self.every = Every.of(self.config.checkpoint_every)
-        self.most = calls.most_steps(self.config, self.task.signature, self.batches)
-        step, best = self.position.snapshot.step, self.position.best_step
-        self.retention = Retention(self.folder, self.config.keep_checkpoints, {step: best})
-        self.running = self.position.running
-
-    def run(self, state: State, interruption: Interruption) -> State:
-        """Trains to the last step; checkpoints on the way.
-
-        Raises:
-            Interrupted: a signal has come; there is a checkpoint of the last step that was taken.
-        """
-        self.retention.clean()  # a run that was killed may not have come to it
-        step = self.position.snapshot.step
-        period = self.config.eval_every * self.batches.per_epoch
-        while step < self.total:
-            begin = step - step % period
-            end = min(begin + period, self.total)
-            state = self._steps(state, begin, end, step, interruption)
-            step = end
-            self._evaluate(state, step)
-            self._check_interrupted(interruption)
-        return state
-
-    def test(self, state: State) -> tuple[State, Scores]:
-        """Scores the test part, once, with the best checkpoint; returns also its state."""
-        step = self.total
-        if self.reached.best_step is not None:
-            chosen = checkpoint.read(checkpoint.path(self.folder, self.reached.best_step)).snapshot
-            state, step = self.backend.init(chosen), chosen.step
-        scores = evaluate(self.config, self.task, self.backend, state, self.task.test)
-        epoch = -(-step // self.batches.per_epoch)
-        if not math.isfinite(scores.loss):
-            self._diverged(f"the test loss is {scores.loss}", step, found=True)
-        self.history.add(step, epoch, "test", scores.loss, scores.metric)
-        return state, derived(self.task, "test", scores) | {"step": step}
-
-    def _steps(
-        self, state: State, begin: int, end: int, position: int, interruption: Interruption
-    ) -> State:
-        """Takes the steps between two evaluations, from a position on."""
-        pending: _Taken | None = None
-        due = Due(self.every, begin)
-        self.timing.start()
-        for call in calls.calls(begin, end, self.most, self.every.steps, position):
-            # The device may still be at the call before: prepare first, then wait for it.
-            batch = self.batches.take(call.start, call.count)
-            rates = self._rates(call.start, call.count)
-            if pending is not None:
-                self._read(pending)
-                if due.after(call.start) or interruption.received is not None:
-                    self._save(self._exported(state, call.start))
-                    due.written()
-                    self._check_interrupted(interruption)
-                    self.timing.start()
-            found = None
-            if self.config.detect_anomaly:
-                state, taken, found = anomaly.advance(self.backend, state, batch, rates)
-            else:
-                state, taken = self.backend.advance(state, batch, rates)
-            pending = _Taken(call, taken, found)
-        if pending is not None:
-            self._read(pending)
-        return state
-
-    def _read(self, taken: _Taken) -> None:
-        """Waits for a call, then writes and shows its steps."""
-        call = taken.call
-        loss, metric, norms = (np.asarray(values) for values in taken.metrics)
-        self.timing.stop(call.count)
-        wrong = ~(np.isfinite(loss) & np.isfinite(norms).all(axis=1))
-        good = int(wrong.argmax()) if wrong.any() else len(loss)
-        for i in range(good):
-            step, epoch = call.start + i + 1, (call.start + i) // self.batches.per_epoch + 1
-            self.history.train(step, epoch, float(loss[i]), float(metric[i]))
-            self.running = self.running.add(float(loss[i]), float(metric[i]))
-        self.history.flush()
-        if taken.anomaly is not None:
-            self._diverged(str(taken.anomaly), call.start + len(loss), norms[-1], found=True)
-        if wrong.any():
-            what = []
-            if not math.isfinite(loss[good]):
-                what.append(f"the training loss is {loss[good]}")
-            bad = np.flatnonzero(~np.isfinite(norms[good]))
-            if len(bad):
-                name = self.backend.parameters[bad[0]]
-                what.append(f"the norm of the gradient of {name} is {norms[good][bad[0]]}")
-            self._diverged(" and ".join(what), call.start + good + 1, norms[good])
-        self.progress.advance(call.count, float(loss[-1]), float(metric[-1]))
-
-    def _evaluate(self, state: State, step: int) -> None:
-        """Scores the validation part and writes a checkpoint."""
-        metric, epoch = self.task.metric, step // self.batches.per_epoch
-        steps = self.running.steps
-        train = {"loss": self.running.loss / steps, metric: self.running.metric / steps}
-        line = f"epoch {epoch}/{self.config.epochs}  train loss {train['loss']:.4f}  "
-        line += shown(metric, train[metric])
-        snapshot = self._exported(state, step)
-        best = self.reached.best
-        if self.task.valid is not None:
-            valid = evaluate(self.config, self.task, self.backend, state, self.task.valid)
-            if not math.isfinite(valid.loss):
-                self._diverged(f"the validation loss is {valid.loss}", step, found=True)
-            self.history.add(step, epoch, "valid", valid.loss, valid.metric)
-            line += f"  valid loss {valid.loss:.4f}  {self._shown(valid)}"
-            if best is None or valid.loss < best["loss"]:
-                best = named(self.task, valid) | {"step": step}
-        self.running = Running()
-        self.reached = self.reached._replace(train=train, best=best)
-        self._save(snapshot)
-        self.progress.line(line + f"  {self.timing.step_ms:.2f} ms/step")
-
-    def _save(self, snapshot: Snapshot) -> None:
-        """Writes a checkpoint; what it says of the history is on the disk before."""
-        self.lock.check()
-        self.reached = Checkpoint(
-            snapshot,
-            self.task.fingerprint,
-            self.reached.train,
-            self.reached.best,
-            self._segments(snapshot.step),
-            self.running,
-            self.history.sync(),
+    Raises:
+        InvalidInput: as `train`.
+    """
+    own = None
+    if resume:
+        own = stack.enter_context(lock.held(folder, "--resume"))
+        check_resumable(folder, config)
+    else:
+        history.check_free(folder, overwrite)
+    Thread(target=import_backend, args=(config.backend,)).start()  # beside the data
+    task = load_task(config)
+    check_fits(config, task)
+    batches = training_batches(config, task)
+    total = config.epochs * batches.per_epoch
+    if config.log_every > total:
+        raise InvalidInput(
+            f"--log-every: expected at most the {total} steps of the run, got {config.log_every}"
         )
-        self.retention.write(self.reached)
-
-    def _exported(self, state: State, step: int) -> Snapshot:
-        """The loss of a step is that of the weights before it: the last update is unchecked yet."""
-        snapshot = self.backend.export(state)
-        for name, array in checkpoint.flatten(snapshot).items():
-            if not np.isfinite(array).all():
-                self._diverged(f"{name} is no longer finite", step)
-        return snapshot
-
-    def _check_interrupted(self, interruption: Interruption) -> None:
-        if interruption.received is not None:
-            raise Interrupted(interruption.received)
-
-    def _shown(self, valid: Evaluation) -> str:
-        """The score of the validation part that says most."""
-        found = derived(self.task, "valid", valid)
-        name = self.task.score
-        if name not in found or name == "loss":  # which stands before it
-            name = self.task.metric
-        return shown(name, found[name])
-
-    def _segments(self, step: int) -> list[Segment]:
-        """Which backend took which steps, up to this one."""
-        current = Segment(
-            self.config.backend,
-            self.config.implementation,
-            self.position.snapshot.step,
-            step,
-            self.timing.step_ms,
-            self.backend.notes,
+    # A daemon: nobody waits for it where the framework refuses.
+    hashing = Thread(target=getattr, args=(task, "fingerprint"), daemon=True)
+    hashing.start()
+    backend = backend or load_backend(config, task.signature)
+    hashing.join()
+    begun = resume and bool(checkpoint.steps(folder))
+    if resume and not begun and (folder / history.SUMMARY).exists():
+        raise InvalidInput(
+            f"--resume {folder}: expected the checkpoints of a finished run, got none; "
+            f"{checkpoint.anew(folder)}"
         )
-        return [*self.position.segments, current]
-
-    def _rates(self, start: int, count: int) -> np.ndarray:
-        per_epoch = self.batches.per_epoch
-        return learning_rates(self.config.optimization, start, count, per_epoch, self.total)
-
-    def _diverged(
-        self, what: str, step: int, norms: np.ndarray | None = None, found: bool = False
-    ) -> NoReturn:
-        """Ends the run.
-
-        Args:
-            norms: those of the step's gradients.
-            found: a look at the step itself would tell no more.
-        """
-        rate = self._rates(step - 1, 1)[0]
-        where = [
-            f"epoch {(step - 1) // self.batches.per_epoch + 1}",
-            f"learning rate {rate:g}",
-        ]
-        if norms is not None:
-            where.append(f"gradient norm {anomaly.norm(norms):g}")
-        kept = checkpoint.steps(self.folder)
-        last = (
-            f"the last good checkpoint is {checkpoint.path(self.folder, kept[-1])}"
-            if kept
-            else "no checkpoint was due yet"
+    position = (
+        last_position(config, task, batches, folder) if begun else first_position(config, task)
+    )
+    reached, scored = position.snapshot.step, (folder / history.SUMMARY).exists()
+    if resume and (reached > total or (reached == total and scored)):
+        raise InvalidInput(
+            f"--resume {folder}: already trained for {reached // batches.per_epoch} epochs; "
+            f"expected --epochs above, got {config.epochs}"
         )
-        if not (found or self.config.detect_anomaly):
-            last += f"; --resume {self.folder} --detect-anomaly finds where it begins"
-        raise TrainingDiverged(f"{what} at step {step} ({', '.join(where)}); {last}")
+    return Ready(config, folder, own, task, batches, backend, position, total)
+
+
+def train_together(
+    runs: Sequence[Ready], overwrite: bool, quiet: bool, started: float, stack: ExitStack
+) -> list[Summary]:
+    """Trains runs that differ in their seed alone, the steps of several in one call of the backend.
+
+    Args:
+        runs: at the same step, of one backend.
+        started: the `time.perf_counter` of their beginning.
+        stack: holds their locks and files.
+    """
+    backend = runs[0].backend
+    states = [backend.init(run.position.snapshot) for run in runs]
+    loops = [_begin(run, overwrite, quiet, run is runs[0], len(runs), stack) for run in runs]
+    with Interruption("" if quiet else NOTICE) as interruption:
+        steps = [loop.run(state, interruption) for loop, state in zip(loops, states, strict=True)]
+        states = drive(backend, steps)
+    return [_finish(loop, state, started) for loop, state in zip(loops, states, strict=True)]
+
+
+def _begin(
+    ready: Ready, overwrite: bool, quiet: bool, first: bool, together: int, stack: ExitStack
+) -> Loop:
+    """Makes the run's folder, or a finished run unfinished again.
+
+    Args:
+        first: it is the one that a terminal's bar is for.
+        together: how many seeds take their steps in one call.
+    """
+    config, folder, own, task, batches, backend, position, total = ready
+    if own is None:
+        own = stack.enter_context(history.created(folder, config, overwrite))
+    else:
+        history.reopen(folder, config)
+    save_schema(folder, schema_of(config, task))
+    reached = position.snapshot.step
+    writer = History(folder, task.metric, config.log_every, keep=reached)
+    stack.enter_context(writer)
+    prefix = f"seed {config.seed}: " if together > 1 else ""
+    progress = Progress(reached, total, task.metric, quiet, prefix, bar=first)
+    stack.enter_context(progress)
+    if ready.lock is not None:
+        if own.stale is not None:
+            progress.line(f"taking over {lock.FILE} of {own.stale}: nobody holds it any more")
+        progress.line(resumption(config, folder, position, total))
+    return Loop(config, task, backend, batches, own, writer, progress, position, total, together)
+
+
+def _finish(loop: Loop, state: State, started: float) -> Summary:
+    """Scores the test part and writes the summary."""
+    config, task, backend = loop.config, loop.task, loop.backend
+    state, test = loop.test(state)
+    found = predictions.predict(task, backend, state)
+    test |= predictions.scores(task, found)
+    generated = written_on(task, backend, state)
+    loop.lock.check()
+    saved = predictions.save(loop.folder, found) if found else None
+    digest = loop.history.sync()
+    summary = summarize(
+        config, task, backend, loop.reached, test, found, generated, started, loop.together,
+        digest, saved,
+    )  # fmt: skip
+    history.save_summary(loop.folder, summary)
+    return summary

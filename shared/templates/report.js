@@ -99,11 +99,11 @@ function draw() {
     grid: { rows: 2, columns: 1, subplots: [["xy"], ["xy2"]] },
     xaxis: { ...axis, title: { text: "optimizer step" }, unifiedhovertitle: { text: "step %{x}" }, type: scale(chosen.logSteps), anchor: "y2" },
     yaxis: {
-      ...axis, title: { text: `${quantity.name}, ${quantity.unit}` }, domain: [0.4, 1],
+      ...axis, title: { text: `${quantity.name}, ${quantity.unit}`, standoff: 12 }, domain: [0.4, 1],
       type: scale(chosen.logLoss), rangemode: "tozero", hoverformat: ".6g",
     },
     yaxis2: {
-      ...axis, title: { text: "difference" }, domain: [0, 0.32], type: "log", exponentformat: "power",
+      ...axis, title: { text: "difference", standoff: 12 }, domain: [0, 0.32], type: "log", exponentformat: "power",
       dtick: differences.length ? decades(differences) : 1,
     },
     annotations: differences.length ? [] : [{ text: "no difference at any step", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.16 }],
