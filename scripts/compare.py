@@ -98,7 +98,7 @@ def main(argv: Sequence[str]) -> None:
     if arguments.folders:
         runs = [Path(name) for name in arguments.folders]
     else:
-        runs = _train(resolve(settings), _seeds(arguments, argv), arguments, folder)
+        runs = _train(resolve(settings), cli.seeds(argv, arguments.seeds), arguments, folder)
 
     from shared.contenders import run_folders
     from shared.history import read_run
@@ -110,17 +110,6 @@ def main(argv: Sequence[str]) -> None:
     for pair in pairs(read):
         print(pair.sentence)
     print(f"wrote {folder / HTML}, {folder / MARKDOWN} and the pictures beside them")
-
-
-def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
-    """Those to train from; none where it is the one of the settings."""
-    if cli.option(argv, "--seeds") is None:
-        return []
-    if cli.option(argv, "--seed") is not None:
-        raise InvalidInput("--seed names one seed and --seeds several: expected one of the two")
-    from shared.seeds import parse_seeds
-
-    return parse_seeds(arguments.seeds)
 
 
 def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> None:
@@ -138,7 +127,7 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
             f"--jobs: expected 1 to {environment.cores()}, the cores of this machine, "
             f"got {arguments.jobs}"
         )
-    seeds = _seeds(arguments, argv) or SUITE_SEEDS
+    seeds = cli.seeds(argv, arguments.seeds) or SUITE_SEEDS
     plan = suite.jobs(arguments.tasks, seeds, Path(arguments.runs))
     folder = free_folder(Path("reports"), "results")
     if arguments.out is not None:

@@ -30,8 +30,8 @@ class Arguments:
     """Replace the run in --out."""
     resume: str | None = None
     """Run folder to continue from its last checkpoint; only --epochs, --backend, --implementation,
-    --device, --log-every, --checkpoint-every, --keep-checkpoints and --detect-anomaly may differ
-    from what it was started with."""
+    --device, --log-every, --checkpoint-every, --keep-checkpoints, --logger and --detect-anomaly may
+    differ from what it was started with."""
     config: str | None = None
     """A config.json whose settings are the defaults."""
     seeds: tuple[str, ...] = ()
@@ -109,18 +109,15 @@ def _config_of(folder: Path) -> Path:
 
 def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
     """Those to train from, or none where it is a single run."""
-    from shared.seeds import are_in, parse_seeds, read_seeds
+    from shared.seeds import are_in, read_seeds
 
+    seeds = cli.seeds(argv, arguments.seeds)
     if arguments.resume is not None:
-        if arguments.seeds:
+        if seeds:
             raise InvalidInput("--resume finishes the seeds of the folder: expected no --seeds")
         folder = Path(arguments.resume)
         return read_seeds(folder) if are_in(folder) else []
-    if not arguments.seeds and cli.option(argv, "--seeds") is None:
-        return []
-    if cli.option(argv, "--seed") is not None:
-        raise InvalidInput("--seed names one seed and --seeds several: expected one of the two")
-    return parse_seeds(arguments.seeds)
+    return seeds
 
 
 def _lacks_only_pictures(folder: Path, config: Config) -> bool:

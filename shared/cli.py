@@ -133,6 +133,24 @@ def option(argv: Sequence[str], name: str) -> str | None:
     return value
 
 
+def seeds(argv: Sequence[str], words: Sequence[str]) -> list[int]:
+    """What --seeds names; nothing where it is not on the command line.
+
+    Args:
+        words: the option's values.
+
+    Raises:
+        InvalidInput: other values than seeds, or --seed beside it.
+    """
+    if not any(word.partition("=")[0] == "--seeds" for word in argv):
+        return []
+    if option(argv, "--seed") is not None:
+        raise InvalidInput("--seed names one seed and --seeds several: expected one of the two")
+    from shared.seeds import parse_seeds
+
+    return parse_seeds(words)
+
+
 def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     """Runs a script's main function and exits.
 

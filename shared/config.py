@@ -117,6 +117,8 @@ class Config:
     """Seed of weights, order, dropout masks and generated data."""
     log_every: int = 1
     """Write the training loss of every N-th step."""
+    logger: Literal["jsonl", "tensorboard"] = "jsonl"
+    """Where to write the history: metrics.jsonl alone, or TensorBoard's events beside it."""
     detect_anomaly: bool = False
     """Look at all that a step computes, and stop at the first number that is not finite, with its
     name; much slower."""

@@ -5,6 +5,7 @@
     checkpoint-<step>.safetensors  the last ones and the best: shared/checkpoint.py
     schema.json                    what the network's inputs and outputs mean: shared/schema.py
     predictions.npz                what it predicts for the test part: shared/predictions.py
+    events.out.tfevents.…          the history for TensorBoard, if wanted: shared/events.py
     curves.png, predictions.png    loss over the steps; what is predicted, as the task needs
     summary.json                   written last: a folder without it holds an unfinished run
     run.lock                       while a process writes: shared/lock.py
@@ -27,7 +28,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from shared import checkpoint, lock, predictions, schema, segments
+from shared import checkpoint, events, lock, predictions, schema, segments
 from shared.config import Config, from_json
 from shared.errors import DamagedFile, InvalidInput
 from shared.files import (
@@ -100,6 +101,7 @@ def clear(folder: Path, but: Collection[str] = ()) -> None:
     own = {CONFIG, METRICS, schema.FILE, *RESULTS}
     own |= {checkpoint.path(folder, step).name for step in checkpoint.steps(folder)}
     remove(folder, own - {*but})
+    events.clear(folder)
     remove_temporary(folder)
 
 

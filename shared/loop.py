@@ -25,6 +25,7 @@ from shared.config import Config
 from shared.due import Due, Every
 from shared.errors import TrainingDiverged
 from shared.evaluation import evaluate
+from shared.events import Events
 from shared.history import History
 from shared.interruption import Interrupted, Interruption
 from shared.lock import Lock
@@ -76,6 +77,10 @@ def drive(backend: Backend, loops: Sequence[Steps]) -> list[State]:
             raise interrupted
         if not asked:
             return ended
+        if ended:
+            raise ValueError(
+                f"expected loops of as many calls, {len(ended)} ended before the others"
+            )
         if len(loops) == 1:
             answers = [backend.advance(*asked[0])]
         else:
@@ -101,6 +106,7 @@ class Loop:
     batches: Batches
     lock: Lock
     history: History
+    events: Events
     progress: Progress
     position: Checkpoint
     """Where it begins."""
@@ -147,6 +153,7 @@ class Loop:
         if not math.isfinite(scores.loss):
             self._diverged(f"the test loss is {scores.loss}", step, found=True)
         self.history.add(step, epoch, "test", scores.loss, scores.metric)
+        self.events.add("test", step, named(self.task, scores))
         return state, derived(self.task, "test", scores) | {"step": step}
 
     def _steps(
@@ -193,6 +200,8 @@ class Loop:
             self.history.train(step, epoch, float(loss[i]), float(metric[i]))
             self.running = self.running.add(float(loss[i]), float(metric[i]))
         self.history.flush()
+        if self.events.written:
+            self._note(call, loss[:good], metric[:good], norms[:good])
         if taken.anomaly is not None:
             self._diverged(str(taken.anomaly), call.start + len(loss), norms[-1], found=True)
         if wrong.any():
@@ -205,6 +214,15 @@ class Loop:
                 what.append(f"the norm of the gradient of {name} is {norms[good][bad[0]]}")
             self._diverged(" and ".join(what), call.start + good + 1, norms[good])
         self.progress.advance(call.count, float(loss[-1]), float(metric[-1]))
+
+    def _note(self, call: Call, loss: np.ndarray, metric: np.ndarray, norms: np.ndarray) -> None:
+        """Writes steps to the events: what the history has of them, rate and gradient norm."""
+        rates = self._rates(call.start, call.count)
+        for i in range(len(loss)):
+            if (call.start + i + 1) % self.config.log_every == 0:
+                values = {"loss": loss[i], self.task.metric: metric[i]}
+                values |= {"learning_rate": rates[i], "gradient_norm": anomaly.norm(norms[i])}
+                self.events.add("train", call.start + i + 1, values)
 
     def _evaluate(self, state: State, step: int) -> None:
         """Scores the validation part and writes a checkpoint."""
@@ -220,6 +238,7 @@ class Loop:
             if not math.isfinite(valid.loss):
                 self._diverged(f"the validation loss is {valid.loss}", step, found=True)
             self.history.add(step, epoch, "valid", valid.loss, valid.metric)
+            self.events.add("valid", step, named(self.task, valid))
             line += f"  valid loss {valid.loss:.4f}  {self._shown(valid)}"
             if best is None or valid.loss < best["loss"]:
                 best = named(self.task, valid) | {"step": step}
@@ -231,6 +250,7 @@ class Loop:
     def _save(self, snapshot: Snapshot) -> None:
         """Writes a checkpoint; what it says of the history is on the disk before."""
         self.lock.check()
+        self.events.flush()
         self.reached = Checkpoint(
             snapshot,
             self.task.fingerprint,

@@ -176,6 +176,9 @@ def _about_times(sides: Sequence[Contender]) -> str:
         "Each run had a process of its own. The total runs from reading the data to the last "
         "score, with the import of the framework, compilation, evaluation and checkpoints."
     )
+    if any(len(side.runs) > 1 for side in sides):
+        text = text.replace("Each run", "Each run, with all its seeds,")
+        text += " Compilation and total are the sums over the seeds, a step is that of one."
     if any(side.first.resumed for side in sides):
         text += (
             " A run that was resumed had several: its compilation, total and memory are those of "

@@ -20,7 +20,7 @@ from shared.weights import initialize, network_shapes, state_shapes
 
 RESUMABLE = (
     "epochs", "backend", "implementation", "device", "log_every", "checkpoint_every",
-    "keep_checkpoints", "detect_anomaly",
+    "keep_checkpoints", "logger", "detect_anomaly",
 )  # fmt: skip
 """Settings that a resumed run may change."""
 

@@ -20,6 +20,7 @@ from shared.checkpoint import Checkpoint
 from shared.config import Config
 from shared.errors import InvalidInput
 from shared.evaluation import written_on
+from shared.events import Events, check_available
 from shared.history import History
 from shared.interruption import Interruption
 from shared.lock import Lock
@@ -121,6 +122,7 @@ def prepare(
     else:
         history.check_free(folder, overwrite)
     Thread(target=import_backend, args=(config.backend,)).start()  # beside the data
+    check_available(config)
     task = load_task(config)
     check_fits(config, task)
     batches = training_batches(config, task)
@@ -189,6 +191,7 @@ def _begin(
     reached = position.snapshot.step
     writer = History(folder, task.metric, config.log_every, keep=reached)
     stack.enter_context(writer)
+    events = stack.enter_context(Events(folder, config, keep=reached))
     prefix = f"seed {config.seed}: " if together > 1 else ""
     progress = Progress(reached, total, task.metric, quiet, prefix, bar=first)
     stack.enter_context(progress)
@@ -196,7 +199,9 @@ def _begin(
         if own.stale is not None:
             progress.line(f"taking over {lock.FILE} of {own.stale}: nobody holds it any more")
         progress.line(resumption(config, folder, position, total))
-    return Loop(config, task, backend, batches, own, writer, progress, position, total, together)
+    return Loop(
+        config, task, backend, batches, own, writer, events, progress, position, total, together
+    )
 
 
 def _finish(loop: Loop, state: State, started: float) -> Summary:

@@ -310,9 +310,7 @@ def test_a_suite_that_cannot_be_run_is_refused_in_one_line(case: str, tmp_path: 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize(
-    "option", [["--tasks", "weather"], ["--seeds", "0"], ["--runs=runs"], ["--jobs", "1"]]
-)
+@pytest.mark.parametrize("option", [["--tasks", "weather"], ["--runs=runs"], ["--jobs", "1"]])
 def test_options_of_a_suite_are_refused_without_one(option: list[str], tmp_path, call) -> None:
     """`--tasks weather` is no `--task weather`, and would compare hello."""
     name = option[0].partition("=")[0]

@@ -1,0 +1,96 @@
+"""TensorBoard's events say what the history says."""
+
+import struct
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared import events
+from shared.config import Config, NetworkConfig
+from shared.data_config import GeneratedData
+from shared.errors import InvalidInput
+from shared.history import read_run
+from shared.tasks import TASKS
+from shared.training import train
+
+pytest.importorskip("tensorboardX")
+from tensorboardX.proto.event_pb2 import Event
+
+
+@pytest.fixture
+def config() -> Config:
+    return replace(
+        TASKS["last-value"].defaults, backend="torch", logger="tensorboard", epochs=2, batch_size=8,
+        network=NetworkConfig(hidden_size=4), data=GeneratedData(40, 16, 16, 5, 3),
+    )  # fmt: skip
+
+
+def scalars(file: Path) -> dict[str, dict[int, float]]:
+    """Tag → step → value, from the records of a file: length, its checksum, event, checksum."""
+    content, at = file.read_bytes(), 0
+    found: dict[str, dict[int, float]] = {}
+    while at < len(content):
+        (length,) = struct.unpack("<Q", content[at : at + 8])
+        event = Event.FromString(content[at + 12 : at + 12 + length])
+        at += 16 + length
+        for value in event.summary.value:
+            if value.WhichOneof("value") == "simple_value":
+                found.setdefault(value.tag, {})[event.step] = value.simple_value
+    return found
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.glob(events.PATTERN))
+
+
+def test_the_events_are_those_of_the_history(tmp_path: Path, config: Config) -> None:
+    train(config, tmp_path / "run", quiet=True)
+    (file,) = files(tmp_path / "run")
+    found = scalars(file)
+    assert found.keys() == {
+        "train/loss", "train/accuracy", "train/learning_rate", "train/gradient_norm",
+        "valid/loss", "valid/accuracy", "test/loss", "test/accuracy",
+    }  # fmt: skip
+    for split, curve in read_run(tmp_path / "run").curves.items():
+        for name, values in (("loss", curve.loss), ("accuracy", curve.metric)):
+            line = found[f"{split}/{name}"]
+            assert [*line] == curve.step.tolist()
+            np.testing.assert_allclose([*line.values()], values, rtol=1e-6)
+    assert set(found["train/learning_rate"].values()) == {np.float32(1e-3)}
+    assert all(norm > 0 for norm in found["train/gradient_norm"].values())
+    assert b"--cell" not in file.read_bytes()
+    assert b'"cell": "rnn"' in file.read_bytes()
+
+
+def test_only_the_steps_of_the_history_are_written(tmp_path: Path, config: Config) -> None:
+    train(replace(config, log_every=4), tmp_path / "run", quiet=True)
+    (file,) = files(tmp_path / "run")
+    assert [*scalars(file)["train/loss"]] == [4, 8]
+
+
+def test_a_resumed_run_goes_on_in_a_file_of_its_own(tmp_path: Path, config: Config) -> None:
+    train(config, tmp_path / "run", quiet=True)
+    train(replace(config, epochs=3), tmp_path / "run", resume=True, quiet=True)
+    first, second = (scalars(file)["train/loss"] for file in files(tmp_path / "run"))
+    assert [*first, *second] == read_run(tmp_path / "run").curves["train"].step.tolist()
+
+
+def test_without_it_there_are_none_and_overwriting_removes_them(
+    tmp_path: Path, config: Config
+) -> None:
+    train(config, tmp_path / "run", quiet=True)
+    train(replace(config, logger="jsonl"), tmp_path / "run", overwrite=True, quiet=True)
+    assert files(tmp_path / "run") == []
+
+
+def test_a_missing_package_is_named_before_anything_is_written(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    monkeypatch.setattr(events.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InvalidInput, match=r"pip install 'rnn-parity\[tensorboard\]'"):
+        train(config, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
