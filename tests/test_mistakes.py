@@ -13,7 +13,16 @@ from rnn_torch import mistakes
 from rnn_torch.backend import Backend
 from rnn_torch.crashes import CRASHES, facts, message
 from rnn_torch.mistakes import MEASURE
-from rnn_torch.trials import Job, Size, first_value, losses_of, network_of, right, spelling
+from rnn_torch.trials import (
+    Job,
+    Size,
+    first_value,
+    listed_letters,
+    losses_of,
+    network_of,
+    right,
+    spelling,
+)
 from shared.backend import Snapshot
 from shared.batching import training_batches
 from shared.mistakes import MISTAKES, Measured, conditional_entropy
@@ -165,6 +174,7 @@ def test_a_carried_state_hides_what_begins_at_zero() -> None:
 
 
 def test_a_letter_too_many_costs_at_the_beginning() -> None:
+    assert listed_letters(Size()).task.train.inputs.tolist() == [[0, 1, 3, 3, 4]]
     measured = short("double-letter")
     assert number(measured, "wrong_start") == pytest.approx(math.log(5), abs=0.2)
     assert number(measured, "right_start") == pytest.approx(math.log(4), abs=0.2)
