@@ -226,6 +226,9 @@ class GRU(Recurrent):
         return output, h
 
 
+Layer = RNN | LSTM | GRU
+
+
 def make(
     config: LayerConfig,
     *,
@@ -234,7 +237,7 @@ def make(
     param_dtype: DTypeLike = jnp.float32,
     autodiff: bool = False,
     rngs: nnx.Rngs,
-) -> RNN | LSTM | GRU:
+) -> Layer:
     """The layer with these arguments."""
     kind = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[config.cell]
     options = {"device": device, "dtype": dtype, "param_dtype": param_dtype}

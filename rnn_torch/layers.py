@@ -185,12 +185,15 @@ class GRU(Recurrent):
         return output, h
 
 
+Layer = RNN | LSTM | GRU
+
+
 def make(
     config: LayerConfig,
     *,
     device: torch.device | str | int | None = None,
     dtype: torch.dtype | None = None,
-) -> RNN | LSTM | GRU:
+) -> Layer:
     """The layer with these arguments."""
     kind = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[config.cell]
     return kind(**config.arguments(), device=device, dtype=dtype)
