@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
+DOCS_STAMP := $(VENV)/.installed-docs
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test bench lint clean
+.PHONY: help install run test bench docs lint clean
 
 help:
 	@echo "make run      train 'hello' in JAX and in PyTorch and compare the runs"
@@ -16,9 +17,10 @@ help:
 	@echo "              the slow ones, all combinations of many arguments: make test ARGS='-m slow'"
 	@echo "make bench    time training steps against Flax, Keras and torch.nn; about an hour"
 	@echo "              a first answer in two: make bench ARGS='--quick'"
+	@echo "make docs     build the documentation's site into site/, of which index.html opens as it is"
 	@echo "make lint     ruff check, ruff format --check, pyright"
 	@echo "make install  only build .venv, which the others do when it is missing or out of date;"
-	@echo "              test and lint add their tools, bench adds Keras"
+	@echo "              test and lint add their tools, bench adds Keras, docs adds MkDocs"
 	@echo "make clean    remove .venv, caches and builds; runs/ and reports/ stay"
 	@echo "Another interpreter: make test PYTHON=python3.12"
 
@@ -49,11 +51,18 @@ $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
 	@touch $@
 
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[docs]'
+	@touch $@
+
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find rnn_jax rnn_torch shared scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -122,7 +122,7 @@ def _flax(case: Case, weights: Weights) -> tuple[Logits, Any]:
     return _split(Theirs(nnx.List(theirs), weights))
 
 
-def _layer_of(case: Case, weights: Weights) -> layers.RNN | layers.LSTM | layers.GRU:
+def _layer_of(case: Case, weights: Weights) -> layers.Layer:
     config = layer_config(case.network, cases.INPUT_SIZE)
     layer = layers.make(config, param_dtype=jnp.float32, rngs=nnx.Rngs(0))
     layer.load_state_dict({name: weights[f"rnn.{name}"] for name in config.shapes()})

@@ -10,14 +10,14 @@ caller accepts with `one_bias` a layer that computes the same and trains differe
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from rnn_jax.layers import GRU, LSTM, RNN, make
+from rnn_jax.layers import Layer, make
 from rnn_jax.native import bias_name, cell_params, cell_tensors, make_cell
 from rnn_jax.nnx_cells import Recurrence
 from rnn_jax.stack import Recurrent
@@ -43,7 +43,7 @@ _CELLS: dict[type, Cell] = {
 _ACTIVATIONS: dict[Any, Nonlinearity] = {nnx.tanh: "tanh", nnx.relu: "relu"}
 
 
-def from_torch(module: Any, *, rngs: nnx.Rngs | None = None) -> RNN | LSTM | GRU:
+def from_torch(module: Any, *, rngs: nnx.Rngs | None = None) -> Layer:
     """The twin of a torch layer: the same arguments, dtype and values, in training or evaluation.
 
     Args:
@@ -61,7 +61,7 @@ def from_torch(module: Any, *, rngs: nnx.Rngs | None = None) -> RNN | LSTM | GRU
 
 def from_flax(
     module: Recurrent | FlaxLayer | Sequence[FlaxLayer], *, one_bias: bool = False
-) -> RNN | LSTM | GRU:
+) -> Layer:
     """The layer that computes what Flax's own do.
 
     Args:
@@ -117,7 +117,7 @@ def to_flax(layer: Recurrent, *, one_bias: bool = False) -> list[FlaxLayer]:
 
 def canonical(module: Any, *, one_bias: bool = False) -> tuple[LayerConfig, Weights, bool]:
     """Arguments and tensors of a layer of this package or of Flax, and if it is in training."""
-    check_inherited(module, (RNN, LSTM, GRU), "__call__")
+    check_inherited(module, get_args(Layer), "__call__")
     if isinstance(module, Recurrent):
         training = not (module.dropout and module.drop.deterministic)
         return module.layer_config, module.state_dict(), training
@@ -165,9 +165,7 @@ def _several(module: Any) -> list[Any]:
     return modules
 
 
-def _build(
-    config: LayerConfig, weights: Weights, training: bool, rngs: nnx.Rngs | None
-) -> RNN | LSTM | GRU:
+def _build(config: LayerConfig, weights: Weights, training: bool, rngs: nnx.Rngs | None) -> Layer:
     check_one_dtype(weights)
     dtype = weights["weight_ih_l0"].dtype
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:

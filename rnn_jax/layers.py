@@ -118,9 +118,9 @@ class LSTM(Recurrent):
 
     https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
 
+    The arguments are those of `RNN` without `nonlinearity`, and
+
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
-            dtype, param_dtype, autodiff, rngs: as for `RNN`.
         proj_size: P, features to which h is projected (Sak et al. 2014); 0 for no projection.
 
     Raises:
@@ -177,9 +177,7 @@ class GRU(Recurrent):
 
     https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html
 
-    Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
-            dtype, param_dtype, autodiff, rngs: as for `RNN`.
+    The arguments are those of `RNN` without `nonlinearity`.
 
     Raises:
         TypeError, ValueError: an argument that torch.nn.GRU refuses.
@@ -228,6 +226,9 @@ class GRU(Recurrent):
         return output, h
 
 
+Layer = RNN | LSTM | GRU
+
+
 def make(
     config: LayerConfig,
     *,
@@ -236,7 +237,7 @@ def make(
     param_dtype: DTypeLike = jnp.float32,
     autodiff: bool = False,
     rngs: nnx.Rngs,
-) -> RNN | LSTM | GRU:
+) -> Layer:
     """The layer with these arguments."""
     kind = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[config.cell]
     options = {"device": device, "dtype": dtype, "param_dtype": param_dtype}

@@ -31,8 +31,9 @@ AUTOGRAD = torch._C.DispatchKeySet(torch._C.DispatchKey.AutogradCPU)
 AUTOGRAD |= torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 """The layers of torch's dispatcher that keep autograd's books."""
 
-BY_HAND = dict(CELLS)
-"""The cells whose backward passes are here; one that was put in place of them has none."""
+BY_HAND = {mode: CELLS[mode] for mode in CHUNKED}
+"""The cells whose backward passes are here; one that was put in place of them, or is new, has
+none."""
 
 
 class Call(NamedTuple):
@@ -46,12 +47,12 @@ class Call(NamedTuple):
 def supports(mode: str, x: Tensor, state: State, weights: Weights) -> bool:
     """Whether `recur` takes these tensors here and now; otherwise `recurrence.recur` does.
 
-    It takes float32 and float64 on the CPU, for the cells of `rnn_torch.cells`, not for one put in
-    their place, nor for an empty batch. What it leaves alone is whatever looks into the
+    It takes float32 and float64 on the CPU, for the cells of `chunks.py`, not for one put in their
+    place, nor for an empty batch. What it leaves alone is whatever looks into the
     operations: torch.func's transformations, forward-mode differentiation, autocast, torch.compile,
     torch.export, torch.jit.trace, dispatch modes, tensors of other classes.
     """
-    if CELLS[mode] is not BY_HAND[mode]:
+    if CELLS[mode] is not BY_HAND.get(mode):
         return False
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
         return False

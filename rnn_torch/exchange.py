@@ -6,14 +6,14 @@ From and to torch.nn nothing needs converting: both have the same state dict.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import ml_dtypes
 import numpy as np
 import torch
 from torch import nn
 
-from rnn_torch.layers import GRU, LSTM, RNN, make
+from rnn_torch.layers import Layer, make
 from rnn_torch.stack import Recurrent
 from shared.errors import InvalidInput
 from shared.layer import Cell, LayerConfig, check_inherited, check_one_dtype, named
@@ -22,7 +22,7 @@ from shared.weights import Weights
 _MODES: dict[str, Cell] = {"RNN_TANH": "rnn", "RNN_RELU": "rnn", "LSTM": "lstm", "GRU": "gru"}
 
 
-def from_flax(module: Any, *, one_bias: bool = False) -> RNN | LSTM | GRU:
+def from_flax(module: Any, *, one_bias: bool = False) -> Layer:
     """The twin of a Flax layer: the same arguments, dtype and values, in training or evaluation.
 
     Args:
@@ -56,7 +56,7 @@ def from_flax(module: Any, *, one_bias: bool = False) -> RNN | LSTM | GRU:
 
 def canonical(module: Any) -> tuple[LayerConfig, Weights, bool]:
     """Arguments and tensors of a layer of this package or of torch.nn, and if it is in training."""
-    check_inherited(module, (RNN, LSTM, GRU, nn.RNN, nn.LSTM, nn.GRU), "forward")
+    check_inherited(module, (*get_args(Layer), nn.RNN, nn.LSTM, nn.GRU), "forward")
     if isinstance(module, Recurrent):
         config = module.layer_config
     elif isinstance(module, (nn.RNN, nn.LSTM, nn.GRU)):

@@ -29,7 +29,8 @@ class RNN(Recurrent):
         batch_first: input and output are (B, T, …) instead of (T, B, …); never the state.
         dropout: probability of dropping an output between two layers, in training mode.
         bidirectional: D is 2: each layer also walks from the last step to the first.
-        device, dtype: of the parameters.
+        device: of the parameters.
+        dtype: of the parameters.
 
     Raises:
         TypeError, ValueError: an argument that torch.nn.RNN refuses.
@@ -94,9 +95,9 @@ class LSTM(Recurrent):
 
     https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html
 
+    The arguments are those of `RNN` without `nonlinearity`, and
+
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
-            dtype: as for `RNN`.
         proj_size: P, features to which h is projected (Sak et al. 2014); 0 for no projection.
 
     Raises:
@@ -146,9 +147,7 @@ class GRU(Recurrent):
 
     https://docs.pytorch.org/docs/stable/generated/torch.nn.GRU.html
 
-    Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device,
-            dtype: as for `RNN`.
+    The arguments are those of `RNN` without `nonlinearity`.
 
     Raises:
         TypeError, ValueError: an argument that torch.nn.GRU refuses.
@@ -186,12 +185,15 @@ class GRU(Recurrent):
         return output, h
 
 
+Layer = RNN | LSTM | GRU
+
+
 def make(
     config: LayerConfig,
     *,
     device: torch.device | str | int | None = None,
     dtype: torch.dtype | None = None,
-) -> RNN | LSTM | GRU:
+) -> Layer:
     """The layer with these arguments."""
     kind = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[config.cell]
     return kind(**config.arguments(), device=device, dtype=dtype)

@@ -34,7 +34,8 @@ class Comparison:
     """Steps of two programs, compared as they come.
 
     Args:
-        first, second: what the programs are called.
+        first: what the first program is called.
+        second: what the other is called.
         tolerance: largest deviation that counts as equal.
     """
 

@@ -1,13 +1,15 @@
 """What the documentation shows runs, and its tables are true."""
 
 import doctest
+import importlib
 import inspect
 import json
 import re
+import shlex
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import get_overloads
+from typing import Any, get_overloads
 
 import jax
 import pytest
@@ -15,11 +17,19 @@ import torch
 
 import rnn_jax
 import rnn_torch
+from shared import cli
 from shared.bench.cases import CELLS, HIDDEN, PEERS, Case, Kind, table
 from shared.bench.results import Allocator, Steps, read
+from shared.history import save_config
 from shared.suite import BACKENDS, GOALS
+from shared.tasks import TASKS
+from shared.validation import resolve
 
 ROOT = Path(__file__).parents[1]
+PAGES = {
+    str(file.relative_to(ROOT)): file.read_text()
+    for file in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md"))
+}
 
 
 @pytest.fixture
@@ -34,11 +44,10 @@ def as_for_a_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.usefixtures("as_for_a_reader")
-@pytest.mark.parametrize("page", ["docs/layers.md", "docs/pair.md"])
+@pytest.mark.parametrize("page", [page for page, text in PAGES.items() if "\n>>> " in text])
 def test_the_examples_of_a_page_print_what_it_shows(page: str) -> None:
     """All examples of a page run one after the other, as a reader would type them."""
-    text = (ROOT / page).read_text()
-    text = re.sub(r"^```.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^```.*$", "", PAGES[page], flags=re.MULTILINE)
     test = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
     assert test.examples
     report: list[str] = []
@@ -46,6 +55,50 @@ def test_the_examples_of_a_page_print_what_it_shows(page: str) -> None:
     runner.run(test, out=report.append)
     assert runner.failures == 0, "".join(report)
     assert runner.tries == len(test.examples)
+
+
+def commands(text: str) -> list[str]:
+    """The scripts that a page calls, but for those that need a change which it describes."""
+    text = re.sub(r"<!-- with the diff applied -->\n```.*?^```", "", text, flags=re.M | re.S)
+    blocks = re.findall(r"^```(console|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = [
+        line.removeprefix("$ ")
+        for kind, block in blocks
+        for line in block.replace("\\\n", "").splitlines()
+        if kind == "sh" or line.startswith("$ ")
+    ]
+    lines += re.findall(r"(?<!`)`(python scripts/[^`]+)`", text)
+    return [line for line in lines if line.startswith("python scripts/")]
+
+
+class Parsed(Exception):
+    """A script has understood its command line."""
+
+
+@pytest.mark.parametrize(
+    "command", sorted({command for text in PAGES.values() for command in commands(text)})
+)
+def test_a_script_understands_the_command_that_a_page_shows(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse = cli.parse
+
+    def parse_only(*arguments: Any) -> None:
+        parsed = parse(*arguments)
+        if hasattr(parsed, "settings"):
+            resolve(parsed.settings)
+        raise Parsed
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "parse", parse_only)
+    _, script, *words = shlex.split(command, comments=True)
+    for option in ("--resume", "--config"):  # the run that it names
+        if option in words:
+            folder = Path(words[words.index(option) + 1].removesuffix("config.json"))
+            folder.mkdir(parents=True)
+            save_config(folder, resolve(TASKS["hello"].defaults))
+    with pytest.raises(Parsed):
+        importlib.import_module(f"scripts.{Path(script).stem}").main(words)
 
 
 def test_the_port_has_ten_lines() -> None:
