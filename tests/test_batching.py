@@ -18,9 +18,9 @@ from shared.batching import (
 )
 from shared.config import Config
 from shared.data_config import GeneratedData, HelloData, TextData
+from shared.evaluation import evaluate
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Split
-from shared.training import evaluate
 
 
 def numbered(rows: int, length: int, per_step: bool = False) -> Split:

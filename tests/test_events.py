@@ -17,7 +17,7 @@ from shared.tasks import TASKS
 from shared.training import train
 
 pytest.importorskip("tensorboardX")
-from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
 
 
 @pytest.fixture

@@ -30,11 +30,11 @@ from shared.data_config import (
     TextData,
     TranslateData,
 )
+from shared.evaluation import evaluate
 from shared.layer import Cell, Nonlinearity
 from shared.parity import Comparison, Diverged
 from shared.tasks import TASKS, load_task
 from shared.trace import PHASES, phase_of
-from shared.training import evaluate
 from shared.validation import resolve
 from shared.weights import initialize
 from tests.compare_arrays import check_all_close, check_close

@@ -19,11 +19,11 @@ from shared.batching import training_batches
 from shared.checkpoint import flatten
 from shared.config import Config, NetworkConfig
 from shared.data_config import GeneratedData, TextData
+from shared.evaluation import evaluate
 from shared.layer import Cell, Nonlinearity
 from shared.schedule import learning_rates
 from shared.start import first_position
 from shared.tasks import TASKS, load_task
-from shared.training import evaluate
 from shared.validation import resolve
 from tests.compare_arrays import check_all_close, check_close
 from tests.lockstep import CELLS, RUN
