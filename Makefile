@@ -38,7 +38,7 @@ $(DEV_STAMP): $(STAMP)
 	@touch $@
 
 run: $(STAMP)
-	$(BIN)/python scripts/compare.py --task hello $(ARGS)
+	$(BIN)/python scripts/compare.py --task hello --precision float64 $(ARGS)
 
 test: $(DEV_STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)

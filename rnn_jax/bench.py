@@ -18,6 +18,7 @@ from flax import nnx
 from rnn_jax import exchange, layers, sharding
 from rnn_jax.backend import Backend
 from shared.backend import Snapshot
+from shared.batching import Batch
 from shared.bench import cases
 from shared.bench.cases import Case
 from shared.bench.worker import Prepared
@@ -69,6 +70,8 @@ def _backend(case: Case, device: str) -> Prepared:
         inputs, _ = cases.examples(case)
         return Prepared(lambda: backend.predict(states[0], inputs))
     batch, rates = cases.stacked(case)
+    if case.seeds > 1:
+        return _several_seeds(case, backend, batch, rates)
 
     def run() -> np.ndarray:
         states[0], metrics = backend.advance(states[0], batch, rates)
@@ -76,6 +79,22 @@ def _backend(case: Case, device: str) -> Prepared:
         return np.asarray(metrics.loss)
 
     return Prepared(run, len(rates))
+
+
+def _several_seeds(
+    case: Case, backend: Backend, batch: Batch[np.ndarray], rates: np.ndarray
+) -> Prepared:
+    """The steps of several networks in one call, from the same weights and batches: that changes
+    nothing of what they cost."""
+    weights = Snapshot.of(cases.weights(case))
+    states = [[backend.init(weights) for _ in range(case.seeds)]]
+
+    def run() -> np.ndarray:
+        states[0], metrics = backend.advance_seeds(states[0], [batch] * case.seeds, rates)
+        jax.block_until_ready(states[0])
+        return np.stack([one.loss for one in metrics])
+
+    return Prepared(run, len(rates) * case.seeds)
 
 
 class Classifier(nnx.Module):

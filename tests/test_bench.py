@@ -23,9 +23,11 @@ from shared.bench.cases import (
     HELLO,
     HIDDEN,
     PRODUCT,
+    SEEDS,
     Case,
     examples,
     scaling,
+    seeds,
     table,
 )
 from shared.bench.programs import Program
@@ -67,7 +69,7 @@ def test_a_plan_has_every_case_once() -> None:
 def test_later_rounds_measure_the_main_table_alone() -> None:
     plan = run.Plan(cells=("gru",), hidden=(8, 64), repeats=5)
     main = {*table(("gru",), (8, 64)), HELLO, Case("product", hidden_size=PRODUCT)}
-    assert [len(plan.cases(number)) for number in range(1, 6)] == [17, 17, 17, 4, 4]
+    assert [len(plan.cases(number)) for number in range(1, 6)] == [47, 47, 47, 4, 4]
     assert set(plan.cases(4)) == main
 
 
@@ -128,6 +130,23 @@ def test_a_round_counts_by_its_median_and_a_ratio_within_its_round() -> None:
     assert steps.ratio("flax.nnx", "rnn_jax", case) == 2.0
     assert steps.ratio("flax.nnx", "rnn_jax", case, "tuned") is None
     assert results.ratios({1: 6.0, 2: 9.0, 4: 1.0}, {1: 2.0, 2: 1.0, 3: 5.0}) == [3.0, 9.0]
+
+
+def test_seeds_together_stand_beside_one_alone() -> None:
+    found = made_up(FAST)
+    alone = [case for case in seeds(("gru",)) if case.seeds == 1]
+    assert len(alone) == 15
+    for case in alone:
+        together = replace(case, seeds=SEEDS)
+        assert together.flops == case.flops
+        assert run.takes_part("rnn_jax", together, ["rnn_jax", "torch.nn"])
+        assert not run.takes_part("torch.nn", case, ["rnn_jax", "torch.nn"])
+        found.samples += [sample("rnn_jax", case, 1, 6.0), sample("rnn_jax", together, 1, 4.0)]
+    page = report.markdown(found)
+    rows = [line for line in page.splitlines() if line.endswith("| 6 | 4 | **1.50** |")]
+    assert len(rows) == 15
+    assert rows[0].startswith("| GRU, H = 8, B = 1, T = 5 | 0.0106 |")
+    assert "## Several seeds" not in report.markdown(made_up(FAST))
 
 
 def test_the_floor_is_at_the_quickest_product() -> None:

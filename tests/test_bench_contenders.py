@@ -76,6 +76,16 @@ def test_a_contender_answers_with_a_sample(contenders, case: Case) -> None:
         assert preparation.peak_mb > 50
 
 
+def test_seeds_at_once_are_steps_of_each(contenders) -> None:
+    """From the same weights and batches, each loses what one alone does."""
+    case = replace(TINY, kind="seeds", seeds=3)
+    alone = contenders["rnn_jax"].ask({"case": asdict(replace(case, seeds=1)), "losses": 4})
+    steps = case.steps_per_call
+    found = contenders["rnn_jax"].ask({"case": asdict(case), "losses": 3 * steps})
+    for losses in np.split(np.array(found["losses"]), 3):
+        np.testing.assert_allclose(losses[:4], alone["losses"], rtol=1e-5)
+
+
 def test_hello_is_a_thousand_steps(contenders) -> None:
     answer = contenders["rnn_jax"].ask({"case": asdict(HELLO), "losses": 1000})
     assert len(answer["losses"]) == 1000

@@ -40,13 +40,15 @@ CELLS: tuple[Cell, ...] = ("rnn", "lstm", "gru")
 HIDDEN = (8, 64, 128, 256, 512)
 PRODUCT = 2048
 HELLO_STEPS = 1000
+SEEDS = 5
 
-Kind = Literal["train", "forward", "product", "hello"]
+Kind = Literal["train", "forward", "product", "hello", "seeds"]
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured: a training step, a forward pass, a matrix product, or 1000 steps of hello.
+    """What is measured: a training step, a forward pass, a matrix product, 1000 steps of hello, or
+    a training step of one of several networks that are trained at once.
 
     The product is of two matrices hidden_size × hidden_size and has none of the other sizes; hello
     has sizes of its own.
@@ -59,6 +61,8 @@ class Case:
     length: int = 100
     num_layers: int = 1
     bidirectional: bool = False
+    seeds: int = 1
+    """Of kind seeds: networks that are trained at once."""
 
     @property
     def network(self) -> NetworkConfig:
@@ -76,7 +80,7 @@ class Case:
         which the input of the first layer does not need."""
         directions, width, total = 1 + self.bidirectional, INPUT_SIZE, 0
         for layer in range(self.num_layers):
-            of_input, of_state = (2 + (layer > 0), 3) if self.kind == "train" else (1, 1)
+            of_input, of_state = (2 + (layer > 0), 3) if self.kind in ("train", "seeds") else (1, 1)
             products = of_input * width + of_state * self.hidden_size
             total += directions * GATES[self.cell] * self.hidden_size * products
             width = directions * self.hidden_size
@@ -99,7 +103,8 @@ class Case:
         for short, name in (("B", "batch_size"), ("T", "length"), ("L", "num_layers")):
             if getattr(self, name) != getattr(usual, name):
                 parts.append(f"{short}={getattr(self, name)}")
-        return " ".join(parts + ["bidirectional"] * self.bidirectional)
+        parts += ["bidirectional"] * self.bidirectional
+        return " ".join(parts + [f"N={self.seeds}"] * (self.kind == "seeds"))
 
 
 HELLO = Case("hello")
@@ -175,6 +180,18 @@ def hello(backend: Literal["jax", "torch"], device: str):
 def table(cells: Sequence[Cell], hidden: Sequence[int], kind: Kind = "train") -> list[Case]:
     """The main table."""
     return [Case(kind, cell, size) for cell in cells for size in hidden]
+
+
+def seeds(cells: Sequence[Cell]) -> list[Case]:
+    """Steps of a few thousand to a hundred million operations, of one network and of SEEDS."""
+    sizes = ((1, 5), (8, 10), (16, 25), (32, 50), (64, 100))
+    return [
+        Case("seeds", cell, hidden, rows, length, seeds=together)
+        for cell in cells
+        for hidden in (8, 32, 64)
+        for rows, length in sizes
+        for together in (1, SEEDS)
+    ]
 
 
 def scaling(cells: Sequence[Cell]) -> dict[str, list[Case]]:

@@ -1,12 +1,23 @@
 """results.json → README.md with its tables, beside the plots."""
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, median
 
 from shared.bench import plots, programs
-from shared.bench.cases import CONTENDERS, HELLO, HELLO_STEPS, PEERS, Case, scaling, table
-from shared.bench.results import Allocator, Results, Sample, Steps
+from shared.bench.cases import (
+    CONTENDERS,
+    HELLO,
+    HELLO_STEPS,
+    PEERS,
+    SEEDS,
+    Case,
+    scaling,
+    seeds,
+    table,
+)
+from shared.bench.results import Allocator, Results, Sample, Steps, ratios
 from shared.bench.run import FEW
 from shared.bench.targets import targets
 from shared.files import write_atomically
@@ -60,6 +71,11 @@ DESCRIPTIONS = {
 TUNED = """\
 Here all contenders run under settings with which glibc keeps the memory that a step frees.
 """
+TOGETHER = """\
+A step of one network, in `rnn_jax` alone and as one of several that are trained in one program.
+Above 1 it is faster together. `scripts/run.py --seeds` takes seeds together where a step has few
+operations.
+"""
 JOB = """\
 The job is a whole program: one epoch of 100 000 sequences, with its data, evaluation on 10 000 and
 20 000 others, and all that the program needs to begin. `scripts/tutorial.py` is a plain loop
@@ -99,6 +115,7 @@ def markdown(results: Results, drawn: Sequence[str] = ()) -> str:
     if forward:
         parts += ["\n## Forward only\n", *forward]
     parts += _scaling(results, drawn)
+    parts += _seeds(results)
     parts += _allocators(results)
     parts += _costs(results)
     parts += _programs(results)
@@ -203,6 +220,24 @@ def _scaling(results: Results, drawn: Sequence[str]) -> list[str]:
     if not parts:
         return []
     return ["\n## Scaling\n", *_plots(drawn, *plots.SCALING), *parts]
+
+
+def _seeds(results: Results) -> list[str]:
+    """Several networks trained at once against one after the other."""
+    steps, rows = Steps(results), []
+    for case in (case for case in seeds(results.settings["cells"]) if case.seeds > 1):
+        alone = steps.rounds("rnn_jax", replace(case, seeds=1))
+        together = steps.rounds("rnn_jax", case)
+        if alone and together:
+            sizes = f"{NAMES[case.cell]}, H = {case.hidden_size}, B = {case.batch_size}"
+            sizes += f", T = {case.length}"
+            ratio = median(ratios(alone, together))
+            operations = f"{case.flops / 1e6:.3g}"
+            rows.append([sizes, operations, _spread(alone), _spread(together), f"**{ratio:.2f}**"])
+    if not rows:
+        return []
+    header = ["", "10⁶ operations", "alone, ms", f"of {SEEDS} seeds together, ms", "ratio"]
+    return ["\n## Several seeds\n", TOGETHER, _table(header, rows), ""]
 
 
 def _value(case: Case, axis: str) -> str:

@@ -20,7 +20,17 @@ from typing import Any, Literal
 from shared import environment as machine
 from shared.allocator import LARGEST
 from shared.bench import PARTS, Part
-from shared.bench.cases import CELLS, CONTENDERS, HELLO, HIDDEN, PRODUCT, Case, scaling, table
+from shared.bench.cases import (
+    CELLS,
+    CONTENDERS,
+    HELLO,
+    HIDDEN,
+    PRODUCT,
+    Case,
+    scaling,
+    seeds,
+    table,
+)
 from shared.bench.results import Allocator, Preparation, Results, Round, Sample
 from shared.errors import InvalidInput
 from shared.files import parse
@@ -77,6 +87,8 @@ class Plan:
             found += table(self.cells, self.hidden, "forward")
         if "scaling" in self.parts and number <= FEW:
             found += [case for axis in scaling(self.cells).values() for case in axis]
+        if "seeds" in self.parts and number <= FEW:
+            found += seeds(self.cells)
         if "hello" in self.parts:
             found.append(HELLO)
         return list(dict.fromkeys(found))
@@ -221,10 +233,12 @@ def _own_s() -> float:
 
 
 def takes_part(name: str, case: Case, names: Sequence[str]) -> bool:
-    """Whether a contender measures a case: a product is the same for all of a framework, and hello
-    is a run of our backends."""
+    """Whether a contender measures a case: a product is the same for all of a framework, hello is a
+    run of our backends, and several seeds at once are JAX's."""
     if case.kind == "product":
         return name == next(one for one in names if CONTENDERS[one] == CONTENDERS[name])
+    if case.kind == "seeds":
+        return name == "rnn_jax"
     return case.kind != "hello" or name in ("rnn_jax", "rnn_torch")
 
 
