@@ -1,4 +1,4 @@
-"""Histories → figures. With `parity_plots.py` the only module that imports matplotlib."""
+"""Histories → figures of loss curves and differences, and what all figures have in common."""
 
 import io
 from collections.abc import Sequence
