@@ -32,7 +32,7 @@ from shared.weights import Weights
 
 Params = dict[str, jax.Array]
 
-MOST_TOGETHER = 3e7
+MOST_TOGETHER = 1e7
 """Operations of a step, up to which several seeds are trained in one program on a CPU. Measured on
 two cores (`docs/speed.md`)."""
 DEVICE_SETTINGS = ("JAX_NUM_CPU_DEVICES", "JAX_PLATFORMS", "XLA_FLAGS")

@@ -205,7 +205,7 @@ def _run_script(
 def _clear(folder: Path, kept: Sequence[Path]) -> None:
     """Removes the report that a new one replaces, and the runs of other contenders."""
     from shared import files, report
-    from shared.seeds import remove_runs
+    from shared.seed_training import remove_runs
 
     files.remove(folder, report.FILES)
     for name in CONTENDERS:
@@ -226,8 +226,7 @@ def _state(config: Config, seeds: Sequence[int], folder: Path) -> Literal["new",
     Raises:
         InvalidInput: its folder holds runs from other seeds or with other settings.
     """
-    from shared.contenders import seed_folder
-    from shared.seeds import are_in, read_seeds
+    from shared.seeds import are_in, read_seeds, seed_folder
     from shared.suite import Job
 
     if not seeds:

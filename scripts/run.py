@@ -11,7 +11,6 @@ For example:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from shared import cli
@@ -66,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
 
     from shared.console import print_seeds, print_summary
     from shared.contenders import read_runs
-    from shared.seeds import train_seeds
+    from shared.seed_training import train_seeds
     from shared.training import train
 
     print(f"{_title(config)} → {folder}", flush=True)
@@ -96,15 +95,15 @@ def _config_of(folder: Path) -> Path:
     Raises:
         InvalidInput: there are none.
     """
-    from shared.contenders import seed_folder
-    from shared.seeds import are_in, read_seeds
+    from shared.seeds import are_in, read_seeds, seed_folder
 
-    own = folder
+    runs = [folder]
     if are_in(folder):
-        own = next(f for f in map(partial(seed_folder, folder), read_seeds(folder)) if f.is_dir())
-    if not (own / "config.json").is_file():
-        raise InvalidInput(f"--resume {folder}: expected a run folder, with a config.json")
-    return own / "config.json"
+        runs = [seed_folder(folder, seed) for seed in read_seeds(folder)]
+    for run in runs:
+        if (run / "config.json").is_file():
+            return run / "config.json"
+    raise InvalidInput(f"--resume {folder}: expected a run folder, with a config.json")
 
 
 def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
@@ -189,8 +188,11 @@ def _interrupted(folder: Path, config: Config) -> str:
 def _unwritten(error: OSError, folder: Path) -> str:
     """What is said of a file that cannot be written."""
     from shared.history import CONFIG
+    from shared.seeds import are_in
 
     reason = error.strerror or str(error)
+    if are_in(folder):
+        return f"{reason}; when it can be, --resume {folder} finishes the seeds that are not done"
     return f"{reason}; when it can be, {_advice(folder)}" if (folder / CONFIG).exists() else reason
 
 

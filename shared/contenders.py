@@ -5,15 +5,12 @@
 Runs of several seeds lie side by side in one folder, as seed-0, seed-1, …
 """
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from shared.history import Run, read_run
-
-SEED = re.compile(r"seed-(\d+)")
-"""The folder of one seed's run."""
+from shared.seeds import NAME, seed_folder
 
 
 class Contender(NamedTuple):
@@ -29,16 +26,12 @@ class Contender(NamedTuple):
         return self.runs[0]
 
 
-def seed_folder(folder: Path, seed: int) -> Path:
-    return folder / f"seed-{seed}"
-
-
 def run_folders(folders: Sequence[Path]) -> list[Path]:
     """Each folder itself, or those of its seeds, in order."""
     found: list[Path] = []
     for folder in folders:
         names = [one.name for one in folder.iterdir()] if folder.is_dir() else []
-        seeds = sorted(int(match[1]) for match in map(SEED.fullmatch, names) if match)
+        seeds = sorted(int(match[1]) for match in map(NAME.fullmatch, names) if match)
         found += [seed_folder(folder, seed) for seed in seeds] or [folder]
     return found
 
@@ -52,7 +45,7 @@ def contenders(runs: Sequence[Run]) -> list[Contender]:
     """Runs in the order in which they come, those of one folder's seeds as one."""
     grouped: dict[Path, list[Run]] = {}
     for run in runs:
-        folder = run.folder.parent if SEED.fullmatch(run.folder.name) else run.folder
+        folder = run.folder.parent if NAME.fullmatch(run.folder.name) else run.folder
         grouped.setdefault(folder, []).append(run)
     # A single seed is a run like any other.
     sides = {own[0].folder if len(own) == 1 else folder: own for folder, own in grouped.items()}

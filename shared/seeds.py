@@ -1,6 +1,4 @@
-"""The same configuration trained from several seeds: a folder with a run for each.
-
-summaries = train_seeds(config, [0, 1, 2], Path("runs/hello-2"))
+"""The folder of several seeds: a run for each, side by side.
 
 seeds.json     the seeds
 seed-0, …      their runs, as shared/history.py has them
@@ -8,26 +6,19 @@ curves.png     the mean of their losses, in a band of their range
 """
 
 import re
-import time
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from shared import calls, checkpoint, history, lock
-from shared.backend import Backend
-from shared.config import Config
-from shared.contenders import SEED, seed_folder
 from shared.errors import InvalidInput
-from shared.files import TEMPORARY, occupants, parse, read_signed, remove, write_signed
-from shared.summary import Summary
-from shared.training import Ready, prepare, train_together
-from shared.validation import resolve
+from shared.files import parse, read_signed, write_signed
 
 FILE = "seeds.json"
+NAME = re.compile(r"seed-(\d+)")
+"""The folder of one seed's run."""
 MOST = 1000
-"""Seeds of a command: more are a mistake in writing."""
+"""Seeds of a range: more are a mistake in writing."""
 
 
 @dataclass(frozen=True)
@@ -68,140 +59,9 @@ def read_seeds(folder: Path) -> list[int]:
     return read_signed(folder / FILE, partial(parse, Seeds)).seeds
 
 
-def train_seeds(
-    config: Config,
-    seeds: Sequence[int],
-    folder: Path,
-    *,
-    overwrite: bool = False,
-    resume: bool = False,
-    quiet: bool = False,
-) -> list[Summary]:
-    """Trains from several seeds, each in a run folder of its own.
-
-    Where the backend is faster so (`Backend.together`), the steps of all seeds are taken in one
-    program; elsewhere one seed is trained after the other.
-
-    Args:
-        config: of all; its own seed does not count.
-        seeds: one or more, each once.
-        folder, overwrite, quiet: as in `shared.training.train`.
-        resume: finish the seeds of a folder; those that are finished stay as they are.
-
-    Returns:
-        Of each seed that was trained now.
-
-    Raises:
-        As `shared.training.train`; the seeds that are done by then stay.
-    """
-    if not resume:
-        check_free(folder, overwrite)
-    left = {seed: resolve(replace(config, seed=seed)) for seed in seeds}
-    left = {seed: own for seed, own in left.items() if not _finished(folder, own)}
-    summaries = []
-    while left:
-        started = time.perf_counter()
-        with ExitStack() as stack:
-            first, *others = left.values()
-            group = [_prepare(folder, first, overwrite, stack)]
-            for other in others:
-                if _may_join(group[0], folder, other):
-                    one = _prepare(folder, other, overwrite, stack, group[0].backend)
-                    group += [one] * _alike(group[0], one)
-            if not summaries and not resume:
-                _begin(folder, seeds, overwrite)
-            summaries += train_together(group, overwrite, quiet, started, stack)
-        for run in group:
-            del left[run.config.seed]
-    return summaries
-
-
-def _prepare(
-    folder: Path,
-    config: Config,
-    overwrite: bool,
-    stack: ExitStack,
-    backend: Backend | None = None,
-) -> Ready:
-    own = seed_folder(folder, config.seed)
-    resume = not overwrite and (own / history.CONFIG).is_file()
-    return prepare(config, own, overwrite, resume, stack, backend)
-
-
-def _finished(folder: Path, config: Config) -> bool:
-    own = seed_folder(folder, config.seed)
-    if not (own / history.SUMMARY).exists():
-        return False
-    return history.read_config(own / history.CONFIG).epochs == config.epochs
-
-
-def _may_join(first: Ready, folder: Path, other: Config) -> bool:
-    """Whether another seed's steps belong into one call with the first's."""
-    if first.config.detect_anomaly or other.seed == first.config.seed:
-        return False
-    reached = [0, *checkpoint.steps(seed_folder(folder, other.seed))][-1]
-    operations = calls.operations(first.config, first.task.signature, first.batches)
-    return reached == first.position.snapshot.step and first.backend.together(operations)
-
-
-def _alike(first: Ready, other: Ready) -> bool:
-    """Whether the batches of two seeds have the same shapes."""
-
-    def shapes(run: Ready) -> list[object]:
-        taken = run.batches.take(0, 1)
-        return [None if part is None else (part.shape, part.dtype) for part in taken]
-
-    return first.total == other.total and shapes(first) == shapes(other)
-
-
-def check_free(folder: Path, overwrite: bool) -> None:
-    """Refuses a folder that new runs must not write to.
-
-    Raises:
-        InvalidInput: it holds runs of other seeds and overwrite is False, or anything else.
-    """
-    names = {name for name in occupants(folder) if not TEMPORARY.fullmatch(name)}
-    if not names:
-        return
-    strange = {name for name in names - {FILE, history.CURVES} if not SEED.fullmatch(name)}
-    if strange or FILE not in names:
-        raise InvalidInput(
-            f"--out {folder}: expected a new or empty folder, got one with other files"
-        )
-    if not overwrite:
-        raise InvalidInput(
-            f"--out {folder}: holds other runs; continue them with --resume {folder}, replace them "
-            "with --overwrite, or name another folder"
-        )
-
-
-def _begin(folder: Path, seeds: Sequence[int], overwrite: bool) -> None:
-    """Notes the seeds; with overwrite, runs of others are removed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if overwrite:
-        remove(folder, [history.CURVES])
-        for name in occupants(folder):
-            match = SEED.fullmatch(name)
-            if match and int(match[1]) not in seeds:
-                _remove_run(folder / name)
+def save_seeds(folder: Path, seeds: Sequence[int]) -> None:
     write_signed(folder / FILE, Seeds([*seeds]))
 
 
-def remove_runs(folder: Path) -> None:
-    """Removes a run, or those of several seeds, and the folder if nothing else is in it."""
-    if are_in(folder):
-        for name in occupants(folder):
-            if SEED.fullmatch(name):
-                _remove_run(folder / name)
-        remove(folder, (FILE, history.CURVES))
-        if not occupants(folder):
-            folder.rmdir()
-    elif folder.is_dir():
-        _remove_run(folder)
-
-
-def _remove_run(folder: Path) -> None:
-    with lock.held(folder, "--overwrite"):
-        history.clear(folder)
-    if not occupants(folder):
-        folder.rmdir()
+def seed_folder(folder: Path, seed: int) -> Path:
+    return folder / f"seed-{seed}"

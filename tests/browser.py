@@ -1,6 +1,7 @@
 """Pages in headless Chromium, with all that they say and ask for written down."""
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,15 @@ def chromium() -> Iterator[Any]:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+def wait_until(page: Any, condition: str) -> None:
+    """Until an expression is true. Playwright's own way compiles it in the page, which the page's
+    policy forbids."""
+    deadline = time.monotonic() + 60
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, f"it does not come to {condition}"
+        page.wait_for_timeout(50)
 
 
 @contextmanager

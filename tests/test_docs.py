@@ -185,12 +185,35 @@ def test_the_table_has_every_argument_and_every_class_takes_it() -> None:
             assert (name.strip("`") in taken) == (answer.strip() != "yes ¹"), (name, column)
 
 
+READMES = ["README.md", "README.zh-CN.md"]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+
+
 @pytest.mark.usefixtures("unchecked")
-def test_the_code_in_the_readme_runs() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-    assert len(blocks) >= 2
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+@pytest.mark.parametrize("page", READMES)
+def test_the_code_in_the_readme_runs(page: str) -> None:
+    assert len(blocks(page, "python")) >= 2
+    for block in blocks(page, "python"):
+        exec(compile(block, page, "exec"), {})
+
+
+def test_both_readmes_show_the_same_outputs_and_tables() -> None:
+    english, chinese = (blocks(page, "console") for page in READMES)
+    assert len(chinese) >= 5
+    assert [block for block in chinese if block not in english] == []
+    tables = [
+        [line.partition("|")[2].partition("|")[2] for line in text.splitlines() if "|" in line]
+        for text in ((ROOT / page).read_text() for page in READMES)
+    ]
+    numbers = [
+        [re.findall(r"\d+\.\d+", line) for line in lines if re.search(r"\d\.\d", line)]
+        for lines in tables
+    ]
+    assert len(numbers[0]) >= 14
+    assert numbers[0] == numbers[1]
 
 
 def test_the_cases_that_the_page_on_reliability_counts_are_tried() -> None:

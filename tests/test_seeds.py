@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 
 from rnn_jax import backend as jax_backend
-from shared import checkpoint, seeds
+from shared import checkpoint, seed_training
 from shared.config import Config, NetworkConfig
-from shared.contenders import contenders, read_runs, run_folders, seed_folder
+from shared.contenders import contenders, read_runs, run_folders
 from shared.data_config import GeneratedData, TextData
 from shared.errors import InvalidInput
 from shared.history import read_run
 from shared.interruption import Interrupted
 from shared.loop import Asked, Loop, Steps, drive
-from shared.seeds import are_in, parse_seeds, read_seeds, remove_runs, train_seeds
+from shared.seed_training import remove_runs, train_seeds
+from shared.seeds import are_in, parse_seeds, read_seeds, seed_folder
 from shared.tasks import TASKS
 from shared.training import Ready, prepare, train
 from shared.verdict import pairs
@@ -142,7 +143,7 @@ def test_batches_of_other_shapes_are_not_taken_together(
         data = replace(SMALL_DATA, sequence_length=5 + (config.seed == 1))
         return prepare(replace(config, data=data), *others)
 
-    monkeypatch.setattr(seeds, "prepare", prepared)
+    monkeypatch.setattr(seed_training, "prepare", prepared)
     summaries = train_seeds(replace(config, epochs=1), [0, 1, 2], tmp_path / "seeds", quiet=True)
     assert [(s.seed, "2 seeds in one program" in s.path) for s in summaries] == [
         (0, True), (2, True), (1, False),
@@ -202,6 +203,29 @@ def test_seeds_at_different_steps_go_on_by_themselves(config: Config, tmp_path: 
     assert (seed_folder(tmp_path / "seeds", 0) / "summary.json").read_bytes() == before
     for seed in range(4):
         compare(seed_folder(tmp_path / "seeds", seed), seed_folder(tmp_path / "whole", seed))
+
+
+def test_what_is_replaced_is_gone_before_it_could_be_mistaken_for_new(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted at its first seed, a replacement of three goes on with all three."""
+    old, new = (replace(config, backend="torch", batch_size=size) for size in (8, 10))
+    train_seeds(old, [0, 1, 2], tmp_path / "seeds", quiet=True)
+    run = Loop.run
+    monkeypatch.setattr(Loop, "run", lambda self, state, _: run(self, state, Signalled(0)))  # pyright: ignore
+    with pytest.raises(Interrupted):
+        train_seeds(new, [0, 1, 2], tmp_path / "seeds", overwrite=True, quiet=True)
+    monkeypatch.undo()
+    done = train_seeds(new, [0, 1, 2], tmp_path / "seeds", resume=True, quiet=True)
+    assert [summary.seed for summary in done] == [0, 1, 2]
+    assert {run.config.batch_size for run in read_runs(tmp_path / "seeds")} == {10}
+
+
+def test_the_same_is_trained_again_where_it_is_replaced(config: Config, tmp_path: Path) -> None:
+    config = replace(config, backend="torch")
+    train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
+    again = train_seeds(config, [0, 1], tmp_path / "seeds", overwrite=True, quiet=True)
+    assert [summary.seed for summary in again] == [0, 1]
 
 
 def test_more_epochs_train_all_seeds_on(config: Config, tmp_path: Path) -> None:
