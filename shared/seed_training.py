@@ -1,6 +1,6 @@
 """The same configuration trained from several seeds.
 
-    summaries = train_seeds(config, [0, 1, 2], Path("runs/hello-2"))   # a folder as in seeds.py
+summaries = train_seeds(config, [0, 1, 2], Path("runs/hello-2"))   # a folder as in seeds.py
 """
 
 import time

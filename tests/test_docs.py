@@ -8,6 +8,7 @@ import re
 import shlex
 import statistics
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_overloads
 
@@ -18,8 +19,8 @@ import torch
 import rnn_jax
 import rnn_torch
 from shared import cli
-from shared.bench.cases import CELLS, HIDDEN, PEERS, Case, Kind, table
-from shared.bench.results import Allocator, Steps, read
+from shared.bench.cases import CELLS, HIDDEN, PEERS, Case, Kind, seeds, table
+from shared.bench.results import Allocator, Steps, ratios, read
 from shared.history import save_config
 from shared.suite import BACKENDS, GOALS
 from shared.tasks import TASKS
@@ -122,6 +123,20 @@ def test_the_speed_that_the_readme_shows_is_that_of_the_benchmark() -> None:
         assert f"| PyTorch, {name} | {' | '.join(torch_row)} |" in page
 
 
+def test_what_seeds_gain_together_is_that_of_the_benchmark() -> None:
+    steps = Steps(read(ROOT / "benchmarks" / "seeds" / "results.json"))
+    page = (ROOT / "docs" / "speed.md").read_text()
+    for cell, name in {"rnn": "Elman", "lstm": "LSTM", "gru": "GRU"}.items():
+        for size in (8, 64):
+            gains = []
+            for case in seeds([cell]):  # pyright: ignore[reportArgumentType]
+                if case.seeds > 1 and case.hidden_size == size and case.batch_size > 1:
+                    alone = steps.rounds("rnn_jax", replace(case, seeds=1))
+                    gains.append(statistics.median(ratios(alone, steps.rounds("rnn_jax", case))))
+            row = " | ".join(f"{gain:.2f}" for gain in gains)
+            assert f"| {name}, H = {size} | {row} |" in page
+
+
 def test_the_ranges_that_the_readme_names_are_those_of_the_benchmark() -> None:
     steps = Steps(read(ROOT / "benchmarks" / "results.json"))
     page = " ".join((ROOT / "README.md").read_text().split())
@@ -206,7 +221,9 @@ def test_both_readmes_show_the_same_outputs_and_tables() -> None:
     assert [block for block in chinese if block not in english] == []
     tables = [
         [line.partition("|")[2].partition("|")[2] for line in text.splitlines() if "|" in line]
-        for text in ((ROOT / page).read_text() for page in READMES)
+        for text in (
+            re.sub(r"```.*?```", "", (ROOT / page).read_text(), flags=re.DOTALL) for page in READMES
+        )
     ]
     numbers = [
         [re.findall(r"\d+\.\d+", line) for line in lines if re.search(r"\d\.\d", line)]
