@@ -2,8 +2,10 @@
 
 import struct
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from shared.tasks import TASKS
 from shared.training import train
 
 pytest.importorskip("tensorboardX")
-from tensorboardX.proto.event_pb2 import Event  # pyright: ignore
+from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
 
 
 @pytest.fixture
@@ -28,14 +30,24 @@ def config() -> Config:
     )  # fmt: skip
 
 
-def scalars(file: Path) -> dict[str, dict[int, float]]:
-    """Tag → step → value, from the records of a file: length, its checksum, event, checksum."""
+def events_of(file: Path) -> Iterator[Any]:
+    """The records of a file: length, its checksum, event, checksum."""
     content, at = file.read_bytes(), 0
-    found: dict[str, dict[int, float]] = {}
     while at < len(content):
         (length,) = struct.unpack("<Q", content[at : at + 8])
-        event = Event.FromString(content[at + 12 : at + 12 + length])
+        yield Event.FromString(content[at + 12 : at + 12 + length])
         at += 16 + length
+
+
+def started(event: Any) -> bool:
+    """Whether it says that all events so far, from its step on, are to be dropped."""
+    return event.session_log.status == SessionLog.START
+
+
+def scalars(file: Path) -> dict[str, dict[int, float]]:
+    """Tag → step → value."""
+    found: dict[str, dict[int, float]] = {}
+    for event in events_of(file):
         for value in event.summary.value:
             if value.WhichOneof("value") == "simple_value":
                 found.setdefault(value.tag, {})[event.step] = value.simple_value
@@ -76,6 +88,9 @@ def test_a_resumed_run_goes_on_in_a_file_of_its_own(tmp_path: Path, config: Conf
     train(replace(config, epochs=3), tmp_path / "run", resume=True, quiet=True)
     first, second = (scalars(file)["train/loss"] for file in files(tmp_path / "run"))
     assert [*first, *second] == read_run(tmp_path / "run").curves["train"].step.tolist()
+    # What an interrupted run wrote after its last checkpoint does not count.
+    starts = [event.step for event in events_of(files(tmp_path / "run")[1]) if started(event)]
+    assert starts == [11]
 
 
 def test_without_it_there_are_none_and_overwriting_removes_them(

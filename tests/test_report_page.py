@@ -97,8 +97,11 @@ def test_nothing_is_loaded_and_nothing_goes_wrong(look: Looked, single: Path) ->
 def test_the_page_may_load_nothing_whatever_stands_in_it(look: Looked) -> None:
     """A picture from elsewhere, as a run's text could name it: the browser refuses."""
     look.page.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://x.test/'}))")
+    look.page.evaluate("fetch('http://x.test/').catch(() => null)")
     look.page.wait_for_timeout(300)
-    assert any("Content Security Policy" in line for line in look.said)
+    refused = [line for line in look.said if "Content Security Policy" in line]
+    assert any("img-src" in line for line in refused)
+    assert any("connect-src" in line for line in refused)
 
 
 def test_every_run_has_its_curves(look: Looked, single: Path) -> None:
@@ -207,6 +210,12 @@ def test_numbers_are_sorted_as_numbers_and_gaps_come_last(look: Looked) -> None:
     numbers = [float(value) for value in column(look, "difference", 3)]
     assert numbers == sorted(numbers)
     assert any("e-" in value for value in column(look, "difference", 3))
+    texts = ["10.5 % ± 0.1", "9.5 % ± 2.0", "1,200.0 % ± 0.0"]
+    section.locator("tbody td:nth-child(3)").evaluate_all(
+        "(cells, texts) => cells.forEach((cell, i) => { cell.textContent = texts[i]; })", texts
+    )
+    section.get_by_role("button", name="relative").click()
+    assert column(look, "difference", 3) == [texts[2], texts[0], texts[1]]
 
 
 def test_seeds_are_a_mean_in_a_band(browser: Any, seeded: Path) -> None:
