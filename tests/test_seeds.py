@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rnn_jax import backend as jax_backend
-from shared import checkpoint, seed_training
+from shared import calls, checkpoint, seed_training
 from shared.config import Config, NetworkConfig
 from shared.contenders import contenders, read_runs, run_folders
 from shared.data_config import GeneratedData, TextData
@@ -165,19 +165,19 @@ class Signalled:
         return signal.SIGINT if self.looks < 0 else None
 
 
-@pytest.mark.parametrize("looks", [0, 1, 2, 3, 4, 5])
+@pytest.mark.parametrize("looks", [1, 2, 3])
 def test_a_signal_leaves_all_seeds_at_the_same_step(
     config: Config, looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever of them sees it first; and together they go on."""
-    config = replace(config, checkpoint_every="2")
+    monkeypatch.setattr(calls, "most_steps", lambda *_: 2)  # signals come between checkpoints
     whole = tmp_path / "whole"
     train_seeds(config, [0, 1], whole, quiet=True)
     run, signalled = Loop.run, Signalled(looks)
     monkeypatch.setattr(Loop, "run", lambda self, state, _: run(self, state, signalled))  # pyright: ignore
     with pytest.raises(Interrupted):
         train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
-    monkeypatch.undo()
+    monkeypatch.setattr(Loop, "run", run)
     folders = run_folders([tmp_path / "seeds"])
     reached = [checkpoint.steps(folder)[-1] for folder in folders]
     assert len(folders) == 2
