@@ -19,14 +19,14 @@ from shared.reading import Reading
 MATRICES = {"U": "#0072B2", "W": "#D55E00", "V": "#009E73"}
 """Colours that colour-blind readers tell apart (Okabe & Ito)."""
 GREY = "#555555"
-EQUATIONS = r"$h_t = \tanh(U\,x_t + W\,h_{t-1} + b)$", r"$y_t = V\,h_t + c$"
+EQUATIONS = r"$h_t = \tanh(U\,x_t + W\,h_{t-1} + b)$", r"$y_t = V\,h_t + b_y$"
 TENSORS = (
     ("U", "rnn.weight_ih_l0", "input → state"),
     ("W", "rnn.weight_hh_l0", "state → next state"),
     ("b", "rnn.bias_ih_l0", ""),
     ("+", "rnn.bias_hh_l0", ""),
     ("V", "head.weight", "state → output"),
-    ("c", "head.bias", ""),
+    ("b_y", "head.bias", ""),
 )
 PITCH, WIDTH, HEIGHT = 3.2, 1.5, 0.62
 """From step to step, and of a number's cell, where the network is unrolled."""

@@ -37,7 +37,8 @@ def parse_seeds(words: Sequence[str]) -> list[int]:
         match = re.fullmatch(r"(\d{1,9})(?:\.\.(\d{1,9}))?", word)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
         if not first <= last < first + MOST:
-            raise InvalidInput(f"--seeds: expected numbers such as 0 1 2 or 0..2, got {word}")
+            expected = "numbers such as 0 1 2 or 0..2, of a range the smaller one first"
+            raise InvalidInput(f"--seeds: expected {expected}, got {word}")
         found += range(first, last + 1)
     if not found or len(set(found)) < len(found):
         got = " ".join(words) or "none"

@@ -193,11 +193,12 @@ def _agreement(sides: Sequence[Contender], compared: Sequence[Pair]) -> Statemen
     proved = [f"{pair.first} and {pair.second}" for pair in compared if pair.kind == "proved"]
     if all(pair.verdict.startswith("float32") for pair in compared if pair.kind == "open"):
         text = (
-            f"So far, relative, lie the training losses of {worst.first} and {worst.second}, at "
-            f"step {worst.at:,} of {worst.steps:,}. Rounding grows with the steps: with "
-            "--precision float64 it does not hide whether they are equal."
+            f"The training losses of {worst.first} and {worst.second} differ most, relative, at "
+            f"step {worst.at:,} of {worst.steps:,}; in all steps by {worst.largest_absolute:.1e} "
+            "at most. Rounding alone may do that: it grows with the steps. The same command with "
+            "--precision float64 decides."
         )
-        return Statement(f"In float32 at most {worst.largest:.1e} apart", text, "open")
+        return Statement(f"Not decided in float32: up to {worst.largest:.1e} apart", text, "open")
     if proved:
         text = f"{'; '.join(proved)}. Of the others the table of differences says why not."
         title = f"Proved equal in float64: {len(proved)} of {len(compared)} pairs"
@@ -216,7 +217,9 @@ def _speed(sides: Sequence[Contender]) -> Statement:
     if not others:
         return Statement(f"{best:.3g} ms a step", f"{fastest}.", "open")
     slower = ", ".join(f"{step_ms:.3g} ms in {name}" for name, step_ms in others)
-    text = f"{best:.3g} ms a step; {slower}."
+    text = (
+        f"{best:.3g} ms a step; {slower}. As timed while they trained; bench.py measures it well."
+    )
     ratio = others[0][1] / best
     if ratio < 1.05:  # which of them is first is chance
         return Statement(f"{fastest} and {others[0][0]}: equally fast", text, "open")
@@ -227,19 +230,24 @@ def _quality(sides: Sequence[Contender]) -> Statement:
     """The score that matters most, and that of the best baseline."""
     summary = sides[0].first.summary
     score = summary.score
-    name = long_name(score, summary.unit)
     values = {side.name: [run.summary.test[score] for run in side.runs] for side in sides}
     shown = {name: spread(score, found) for name, found in values.items()}
-    best = (max, min)[score in LOWER_IS_BETTER](values, key=lambda name: mean(values[name]))
+    means = sorted(shown, key=lambda name: mean(values[name]))
+    title = f"{long_name(score, summary.unit)}: {shown[means[0]]}"
+    if shown[means[0]] != shown[means[-1]]:
+        title += f" to {shown[means[-1]]}"
     each = "; ".join(f"{value} in {name}" for name, value in shown.items())
     if len(set(shown.values())) == 1:
         each = f"in all {len(sides)}"
     known = [line.scores[score] for line in summary.baselines if score in line.scores]
     if known:
-        reference = (max, min)[score in LOWER_IS_BETTER](known)
+        better = (max, min)[score in LOWER_IS_BETTER]
+        reference = better(known)
+        if better(reference, *map(mean, values.values())) == reference:
+            title += ", no better than without a network"
         each += f"; without a network {in_unit(score, reference)}"
     part = "on held-out data" if summary.held_out else "on the sequence that it learned"
-    return Statement(f"{name}: {shown[best]}", f"{each[0].upper()}{each[1:]}, {part}.", "open")
+    return Statement(title, f"{each[0].upper()}{each[1:]}, {part}.", "open")
 
 
 def headlines(runs: Sequence[Run], compared: Sequence[Pair]) -> list[str]:

@@ -207,7 +207,7 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
 
 
-@pytest.mark.usefixtures("unchecked")
+@pytest.mark.usefixtures("unchecked", "as_for_a_reader")
 @pytest.mark.parametrize("page", READMES)
 def test_the_code_in_the_readme_runs(page: str) -> None:
     assert len(blocks(page, "python")) >= 2

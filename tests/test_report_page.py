@@ -170,6 +170,23 @@ def test_smoothing_is_an_average_that_starts_at_the_first_value(look: Looked) ->
     assert look.page.locator("output").text_content() == "0.90"
 
 
+def test_long_curves_that_jump_are_smoothed_at_first(look: Looked) -> None:
+    rng = np.random.default_rng(0)
+    falling = np.exp(-np.arange(300) / 50)
+    for noise, expected in ((0.0, False), (0.2, True)):
+        values = (falling + noise * rng.random(300)).tolist()
+        assert look.page.evaluate("(values) => rough(values)", values) is expected
+    assert look.page.evaluate("rough([1, 0, 1, 0])") is False
+    assert look.page.locator("output").text_content() == "off"
+
+
+def test_what_lies_behind_is_told_when_the_first_run_is_off(look: Looked) -> None:
+    assert look.page.locator("#curves .annotation").count() == 0
+    look.page.get_by_role("checkbox", name="jax handcrafted").uncheck()
+    said = look.page.locator("#curves .annotation").text_content()
+    assert said == "switch jax handcrafted on to see the differences to it"
+
+
 def test_accuracy_takes_the_place_of_the_loss(look: Looked, single: Path) -> None:
     look.page.get_by_label("accuracy").check()
     run = read_run(single.parents[1] / "torch-native")

@@ -36,6 +36,23 @@ function choices() {
   };
 }
 
+// Whether a long curve jumps so much from step to step that nobody sees where it goes.
+function rough(values) {
+  if (values.length < 200) return false;
+  const steps = values.slice(1).map((value, i) => Math.abs(value - values[i]));
+  const range = Math.max(...values) - Math.min(...values);
+  return range > 0 && steps.reduce((sum, step) => sum + step, 0) / steps.length > 0.02 * range;
+}
+
+function spread(curve, smooth) {
+  if (!curve.low) return { hovertemplate: "%{y:.6g}" };
+  const [low, high] = [smooth(curve.low), smooth(curve.high)];
+  return {
+    customdata: low.map((value, i) => [value, high[i]]),
+    hovertemplate: "%{y:.6g} (%{customdata[0]:.4g} to %{customdata[1]:.4g})",
+  };
+}
+
 function curveTraces(contender, i, chosen) {
   const curve = contender.train[chosen.quantity], valid = contender.valid[chosen.quantity];
   const common = { visible: shown[i], legendgroup: contender.name };
@@ -47,9 +64,15 @@ function curveTraces(contender, i, chosen) {
     traces.push({ ...edge, y: smooth(curve.low) });
     traces.push({ ...edge, y: smooth(curve.high), fill: "tonexty", fillcolor: translucent(contender.color) });
   }
+  if (chosen.smoothing > 0 && !curve.low) {
+    traces.push({
+      ...common, x: curve.step, y: curve.mean, mode: "lines", hoverinfo: "skip",
+      line: { color: translucent(contender.color), width: 1 },
+    });
+  }
   traces.push({
     ...common, x: curve.step, y: smooth(curve.mean), mode: "lines", name: contender.name,
-    line: { color: contender.color, width, dash: DASHES[i % DASHES.length] }, hovertemplate: "%{y:.6g}",
+    line: { color: contender.color, width, dash: DASHES[i % DASHES.length] }, ...spread(curve, smooth),
   });
   if (valid.step.length) {
     traces.push({
@@ -76,10 +99,12 @@ function baselineTrace(baseline, steps) {
   };
 }
 
-// Decades between two ticks of a logarithmic axis.
-function decades(values) {
-  const [low, high] = [Math.min, Math.max].map((end) => Math.log10(values.reduce((a, b) => end(a, b))));
-  return Math.max(1, Math.ceil((high - low) / 4));
+// Ticks of a logarithmic axis: at 1, 2 and 5 of few decades, else at every first, second, … decade.
+function ticks(values) {
+  const positive = values.filter((value) => value > 0);
+  if (!positive.length) return {};
+  const [low, high] = [Math.min, Math.max].map((end) => Math.log10(positive.reduce((a, b) => end(a, b))));
+  return { exponentformat: "power", dtick: high - low < 2 ? "D2" : Math.ceil((high - low) / 5) };
 }
 
 function draw() {
@@ -94,6 +119,9 @@ function draw() {
   const line = color("--line"), ink = color("--ink");
   const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
   const differences = data.contenders.slice(1).flatMap(({ deviation }) => deviation.value.filter((value) => value !== null));
+  const hidden = shown[0] ? "" : `switch ${data.contenders[0].name} on to see the differences to it`;
+  const note = differences.length ? hidden : "no difference at any step";
+  const drawn = data.contenders.flatMap((contender, i) => (shown[i] ? contender.train[chosen.quantity].mean : []));
   const scale = (logarithmic) => (logarithmic ? "log" : "linear");
   Plotly.react(figure, traces, {
     grid: { rows: 2, columns: 1, subplots: [["xy"], ["xy2"]] },
@@ -101,12 +129,13 @@ function draw() {
     yaxis: {
       ...axis, title: { text: `${quantity.name}, ${quantity.unit}`, standoff: 12 }, domain: [0.4, 1],
       type: scale(chosen.logLoss), rangemode: "tozero", hoverformat: ".6g",
+      ...(chosen.logLoss ? ticks(drawn) : {}),
     },
     yaxis2: {
-      ...axis, title: { text: "difference", standoff: 12 }, domain: [0, 0.32], type: "log", exponentformat: "power",
-      dtick: differences.length ? decades(differences) : 1,
+      ...axis, title: { text: "relative difference", standoff: 12 }, domain: [0, 0.32], type: "log",
+      ...ticks(differences),
     },
-    annotations: differences.length ? [] : [{ text: "no difference at any step", showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.16 }],
+    annotations: note && [{ text: note, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.16 }],
     hovermode: "x unified", hoversubplots: "axis", showlegend: false,
     uirevision: [chosen.quantity, chosen.logSteps, chosen.logLoss].join(),
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 10, r: 10, t: 10, b: 10 },
@@ -119,16 +148,22 @@ function draw() {
   });
 }
 
-controls.addEventListener("input", (event) => {
-  if (event.target.name === "contender") shown[Number(event.target.value)] = event.target.checked;
+function showSmoothing() {
   const weight = controls.elements.smoothing.value / 100;
   controls.elements.smoothing.nextElementSibling.textContent = weight ? weight.toFixed(2) : "off";
+}
+
+controls.addEventListener("input", (event) => {
+  if (event.target.name === "contender") shown[Number(event.target.value)] = event.target.checked;
+  showSmoothing();
   draw();
 });
 controls.addEventListener("submit", (event) => event.preventDefault());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 matchMedia("print").addEventListener("change", draw);
 controls.hidden = figure.hidden = false;
+if (data.contenders.some(({ train }) => rough(train.loss.mean))) controls.elements.smoothing.value = 90;
+showSmoothing();
 draw();
 
 // Tables ------------------------------------------------------------------------------------------
