@@ -90,19 +90,16 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _config_of(folder: Path) -> Path:
-    """The settings of a run, or of the first of several seeds.
+    """The file with the settings of a run, or of several seeds.
 
     Raises:
-        InvalidInput: there are none.
+        InvalidInput: there is none.
     """
-    from shared.seeds import are_in, read_seeds, seed_folder
+    from shared.seeds import FILE
 
-    runs = [folder]
-    if are_in(folder):
-        runs = [seed_folder(folder, seed) for seed in read_seeds(folder)]
-    for run in runs:
-        if (run / "config.json").is_file():
-            return run / "config.json"
+    for file in (folder / FILE, folder / "config.json"):
+        if file.is_file():
+            return file
     raise InvalidInput(f"--resume {folder}: expected a run folder, with a config.json")
 
 

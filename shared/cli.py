@@ -90,8 +90,12 @@ def base_config(argv: Sequence[str]) -> Config:
     file, task = option(argv, "--config"), option(argv, "--task")
     if file is not None:
         from shared.history import read_config
+        from shared.seeds import FILE, read_shared_config
 
-        config = read_config(Path(file), edited=True)
+        if Path(file).name == FILE:
+            config = read_shared_config(Path(file).parent)
+        else:
+            config = read_config(Path(file), edited=True)
         if task not in (None, config.task):
             raise InvalidInput(f"--task: expected {config.task} as in {file}, got {task}")
         optimization = config.optimization

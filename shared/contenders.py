@@ -6,11 +6,12 @@ Runs of several seeds lie side by side in one folder, as seed-0, seed-1, …
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from shared.history import Run, read_run
-from shared.seeds import NAME, seed_folder
+from shared.seeds import NAME, are_in, read_seeds, seed_folder
 
 
 class Contender(NamedTuple):
@@ -27,11 +28,14 @@ class Contender(NamedTuple):
 
 
 def run_folders(folders: Sequence[Path]) -> list[Path]:
-    """Each folder itself, or those of its seeds, in order."""
+    """Each folder itself, or those of its seeds, in order.
+
+    Raises:
+        InvalidInput: a seeds.json is damaged.
+    """
     found: list[Path] = []
     for folder in folders:
-        names = [one.name for one in folder.iterdir()] if folder.is_dir() else []
-        seeds = sorted(int(match[1]) for match in map(NAME.fullmatch, names) if match)
+        seeds = sorted(read_seeds(folder)) if are_in(folder) else []
         found += [seed_folder(folder, seed) for seed in seeds] or [folder]
     return found
 
@@ -42,13 +46,17 @@ def read_runs(folder: Path) -> list[Run]:
 
 
 def contenders(runs: Sequence[Run]) -> list[Contender]:
-    """Runs in the order in which they come, those of one folder's seeds as one."""
-    grouped: dict[Path, list[Run]] = {}
+    """Runs in the order in which they come, as one those that lie in one folder of seeds and differ
+    in nothing else."""
+    grouped: dict[tuple[Path, str, str], list[Run]] = {}
     for run in runs:
-        folder = run.folder.parent if NAME.fullmatch(run.folder.name) else run.folder
-        grouped.setdefault(folder, []).append(run)
+        parent = run.folder.parent
+        of_seeds = NAME.fullmatch(run.folder.name) and are_in(parent)
+        settings = repr(replace(run.config, seed=0))
+        key = (parent if of_seeds else run.folder, run.label, settings)
+        grouped.setdefault(key, []).append(run)
     # A single seed is a run like any other.
-    sides = {own[0].folder if len(own) == 1 else folder: own for folder, own in grouped.items()}
+    sides = {own[0].folder if len(own) == 1 else key[0]: own for key, own in grouped.items()}
     names = [own[0].label for own in sides.values()]
     ways: list[Callable[[Path], str]] = [lambda folder: folder.name, str]
     for way in ways:

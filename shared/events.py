@@ -7,10 +7,12 @@ They repeat what the history has, with learning rate and gradient norm; nothing 
 
 import importlib.util
 import json
+import textwrap
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from shared.config import Config
@@ -45,17 +47,25 @@ class Events:
         self._folder = folder
         self._writer: Any = None
         if config.logger == "tensorboard":
-            from tensorboardX import SummaryWriter
-
-            # TensorBoard drops what an earlier file has from the purged step on.
-            self._writer = SummaryWriter(
-                logdir=str(folder),
-                purge_step=keep + 1 if keep else None,
-                filename_suffix=f".{keep}",  # its second alone does not tell two files apart
+            # Not its SummaryWriter: whose thread a full disk ends, and which then waits for ever.
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import (
+                Event,  # pyright: ignore
+                SessionLog,  # pyright: ignore
             )
-            if not keep:
+            from tensorboardX.summary import scalar, text
+
+            self._event, self._scalar = Event, scalar
+            with naming(folder):
+                # Their second alone does not tell two files apart.
+                self._writer = EventsWriter(str(folder / "events"), f".{keep}")
+            if keep:  # TensorBoard drops what an earlier file has from this step on
+                start = SessionLog(status=SessionLog.START)
+                self._write(Event(step=keep + 1, session_log=start))
+            else:
                 settings = json.dumps(asdict(config), indent=1, ensure_ascii=False)
-                self._writer.add_text("config", "".join(f"    {s}\n" for s in settings.split("\n")))
+                shown = textwrap.indent(settings, "    ")
+                self._write(Event(step=0, summary=text("config", shown)))
 
     @property
     def written(self) -> bool:
@@ -66,7 +76,8 @@ class Events:
         """One scalar a name, as split/name: "train/loss"."""
         if self._writer is not None:
             for name, value in values.items():
-                self._writer.add_scalar(f"{split}/{name}", value, step)
+                summary = self._scalar(f"{split}/{name}", float(value))
+                self._write(self._event(step=step, summary=summary))
 
     def flush(self) -> None:
         """Raises OSError, with the name of the folder, where they cannot be written."""
@@ -74,14 +85,16 @@ class Events:
             with naming(self._folder):
                 self._writer.flush()
 
+    def _write(self, event: Any) -> None:
+        event.wall_time = time.time()
+        with naming(self._folder):
+            self._writer.write_event(event)
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._writer is not None:
-            self._writer.close()
+            # What stopped the run counts, not that its last events could not be written.
+            with naming(self._folder) if kind is None else suppress(OSError):
+                self._writer.close()

@@ -62,6 +62,13 @@ def check_comparable(runs: Sequence[Run]) -> None:
     tasks = sorted({run.config.task for run in runs})
     if len(tasks) > 1:
         raise InvalidInput(f"expected runs of one task, got {', '.join(tasks)}")
+    seeds = {tuple(run.config.seed for run in side.runs) for side in sides}
+    if len(seeds) > 1 and any(len(one) > 1 for one in seeds):
+        got = "; ".join(
+            f"{' '.join(str(run.config.seed) for run in side.runs)} in {side.folder}"
+            for side in sides
+        )
+        raise InvalidInput(f"expected runs from the same seeds, got {got}")
     for first, second in itertools.combinations(runs, 2):
         if first.folder.resolve() == second.folder.resolve():
             raise InvalidInput(f"expected different runs, got {first.folder} twice")

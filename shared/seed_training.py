@@ -13,8 +13,9 @@ from shared import calls, checkpoint, history, lock
 from shared.backend import Backend
 from shared.config import Config
 from shared.errors import InvalidInput
-from shared.files import TEMPORARY, occupants, remove
-from shared.seeds import FILE, NAME, are_in, save_seeds, seed_folder
+from shared.files import TEMPORARY, occupants, remove, reserved
+from shared.seeds import FILE, NAME, are_in, read_shared_config, save_seeds, seed_folder
+from shared.start import check_resumable
 from shared.summary import Summary
 from shared.training import Ready, prepare, train_together
 from shared.validation import resolve
@@ -48,9 +49,11 @@ def train_seeds(
     """
     left = {seed: resolve(replace(config, seed=seed)) for seed in seeds}
     if resume:
+        check_resumable(folder, resolve(config), read_shared_config(folder))
         left = {seed: own for seed, own in left.items() if not _finished(folder, own)}
     else:
         check_free(folder, overwrite)
+    begun = False
     summaries = []
     while left:
         started = time.perf_counter()
@@ -58,11 +61,15 @@ def train_seeds(
             first, *others = left.values()
             group = [_prepare(folder, first, overwrite, stack)]
             for other in others:
-                if _may_join(group[0], folder, other):
+                if _may_join(group[0], folder, other, overwrite):
                     one = _prepare(folder, other, overwrite, stack, group[0].backend)
                     group += [one] * _alike(group[0], one)
-            if not summaries and not resume:
-                _begin(folder, seeds, group)
+            if not begun:
+                stack.enter_context(reserved(folder, "--out"))
+                if not resume:
+                    _clear(folder)
+                save_seeds(folder, seeds, resolve(config))
+                begun = True
             summaries += train_together(group, overwrite, quiet, started, stack)
         for run in group:
             del left[run.config.seed]
@@ -82,17 +89,25 @@ def _prepare(
 
 
 def _finished(folder: Path, config: Config) -> bool:
+    """Whether a seed is trained as far as that.
+
+    Raises:
+        InvalidInput: its run has other settings than the folder's.
+    """
     own = seed_folder(folder, config.seed)
-    if not (own / history.SUMMARY).exists():
+    if not (own / history.CONFIG).exists():
         return False
-    return history.read_config(own / history.CONFIG).epochs == config.epochs
+    check_resumable(own, config)
+    reached = history.read_config(own / history.CONFIG).epochs
+    return (own / history.SUMMARY).exists() and reached == config.epochs
 
 
-def _may_join(first: Ready, folder: Path, other: Config) -> bool:
+def _may_join(first: Ready, folder: Path, other: Config, overwrite: bool) -> bool:
     """Whether another seed's steps belong into one call with the first's."""
     if first.config.detect_anomaly or other.seed == first.config.seed:
         return False
-    reached = [0, *checkpoint.steps(seed_folder(folder, other.seed))][-1]
+    kept = [] if overwrite else checkpoint.steps(seed_folder(folder, other.seed))
+    reached = kept[-1] if kept else 0
     operations = calls.operations(first.config, first.task.signature, first.batches)
     return reached == first.position.snapshot.step and first.backend.together(operations)
 
@@ -117,7 +132,7 @@ def check_free(folder: Path, overwrite: bool) -> None:
     if not names:
         return
     strange = {name for name in names - {FILE, history.CURVES} if not NAME.fullmatch(name)}
-    if strange or FILE not in names:
+    if strange or (FILE not in names and not overwrite):
         raise InvalidInput(
             f"--out {folder}: expected a new or empty folder, got one with other files"
         )
@@ -128,24 +143,19 @@ def check_free(folder: Path, overwrite: bool) -> None:
         )
 
 
-def _begin(folder: Path, seeds: Sequence[int], group: Sequence[Ready]) -> None:
-    """Notes the seeds. Of runs to be replaced those remain that the group replaces now: another
-    would be taken for one of this configuration, if this is interrupted."""
-    folder.mkdir(parents=True, exist_ok=True)
-    remove(folder, [history.CURVES])
+def _clear(folder: Path) -> None:
+    """Removes all runs of a folder, first what names it as one of seeds: what is left, if this is
+    interrupted, is taken for nothing else."""
+    remove(folder, (FILE, history.CURVES))
     for name in occupants(folder):
-        if NAME.fullmatch(name) and folder / name not in [run.folder for run in group]:
+        if NAME.fullmatch(name):
             _remove_run(folder / name)
-    save_seeds(folder, seeds)
 
 
 def remove_runs(folder: Path) -> None:
     """Removes a run, or those of several seeds, and the folder if nothing else is in it."""
     if are_in(folder):
-        for name in occupants(folder):
-            if NAME.fullmatch(name):
-                _remove_run(folder / name)
-        remove(folder, (FILE, history.CURVES))
+        _clear(folder)
         if not occupants(folder):
             folder.rmdir()
     elif folder.is_dir():

@@ -1,21 +1,23 @@
 """The folder of several seeds: a run for each, side by side.
 
-seeds.json     the seeds
+seeds.json     the seeds, and the configuration that they share
 seed-0, …      their runs, as shared/history.py has them
 curves.png     the mean of their losses, in a band of their range
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from shared.config import Config, from_json
 from shared.errors import InvalidInput
 from shared.files import parse, read_signed, write_signed
 
 FILE = "seeds.json"
-NAME = re.compile(r"seed-(\d+)")
+NAME = re.compile(r"seed-(0|[1-9]\d*)")
 """The folder of one seed's run."""
 MOST = 1000
 """Seeds of a range: more are a mistake in writing."""
@@ -24,6 +26,8 @@ MOST = 1000
 @dataclass(frozen=True)
 class Seeds:
     seeds: list[int]
+    config: dict[str, Any]
+    """As in a run's config.json; its own seed does not count."""
 
 
 def parse_seeds(words: Sequence[str]) -> list[int]:
@@ -57,11 +61,24 @@ def read_seeds(folder: Path) -> list[int]:
     Raises:
         InvalidInput: the file is missing or damaged.
     """
-    return read_signed(folder / FILE, partial(parse, Seeds)).seeds
+    return _read(folder).seeds
 
 
-def save_seeds(folder: Path, seeds: Sequence[int]) -> None:
-    write_signed(folder / FILE, Seeds([*seeds]))
+def read_shared_config(folder: Path) -> Config:
+    """The configuration that all seeds of a folder share.
+
+    Raises:
+        InvalidInput: the file is missing, damaged, or not of this version.
+    """
+    return from_json(_read(folder).config)
+
+
+def _read(folder: Path) -> Seeds:
+    return read_signed(folder / FILE, partial(parse, Seeds))
+
+
+def save_seeds(folder: Path, seeds: Sequence[int], config: Config) -> None:
+    write_signed(folder / FILE, Seeds([*seeds], asdict(config)))
 
 
 def seed_folder(folder: Path, seed: int) -> Path:

@@ -75,13 +75,16 @@ def first_position(config: Config, task: Task) -> Checkpoint:
     return Checkpoint(Snapshot.of(weights), task.fingerprint)
 
 
-def check_resumable(folder: Path, config: Config) -> None:
+def check_resumable(folder: Path, config: Config, before: Config | None = None) -> None:
     """Compares a resolved configuration with that of the run it shall continue.
+
+    Args:
+        before: that of the run; None reads it in the folder.
 
     Raises:
         InvalidInput: settings differ that are not `RESUMABLE`.
     """
-    before = resolve(history.read_config(folder / history.CONFIG))
+    before = resolve(before or history.read_config(folder / history.CONFIG))
     same = replace(config, **{name: getattr(before, name) for name in RESUMABLE})
     if same != before:
         raise InvalidInput(

@@ -27,6 +27,11 @@ class Pair(NamedTuple):
     first: str
     second: str
     steps: int
+    """Steps that both recorded."""
+    of: int
+    """Steps that the longer one took."""
+    seeds: int
+    """Runs of each that were compared."""
     largest: float
     """Largest relative difference over the common steps of all seeds."""
     largest_absolute: float
@@ -40,6 +45,8 @@ class Pair(NamedTuple):
     @property
     def sentence(self) -> str:
         place = f"at step {self.at} of {self.steps} compared"
+        if self.steps < self.of:
+            place = f"at step {self.at}; {self.steps} of {self.of} steps compared"
         place += "" if self.seed is None else f" from seed {self.seed}"
         where = f" (largest relative difference of the training loss {self.largest:.1e}, {place})"
         return f"{self.first} – {self.second}: {self.verdict}{where if self.largest else ''}"
@@ -80,7 +87,7 @@ def _pair(first: Contender, second: Contender) -> Pair:
         at = int(relative.argmax())
         losses = [run.curves["train"] for run in (one, other)]
         a, b = (curve.loss[np.isin(curve.step, steps)] for curve in losses)
-        whole = all(len(curve.step) == len(steps) for curve in losses)
+        whole = all(run.summary.steps == len(steps) for run in (one, other))
         found.append((float(relative[at]), float(np.abs(a - b).max()), int(steps[at]), one, whole))
     largest, _, at, run, _ = max(found, key=lambda item: item[0])
     step = "step" if all(whole for *_, whole in found) else "common step"
@@ -90,7 +97,9 @@ def _pair(first: Contender, second: Contender) -> Pair:
     return Pair(
         first.name,
         second.name,
-        len(deviation(first.first, second.first)[0]),
+        min(len(deviation(*both)[0]) for both in matched(first, second)),
+        max(run.summary.steps for run in (first.first, second.first)),
+        len(found),
         largest,
         max(absolute for _, absolute, *_ in found),
         at,
@@ -103,10 +112,10 @@ def _pair(first: Contender, second: Contender) -> Pair:
 def _verdict(first: Run, second: Run, largest: float, step: str) -> tuple[Kind, str]:
     gaps = [run.label for run in (first, second) if run.summary.notes]
     float64 = {first.config.precision, second.config.precision} == {"float64"}
-    if largest == 0:
-        return "proved", f"identical, the same loss at every {step}"
     if _unlike(first, second):
         return "open", "other settings: not comparable step by step"
+    if largest == 0:
+        return "proved", f"identical, the same loss at every {step}"
     if gaps:
         names = " and ".join(gaps)
         return "open", f"not comparable step by step: see the note on {names}"
@@ -174,9 +183,13 @@ def statements(runs: Sequence[Run], compared: Sequence[Pair]) -> list[Statement]
 def _agreement(sides: Sequence[Contender], compared: Sequence[Pair]) -> Statement:
     kinds = {pair.kind for pair in compared}
     worst = max(compared, key=lambda pair: pair.largest)
-    steps = f"all {worst.steps:,} steps"
-    if len(sides[0].runs) > 1:
-        steps += f" from each of {len(sides[0].runs)} seeds"
+    fewest = min(compared, key=lambda pair: pair.steps)
+    steps = f"all {fewest.steps:,} steps"
+    if any(pair.steps < pair.of for pair in compared):
+        longest = max(pair.of for pair in compared)
+        steps = f"the {fewest.steps:,} steps, of {longest:,}, that both of each pair recorded"
+    if worst.seeds > 1:
+        steps += f", from each of {worst.seeds} seeds"
     if kinds == {"proved"}:
         text = f"The training losses of {_together(sides)} agree at {steps}."
         title = f"Proved equal in float64, to {worst.largest:.1e}"

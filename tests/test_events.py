@@ -1,5 +1,7 @@
 """TensorBoard's events say what the history says."""
 
+import errno
+import os
 import struct
 import sys
 from collections.abc import Iterator
@@ -99,6 +101,20 @@ def test_without_it_there_are_none_and_overwriting_removes_them(
     train(config, tmp_path / "run", quiet=True)
     train(replace(config, logger="jsonl"), tmp_path / "run", overwrite=True, quiet=True)
     assert files(tmp_path / "run") == []
+
+
+def test_a_full_disk_ends_the_run(
+    tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and with the folder's name: no thread waits for another that has died."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tensorboardX.record_writer.RecordWriter.write", full)
+    with pytest.raises(OSError, match="No space left") as stop:
+        train(config, tmp_path / "run", quiet=True)
+    assert stop.value.filename == str(tmp_path / "run")
 
 
 def test_a_missing_package_is_named_before_anything_is_written(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import NetworkConfig
+from shared.config import NetworkConfig, with_choice
 from shared.contenders import contenders
 from shared.data_config import TextData
 from shared.errors import InvalidInput
@@ -18,7 +18,7 @@ from shared.history import Curve, Run, read_config, read_run
 from shared.report import check_comparable, write_report
 from shared.tasks import TASKS
 from shared.training import train
-from shared.verdict import pairs
+from shared.verdict import pairs, statements
 from tests import signed
 from tests.test_command_line import script
 
@@ -87,6 +87,35 @@ def test_a_difference_in_float64_is_called_a_defect(compared: Path, tmp_path: Pa
     (pair,) = pairs(runs)
     assert pair.at == 3
     assert pair.verdict.startswith("DIFFERENT")
+
+
+def test_equal_losses_of_other_settings_prove_nothing(compared: Path, tmp_path: Path) -> None:
+    """Before the first update every optimizer has the same loss."""
+    base = read_config(compared / "runs" / "torch-handcrafted" / "config.json")
+    runs = []
+    for name, optimizer in (("one", "adam"), ("other", "sgd")):
+        chosen = with_choice(base.optimization, "optimizer", optimizer)
+        config = replace(base, epochs=1, eval_every=1, optimization=chosen)
+        train(config, tmp_path / name, quiet=True)
+        runs.append(read_run(tmp_path / name))
+    (pair,) = pairs(runs)
+    assert (pair.largest, pair.kind) == (0, "open")
+    assert pair.verdict.startswith("other settings")
+
+
+def test_steps_that_were_not_recorded_are_not_called_equal(compared: Path, tmp_path: Path) -> None:
+    base = read_config(compared / "runs" / "torch-handcrafted" / "config.json")
+    runs = []
+    for implementation in ("handcrafted", "native"):
+        config = replace(base, implementation=implementation, log_every=7)
+        train(config, tmp_path / implementation, quiet=True)
+        runs.append(read_run(tmp_path / implementation))
+    (pair,) = pairs(runs)
+    assert (pair.steps, pair.of, pair.kind) == (5, 40, "proved")
+    assert pair.verdict == "equal in float64: every common step within 1e-09"
+    assert "5 of 40 steps compared" in pair.sentence
+    agreement = statements(runs, [pair])[0]
+    assert "agree at the 5 steps, of 40, that both of each pair recorded." in agreement.text
 
 
 def test_existing_folders_compare_without_training(compared: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from shared.contenders import run_folders
 from shared.data_config import GeneratedData
 from shared.history import read_run
 from shared.report import HTML, write_report
-from shared.seeds import seed_folder
+from shared.seeds import save_seeds, seed_folder
 from shared.tasks import TASKS
 from shared.training import train
 from tests.browser import Looked, chromium, opened, wait_until
@@ -37,6 +37,8 @@ def reported(folder: Path, seeds: tuple[int, ...]) -> Path:
             config = replace(base, backend=backend, implementation=implementation, seed=seed)
             where = seed_folder(own, seed) if len(seeds) > 1 else own
             train(config, where, quiet=True)
+        if len(seeds) > 1:
+            save_seeds(own, seeds, base)
         folders.append(own)
     runs = [read_run(one) for one in run_folders(folders)]
     write_report(runs, folder / "report", "python scripts/compare.py --task last-value")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,8 +22,16 @@ from shared.errors import InvalidInput
 from shared.history import read_run
 from shared.interruption import Interrupted
 from shared.loop import Asked, Loop, Steps, drive
+from shared.report import check_comparable
 from shared.seed_training import remove_runs, train_seeds
-from shared.seeds import are_in, parse_seeds, read_seeds, seed_folder
+from shared.seeds import (
+    are_in,
+    parse_seeds,
+    read_seeds,
+    read_shared_config,
+    save_seeds,
+    seed_folder,
+)
 from shared.tasks import TASKS
 from shared.training import Ready, prepare, train
 from shared.verdict import pairs
@@ -280,6 +289,71 @@ def test_loops_are_driven_to_their_ends() -> None:
     assert drive(backend, [counting(5, 0), counting(7, 0)]) == [5, 7]  # pyright: ignore
     with pytest.raises(ValueError, match="as many calls"):
         drive(backend, [counting(0, 1), counting(0, 2)])  # pyright: ignore
+
+
+@pytest.mark.parametrize("change", ["batch_size", "seed"])
+def test_all_seeds_of_a_folder_share_a_configuration(
+    config: Config, change: str, tmp_path: Path
+) -> None:
+    """Also where one of them has not begun, and those that are finished."""
+    config = replace(config, backend="torch")
+    train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
+    other = replace(config, **{change: 7})
+    with pytest.raises(InvalidInput, match=f"got another --{change.replace('_', '-')}"):
+        train_seeds(other, [0, 1], tmp_path / "seeds", resume=True, quiet=True)
+    shutil.rmtree(seed_folder(tmp_path / "seeds", 1))
+    with pytest.raises(InvalidInput, match=f"got another --{change.replace('_', '-')}"):
+        train_seeds(other, [0, 1], tmp_path / "seeds", resume=True, quiet=True)
+    train(replace(config, batch_size=5, seed=1), seed_folder(tmp_path / "seeds", 1), quiet=True)
+    with pytest.raises(InvalidInput, match="got another --batch-size"):
+        train_seeds(config, [0, 1], tmp_path / "seeds", resume=True, quiet=True)
+
+
+def test_seeds_that_were_only_noted_can_be_trained(config: Config, tmp_path: Path) -> None:
+    """As a signal leaves them that comes before the first run has a folder."""
+    config = replace(config, backend="torch")
+    (tmp_path / "seeds").mkdir()
+    save_seeds(tmp_path / "seeds", [0, 3], config)
+    done = train_seeds(config, [0, 3], tmp_path / "seeds", resume=True, quiet=True)
+    assert [summary.seed for summary in done] == [0, 3]
+
+
+def test_a_replacement_is_trained_together_and_leaves_nothing_of_before(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
+    again = replace(config, batch_size=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "run", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train_seeds(again, [0, 1], tmp_path / "seeds", overwrite=True, quiet=True)
+    assert {run.name for run in run_folders([tmp_path / "seeds"])} == {"seed-0", "seed-1"}
+    for seed in (0, 1):
+        assert not (seed_folder(tmp_path / "seeds", seed) / "summary.json").exists()
+    assert read_shared_config(tmp_path / "seeds").batch_size == 10
+    train_seeds(again, [0, 1], tmp_path / "seeds", resume=True, quiet=True)
+    summaries = train_seeds(again, [0, 1], tmp_path / "seeds", overwrite=True, quiet=True)
+    assert all("2 seeds in one program" in summary.path for summary in summaries)
+
+
+def test_runs_of_other_settings_are_contenders_of_their_own(config: Config, tmp_path: Path) -> None:
+    config = replace(config, backend="torch")
+    train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
+    shutil.rmtree(seed_folder(tmp_path / "seeds", 1))
+    train(replace(config, batch_size=5, seed=1), seed_folder(tmp_path / "seeds", 1), quiet=True)
+    assert [len(side.runs) for side in contenders(read_runs(tmp_path / "seeds"))] == [1, 1]
+    (tmp_path / "seeds" / "seeds.json").unlink()
+    assert run_folders([tmp_path / "seeds"]) == [tmp_path / "seeds"]
+
+
+def test_only_the_same_seeds_are_compared(config: Config, tmp_path: Path) -> None:
+    for name, seeds in (("one", [0, 1]), ("other", [0, 5])):
+        train_seeds(replace(config, backend="torch"), seeds, tmp_path / name, quiet=True)
+    runs = [read_run(f) for f in run_folders([tmp_path / "one", tmp_path / "other"])]
+    with pytest.raises(InvalidInput, match=r"the same seeds, got 0 1 in .*one; 0 5 in .*other"):
+        check_comparable(runs)
+    with pytest.raises(InvalidInput, match="the same seeds"):
+        check_comparable(runs[:3])
 
 
 # On the command line ------------------------------------------------------------------------------
