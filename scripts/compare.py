@@ -4,7 +4,7 @@ For example:
     python scripts/compare.py
     python scripts/compare.py --task last-value --cell lstm --precision float64
     python scripts/compare.py --task text --contenders jax/handcrafted torch/native
-    python scripts/compare.py --task rows --seeds 0..4
+    python scripts/compare.py --task volume --seeds 0..4
     python scripts/compare.py runs/a runs/b
     python scripts/compare.py --suite results --out docs --overwrite
 """
@@ -234,8 +234,9 @@ def _state(config: Config, seeds: Sequence[int], folder: Path) -> Literal["new",
     if not are_in(folder):
         return "new"
     if read_seeds(folder) != seeds:
+        expected, got = (" ".join(map(str, some)) for some in (seeds, read_seeds(folder)))
         raise InvalidInput(
-            f"{folder}: expected runs from the seeds {seeds}, got others; move it away"
+            f"{folder}: expected runs from the seeds {expected}, got {got}; move it away"
         )
     jobs = (Job(replace(config, seed=seed), seed_folder(folder, seed)) for seed in seeds)
     return "done" if {job.state for job in jobs} == {"done"} else "stopped"

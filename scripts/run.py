@@ -6,18 +6,22 @@ For example:
     python scripts/run.py --backend jax --task text --data.path book.txt --out runs/book
     python scripts/run.py --config runs/book/config.json --seed 1
     python scripts/run.py --resume runs/book --epochs 10
-    python scripts/run.py --backend jax --task rows --seeds 0..4
+    python scripts/run.py --backend jax --task volume --seeds 0..4
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared import cli
 from shared.config import Config, Unprefixed
 from shared.errors import InvalidInput
 from shared.interruption import Interrupted, number_of
 from shared.validation import resolve
+
+if TYPE_CHECKING:
+    from shared.history import Run
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,6 @@ def main(argv: Sequence[str]) -> None:
         keep_pages()
 
     from shared.console import print_seeds, print_summary
-    from shared.contenders import read_runs
     from shared.seed_training import train_seeds
     from shared.training import train
 
@@ -75,14 +78,14 @@ def main(argv: Sequence[str]) -> None:
             train_seeds(config, seeds, folder, overwrite=overwrite, resume=resume)
         elif not (resume and _lacks_only_pictures(folder, config)):
             train(config, folder, overwrite=overwrite, resume=resume)
-        _draw(folder)
+        runs = _draw(folder)
     except KeyboardInterrupt as stop:
         raise Interrupted(number_of(stop), _interrupted(folder, config)) from stop
     except OSError as error:
         if error.errno is None:  # no failure of the machine's
             raise
         raise OSError(error.errno, _unwritten(error, folder), error.filename) from error
-    summaries = [run.summary for run in read_runs(folder)]
+    summaries = [run.summary for run in runs]
     if seeds:
         print_seeds(summaries, folder)
     else:
@@ -124,7 +127,8 @@ def _lacks_only_pictures(folder: Path, config: Config) -> bool:
     return finished and read_config(folder / CONFIG).epochs == config.epochs
 
 
-def _draw(folder: Path) -> None:
+def _draw(folder: Path) -> list["Run"]:
+    """Draws the pictures of a run, or of all seeds; returns what they show."""
     from shared.contenders import read_runs
     from shared.history import CURVES, PICTURE
     from shared.pictures import save_predictions
@@ -136,6 +140,7 @@ def _draw(folder: Path) -> None:
         save_curves([run], run.folder / CURVES)
     if len(runs) > 1:
         save_curves(runs, folder / CURVES)
+    return runs
 
 
 def _resume_in_out(argv: Sequence[str]) -> list[str]:

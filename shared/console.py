@@ -13,20 +13,28 @@ SHOWN = 3
 
 def print_summary(summary: Summary, folder: Path, resumed: bool) -> None:
     test = summary.test
-    for where, note in located_notes(summary):
-        print(f"note{where and f' on {where}'}: {note}")
+    _print_notes(summary)
     for sample in summary.samples[:SHOWN]:
         print("{input} → {predicted}  (target {target})".format(**sample))
     if summary.generated:
         print("{prompt}▶{continuation}".format(**summary.generated))
     kind = "test" if summary.held_out else "final, on the training sequence itself:"
     print(kind, "  ".join(shown(name, test[name], summary.unit) for name in to_show(test)))
+    _print_baselines(summary)
+    print(_times(summary, resumed))
+    print(f"wrote {folder}")
+
+
+def _print_notes(summary: Summary) -> None:
+    for where, note in located_notes(summary):
+        print(f"note{where and f' on {where}'}: {note}")
+
+
+def _print_baselines(summary: Summary) -> None:
     for baseline in summary.baselines:
         known = baseline.scores
         found = [shown(name, known[name], summary.unit) for name in to_show(known)]
         print(f"baseline {baseline.name}: {'  '.join(found)}")
-    print(_times(summary, resumed))
-    print(f"wrote {folder}")
 
 
 def _times(summary: Summary, resumed: bool) -> str:
@@ -50,6 +58,7 @@ def print_seeds(summaries: Sequence[Summary], folder: Path) -> None:
     first = summaries[0]
     kind = "test" if first.held_out else "final, on the training sequence itself"
     names = to_show(first.test)
+    _print_notes(first)
     for summary in summaries:
         scores = [shown(name, summary.test[name], summary.unit) for name in names]
         print(f"seed {summary.seed}  {kind}: {'  '.join(scores)}")
@@ -59,6 +68,7 @@ def print_seeds(summaries: Sequence[Summary], folder: Path) -> None:
             for name in names
         ]
         print(f"mean ± standard deviation of {len(summaries)} seeds: {'  '.join(spreads)}")
+    _print_baselines(first)
     print(
         f"{first.steps} steps, {mean(s.step_ms for s in summaries):.3f} ms each and seed, "
         f"{sum(s.total_s for s in summaries):.1f} s in all, on {first.device}; {first.path}"

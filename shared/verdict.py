@@ -129,7 +129,7 @@ def _verdict(first: Run, second: Run, largest: float, step: str) -> tuple[Kind, 
 def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
     """Settings in which the runs differ, other than those that cannot change a result; and their
     data, which may have changed below the same settings."""
-    flats = [in_force(run) | {"data": run.summary.data} for run in runs]
+    flats = [_in_force(run) | {"data": run.summary.data} for run in runs]
     ignored = {flag(name).removeprefix("--") for name in RESUMABLE} - {"epochs"} | {"data.folder"}
     names = sorted({name for flat in flats for name in flat} - ignored)
 
@@ -140,7 +140,7 @@ def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
     return [(name, row) for name, row in values if any(value != row[0] for value in row)]
 
 
-def in_force(run: Run) -> dict[str, Any]:
+def _in_force(run: Run) -> dict[str, Any]:
     """Settings by the name of their option, without those that name a contender."""
     flat = settings(run.config)
     del flat["backend"], flat["implementation"]

@@ -382,6 +382,7 @@ def test_a_run_of_several_seeds(call: Callable, tmp_path: Path) -> None:
     assert read_seeds(tmp_path / "runs") == [0, 1, 4]
     assert (tmp_path / "runs" / "curves.png").stat().st_size > 5000
     assert "mean ± standard deviation of 3 seeds: loss " in ran.stdout
+    assert ran.stdout.count("baseline ") == 1
     assert [line[:6] for line in ran.stdout.splitlines() if line.startswith("seed")][-3:] == [
         "seed 0", "seed 1", "seed 4",
     ]  # fmt: skip
@@ -435,6 +436,8 @@ def test_a_comparison_of_several_seeds(call: Callable, tmp_path: Path) -> None:
         (tmp_path / "report" / name).unlink()
     for extra in (tmp_path / "report").glob("*.png"):
         extra.unlink()
+    others = call("compare.py", *options, "--seeds", "0..2", "--out", "report")
+    check_refused(others, "expected runs from the seeds 0 1 2, got 0 1; move it away")
     again = call("compare.py", *options, "--seeds", "0..1", "--out", "report")
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("(done)") == 2
