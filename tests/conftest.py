@@ -20,7 +20,7 @@ import pytest
 
 from shared import cli
 from shared.interruption import SIGNALS
-from tests.fuzz import SEED
+from tests.support.fuzz import SEED
 
 # Tests started in the background ignore Ctrl-C, and so would the processes that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,0 +1,322 @@
+"""A planted bug in a port is named, and nothing else is."""
+
+import itertools
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import torch
+
+from rnn_jax.pair import JaxProgram
+from rnn_torch.pair import TorchProgram
+from shared.pair import compare_programs
+from shared.parity import Diverged
+from shared.parity_report import Findings
+from tests.support.pair_cases import (
+    CELLS,
+    CLASSES,
+    FEATURES,
+    GATES,
+    HIDDEN,
+    NAMES,
+    Classifier,
+    Nnx,
+    _positions,
+    batches,
+    causes,
+    check_equal,
+    cross_entropy,
+    dense,
+    empty,
+    function,
+    lstm,
+    original,
+    place,
+    port,
+    sgd,
+)
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
+@pytest.fixture(scope="module", params=list(CELLS))
+def reader(request: pytest.FixtureRequest) -> tuple[str, JaxProgram, TorchProgram]:
+    """A port that reads the gates in the order its second input says: compiled once for all."""
+    ours = port(
+        lambda params, x, order: function(
+            params, x, cell=partial(CELLS[request.param], order=order)
+        ),
+        empty(request.param),
+    )
+    return request.param, ours, original(request.param)
+
+
+def test_every_order_of_the_gates_is_named(reader: tuple[str, JaxProgram, TorchProgram]) -> None:
+    cell, ours, theirs = reader
+    letters = GATES[cell]
+    count = 0
+    for order in map("".join, itertools.permutations(letters)):
+        data = [((x, _positions(order, letters)), y) for x, y in batches(count=1)]
+        pair = compare_programs(ours, theirs, data)
+        if order == letters:
+            check_one_equal_step(pair)
+            continue
+        count += 1
+        assert place(pair) == "logits/outputs[0, 0]", order
+        assert causes(pair) == [f"gates:{order}"]
+        read = " ".join(order)
+        (line,) = (line for line in pair.verdicts if line.startswith("cause: "))
+        assert f"gates are read in the order {read}, not {' '.join(letters)} (" in line
+    assert count == {"lstm": 23, "gru": 5}[cell]
+
+
+def check_one_equal_step(pair: Findings) -> None:
+    pair.comparison.check()
+    assert pair.diagnosis is None
+
+
+def swapped_kernel(kernel: Any) -> Any:
+    return jnp.hstack([block.T for block in jnp.split(kernel, kernel.shape[1] // HIDDEN, 1)])
+
+
+def transposing(layer: str, params, x):
+    turned = params[layer] | {"kernel": swapped_kernel(params[layer]["kernel"])}
+    return function({**params, layer: turned}, x)
+
+
+def test_one_added_to_the_forget_gate_is_named() -> None:
+    ours = port(partial(function, cell=partial(lstm, forget=1.0)))
+    pair = compare_programs(ours, original(), batches())
+    assert causes(pair) == ["forget-bias"]
+
+
+def test_recurrent_weights_read_transposed_are_named() -> None:
+    pair = compare_programs(port(partial(transposing, "rec")), original(), batches())
+    assert causes(pair) == ["transposed:rnn.weight_hh_l0"]
+    assert "rnn.weight_hh_l0 is read transposed" in " ".join(pair.verdicts)
+
+
+def test_square_input_weights_read_transposed_are_named() -> None:
+    ours = port(partial(transposing, "inp"), empty(features=HIDDEN))
+    module = Classifier(features=HIDDEN)
+    assert causes(compare_programs(ours, original(module=module), batches(HIDDEN))) == [
+        "transposed:rnn.weight_ih_l0"
+    ]
+
+
+def test_a_forgotten_T_at_a_square_weight_is_named() -> None:
+    """Nothing but the values tells: the shape is the same."""
+    ours = port(params=empty(classes=HIDDEN), names={**NAMES, "head.weight": "head.kernel"})
+    pair = compare_programs(
+        ours, original(module=Classifier(classes=HIDDEN)), batches(classes=HIDDEN)
+    )  # fmt: skip
+    assert causes(pair) == ["transposed:head.weight"]
+
+
+class CellPair(torch.nn.Module):
+    """A cell in a loop, under a name that looks like a part of torch's names."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias_ih_layer = torch.nn.LSTMCell(FEATURES, HIDDEN)
+        self.head = torch.nn.Linear(HIDDEN, CLASSES)
+
+    def forward(self, x):
+        state: Any = None
+        for t in range(x.shape[1]):
+            state = self.bias_ih_layer(x[:, t], state)
+        return self.head(state[0])
+
+
+@pytest.mark.parametrize(
+    ("planted", "cause"), [({"order": "ifog"}, "gates:ifog"), ({"forget": 1.0}, "forget-bias")]
+)
+def test_causes_are_found_in_cells_and_under_any_name(planted: dict, cause: str) -> None:
+    names = {
+        name.replace("rnn.", "bias_ih_layer.").replace("_l0", ""): place
+        for name, place in NAMES.items()
+    }
+    ours = port(partial(function, cell=partial(lstm, **planted)), names=names)
+    assert causes(compare_programs(ours, original(module=CellPair()), batches())) == [cause]
+
+
+def test_a_layer_in_a_module_whose_name_ends_in_h() -> None:
+    """`path_lstm.weight_ih_l0` has h_l twice."""
+
+    class Path_(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.path_lstm = torch.nn.LSTM(FEATURES, HIDDEN, batch_first=True)
+            self.head = torch.nn.Linear(HIDDEN, CLASSES)
+
+        def forward(self, x):
+            return self.head(self.path_lstm(x)[0][:, -1])
+
+    names = {name.replace("rnn.", "path_lstm."): place for name, place in NAMES.items()}
+    ours = port(partial(function, cell=partial(lstm, order="iofg")), names=names)
+    assert causes(compare_programs(ours, original(module=Path_()), batches())) == ["gates:iofg"]
+
+
+def test_two_layers_of_which_both_are_misread() -> None:
+    class Deep(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.LSTM(FEATURES, HIDDEN, 2, batch_first=True, bidirectional=False)
+            self.head = torch.nn.Linear(HIDDEN, CLASSES)
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0][:, -1])
+
+    def deep(params, x):
+        for layer in ("0", "1"):
+            inp, rec = dense(params[layer]["inp"]), dense(params[layer]["rec"])
+            states = [lstm(inp, rec, x[:, : t + 1], order="igfo")[0] for t in range(x.shape[1])]
+            x = jnp.stack(states, axis=1)
+        return dense(params["head"])(x[:, -1])
+
+    params = {"0": empty(), "1": empty(features=HIDDEN), "head": empty()["head"]}
+    for layer in "01":
+        del params[layer]["head"]
+    names: dict[str, Any] = {
+        name.replace("_l0", f"_l{layer}"): f"{layer}.{place}"
+        for name, place in NAMES.items()
+        if "rnn." in name
+        for layer in "01"
+    }
+    names |= {name: place for name, place in NAMES.items() if "head" in name}
+    pair = compare_programs(port(deep, params, names=names), original(module=Deep()), batches())
+    assert causes(pair) == ["gates:igfo"]
+
+
+def in_float32(h):
+    return h.astype(jnp.float32).astype(h.dtype)  # planted here
+
+
+def planted_line() -> str:
+    lines = Path(__file__).read_text().splitlines()
+    (at,) = (i for i, line in enumerate(lines, 1) if line.endswith("# planted here"))
+    return f"{__file__}:{at} (in_float32)"
+
+
+def hints(pair: Findings) -> list[str]:
+    assert [f"hint: {hint}" for hint in pair.hints] == [v for v in pair.verdicts if "hint: " in v]
+    return list(pair.hints)
+
+
+def test_a_cast_to_float32_is_shown_by_its_line() -> None:
+    ours = port(partial(function, cell=partial(lstm, cast=in_float32)))
+    pair = compare_programs(ours, original(), batches())
+    assert not pair.comparison.equal
+    assert causes(pair) == []
+    assert hints(pair) == [f"float32 inside float64: {planted_line()}"]
+
+
+def test_casts_are_found_in_modules_loops_and_the_loss() -> None:
+    def scanned(params, x):
+        step = jax.jit(lambda total, part: (total + in_float32(part), None))
+        total, _ = jax.lax.scan(step, jnp.zeros_like(x[:, 0]), jnp.swapaxes(x, 0, 1))
+        return function(params, total[:, None])
+
+    line = f"float32 inside float64: {planted_line()}"
+    models = [(scanned, None), (Nnx(cast=in_float32), None)]
+    for model, params in models:
+        pair = compare_programs(port(model, params), original(), batches())
+        assert hints(pair) == [line]
+    ours = JaxProgram(
+        function, empty(), lambda out, y: cross_entropy(in_float32(out), y), names=NAMES
+    )  # fmt: skip
+    pair = compare_programs(ours, original(), batches())
+    assert hints(pair) == [line]
+    assert place(pair).startswith("loss/")
+
+
+def test_the_line_of_a_cast_is_the_users_not_flaxs() -> None:
+    class Half(Nnx):
+        def __call__(self, x):
+            return self.head(self._cell(self.inp, self.rec, x)[0]).astype(x.dtype)  # called here
+
+    model = Half()
+    model.head.dtype = jnp.float32
+    pair = compare_programs(port(model), original(), batches())
+    (hint,) = hints(pair)
+    lines = Path(__file__).read_text().splitlines()
+    (at,) = (i for i, line in enumerate(lines, 1) if line.endswith("# called here"))
+    assert f"{__file__}:{at} (" in hint
+
+
+def test_a_single_bias_is_hinted_at() -> None:
+    def single(params, x):
+        rec = {"kernel": params["rec"]["kernel"], "bias": 0.0}
+        return function({**params, "rec": rec}, x)
+
+    params = empty()
+    del params["rec"]["bias"]
+    names = {**NAMES, "rnn.bias_hh_l0": None}
+    ours = port(single, params, optax.sgd(0.1), names=names)
+    pair = compare_programs(ours, original(optimizer=sgd()), batches())
+    assert place(pair) == "before/rnn.bias_hh_l0[0]"
+    assert causes(pair) == []
+    assert hints(pair) == ["jax has no rnn.bias_hh_l0: it counts as zero there"]
+    module = Classifier()
+    torch.nn.init.zeros_(module.rnn.bias_hh_l0)
+    pair = compare_programs(ours, original(module=module, optimizer=sgd()), batches())
+    assert place(pair) == "gradients/rnn.bias_hh_l0[0]"
+    assert causes(pair) == []
+    assert hints(pair) == ["jax has no rnn.bias_hh_l0: it counts as zero there"]
+    module.rnn.bias_hh_l0.requires_grad_(False)
+    pair = compare_programs(ours, original(module=module, optimizer=sgd()), batches(), steps=5)
+    check_equal(pair, 5, "jax has no rnn.bias_hh_l0: it counts as zero there")
+
+
+def test_the_batch_that_differs_is_the_one_looked_at() -> None:
+    """The second of three holds what the port leaves out."""
+    data = batches()
+    data[1][0][0, 0, 0] = 10.0
+    clamped = port(lambda params, x: function(params, jnp.minimum(x, 5.0)), None, optax.sgd(0.1))
+    suspects = {"minimum": port(optimizer=optax.sgd(0.1))}
+    theirs = original(optimizer=sgd())
+    pair = compare_programs(clamped, theirs, data, steps=6, suspects=suspects)
+    assert pair.comparison.difference is not None
+    assert pair.comparison.difference.step == 2
+    assert causes(pair) == ["minimum"]
+
+
+def test_rounding_that_grows_is_called_so() -> None:
+    """Gradient descent as the logistic map w → 4w(1 - w): each step doubles a deviation."""
+
+    class Chaos(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = torch.nn.Parameter(torch.tensor([0.3, 0.7123]))
+
+        def forward(self, x):
+            return x * (4 / 3 * self.w**3 - 1.5 * self.w**2)
+
+    def chaos(params, x):
+        w = params["w"]
+        return x * w * (w * (4 * w / 3) - w - w / 2)
+
+    step = lambda params: torch.optim.SGD(params, 1.0)  # noqa: E731
+    theirs = TorchProgram(Chaos(), lambda out, _: out.sum(), step)
+    ours = JaxProgram(
+        chaos, {"w": np.ones(2)}, lambda out, _: out.sum(), optax.sgd(1.0), names={"w": "w"}
+    )  # fmt: skip
+    pair = compare_programs(ours, theirs, [(np.ones(1), np.ones(1))], steps=60)
+    assert pair.comparison.difference is not None
+    assert 10 < pair.comparison.difference.step < 60
+    assert pair.diagnosis is not None
+    assert pair.diagnosis.rounding
+    assert causes(pair) == []
+    assert "what differs is rounding that the steps have added up" in pair.verdicts[1]
+
+
+def test_a_difference_raises_where_it_is_checked() -> None:
+    pair = compare_programs(port(lambda p, x: 2 * function(p, x)), original(), batches())
+    with pytest.raises(Diverged, match=r"first difference at step 1: logits/outputs\[0, 0\]"):
+        pair.comparison.check()
+    assert "(3 tried)" in pair.verdicts[1]

@@ -1,0 +1,267 @@
+"""Bad input: one clear line on stderr, exit code 2, nothing written, no traceback."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.trace import write_trace
+from tests.support.command_line import SMALL, check_refused, script
+
+BAD = {
+    "no backend": ([], ["--backend"]),
+    "unknown backend": (["--backend", "mxnet"], ["mxnet", "jax", "torch"]),
+    "unknown task": (["--task", "chess"], ["--task", "chess", "hello", "last-value"]),
+    "unknown cell": (["--cell", "qrnn"], ["--cell", "qrnn", "lstm"]),
+    "unknown option": (["--learning", "3"], ["--learning"]),
+    "option of another task": (
+        ["--data.path", "x.txt"],
+        ["Unrecognized option --data.path: task hello has none, text have"],
+    ),
+    "no number": (["--hidden-size", "big"], ["--hidden-size", "big"]),
+    "zero size": (["--hidden-size", "0"], ["--hidden-size", "positive", "0"]),
+    "negative size": (["--batch-size", "-1"], ["--batch-size", "positive", "-1"]),
+    "zero epochs": (["--epochs", "0"], ["--epochs", "positive"]),
+    "zero layers": (["--num-layers", "0"], ["--num-layers", "positive"]),
+    "zero log-every": (["--log-every", "0"], ["--log-every", "positive"]),
+    "no examples": (
+        ["--task", "last-value", "--data.test-examples", "0"],
+        ["--data.test-examples", "positive"],
+    ),
+    "dropout of 1": (["--num-layers", "2", "--dropout", "1"], ["--dropout", "[0, 1)", "1.0"]),
+    "negative dropout": (["--num-layers", "2", "--dropout", "-0.1"], ["--dropout", "-0.1"]),
+    "dropout of nan": (["--num-layers", "2", "--dropout", "nan"], ["--dropout", "nan"]),
+    "dropout in one layer": (["--dropout", "0.5"], ["--dropout", "--num-layers", "2"]),
+    "relu in an lstm": (["--cell", "lstm", "--nonlinearity", "relu"], ["--cell rnn"]),
+    "momentum for adam": (["--momentum", "0.9"], ["--momentum", "adam", "--betas"]),
+    "betas for sgd": (["--optimizer", "sgd", "--betas", "0.9", "0.9"], ["--betas", "sgd"]),
+    "alpha for adamw": (["--optimizer", "adamw", "--alpha", "0.9"], ["--alpha", "adamw"]),
+    "beta of 1": (["--betas", "0.9", "1"], ["--betas", "[0, 1)"]),
+    "nesterov alone": (["--optimizer", "sgd", "--nesterov", "True"], ["--nesterov", "--momentum"]),
+    "negative learning rate": (["--learning-rate", "-1"], ["--learning-rate", "positive"]),
+    "infinite learning rate": (["--learning-rate", "inf"], ["--learning-rate", "positive"]),
+    "zero clip norm": (["--clip-norm", "0"], ["--clip-norm", "positive"]),
+    "gamma without step": (["--gamma", "0.5"], ["--gamma", "--schedule constant"]),
+    "step without size": (["--schedule", "step"], ["--step-size"]),
+    "decay without a beginning": (["--schedule", "decay"], ["--decay-after", "epochs", "None"]),
+    "decay after no epoch": (
+        ["--schedule", "decay", "--decay-after", "0"],
+        ["--decay-after", "positive", "0"],
+    ),
+    "decay that grows": (
+        ["--schedule", "decay", "--decay-after", "1", "--gamma", "1.2"],
+        ["--gamma", "(0, 1]", "1.2"],
+    ),
+    "beginning of another schedule": (
+        ["--schedule", "step", "--step-size", "1", "--decay-after", "2"],
+        ["--decay-after", "--schedule step", "--step-size, --gamma"],
+    ),
+    "tied to no embedding": (["--tied"], ["--tied", "--embedding-size 8", "got None"]),
+    "tied to a small embedding": (
+        ["--tied", "--embedding-size", "4"],
+        ["--tied", "--embedding-size 8", "got 4"],
+    ),
+    "tied in both directions": (
+        ["--tied", "--bidirectional", "--embedding-size", "8"],
+        ["--tied", "--embedding-size 16", "got 8"],
+    ),
+    "tied to fewer outputs": (
+        ["--task", "copy", *SMALL[:6], "--tied", "--embedding-size", "128"],
+        ["--tied", "outputs", "task copy", "9", "10"],
+    ),
+    "forget bias of nan": (["--cell", "lstm", "--forget-bias", "nan"], ["--forget-bias", "nan"]),
+    "forget bias without a gate": (["--forget-bias", "1"], ["--forget-bias 1.0", "--cell rnn"]),
+    "no initial range": (["--init-range", "0"], ["--init-range", "positive", "0.0"]),
+    "negative initial range": (["--init-range", "-0.1"], ["--init-range", "-0.1"]),
+    "initial range of nan": (["--init-range", "nan"], ["--init-range", "nan"]),
+    "negative seed": (["--seed", "-1"], ["--seed"]),
+    "both directions truncated": (["--bidirectional", "--bptt", "3"], ["--bidirectional"]),
+    "truncated without targets": (["--task", "last-value", "--bptt", "5", *SMALL[:10]], ["--bptt"]),
+    "missing text": (["--task", "text", "--data.path", "none.txt"], ["none.txt"]),
+    "empty text": (["--task", "text", "--data.path", "empty.txt"], ["empty.txt", "empty"]),
+    "text in latin-1": (["--task", "text", "--data.path", "latin.txt"], ["UTF-8", "0xe9"]),
+    "short text": (["--task", "text", "--data.path", "short.txt"], ["short.txt", "characters"]),
+    "text as a folder": (["--task", "text", "--data.path", "."], ["--data.path"]),
+    "a film of one frame": (["--task", "motion", "--data.frames", "1"], ["--data.frames", "got 1"]),
+    "numbers without end": (
+        ["--task", "translate", "--data.largest", "1000000"],
+        ["--data.largest", "at most 999999", "got 1000000"],
+    ),
+    "shares over 1": (["--task", "text", "--data.split", "0.9", "0.9", "0.1"], ["--data.split"]),
+    "text untruncated": (["--task", "text", "--bptt", "None"], ["--bptt"]),
+    "huge size": (["--hidden-size", "100000"], ["--hidden-size", "GB"]),
+    "huge data": (
+        ["--task", "last-value", "--data.train-examples", "1000000000"],
+        ["--data.train-examples", "GB"],
+    ),
+    "size beyond 32 bits": (["--batch-size", "3000000000"], ["--batch-size", "2^31"]),
+    "seed beyond 64 bits": (["--seed", str(2**64)], ["--seed"]),
+    "rate beyond float32": (["--learning-rate", "1e39"], ["--learning-rate", "1e+30"]),
+    "eps beyond float32": (["--eps", "1e300"], ["--eps", "1e+30"]),
+    "one beta": (["--betas", "0.9"], ["--betas", "FLOAT FLOAT"]),
+    "thinned to nothing": (["--log-every", "1001"], ["--log-every", "1000 steps", "1001"]),
+    "line break in a name": (["--task", "text", "--data.path", "a\nb"], ["a\\nb"]),
+    "name in no encoding": (["--data.path", os.fsdecode(b"caf\xe9")], ["UTF-8", "caf"]),
+    "folder below a file": (["--out", "empty.txt/run"], ["--out", "file"]),
+    "folder with a long name": (["--out", "a" * 300], ["--out", "too long"]),
+    "folder that is a dangling link": (["--out", "dangling"], ["--out", "dangling"]),
+    "two configurations": (["--resume", "x", "--config", "empty.txt"], ["--resume", "--config"]),
+    "no gpu": (["--device", "gpu"], ["--device gpu", "cpu"]),
+    "no run to resume": (["--resume", "nowhere"], ["nowhere", "a run folder, with a config.json"]),
+    "an embedding of real numbers": (
+        ["--task", "last-value", *SMALL, "--embedding-size", "4"],
+        ["--embedding-size 4", "needs tokens", "last-value"],
+    ),
+    "no configuration": (["--config", "empty.txt"], ["empty.txt"]),
+    "folder with other files": (["--out", "."], ["--out", "other files"]),
+    "file as folder": (["--out", "empty.txt"], ["--out", "file"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
+    case: str, tmp_path: Path, call
+) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1") * 2000)
+    (tmp_path / "short.txt").write_text("too short")
+    before = sorted(tmp_path.rglob("*"))
+    arguments, expected = BAD[case]
+    backend = [] if case in ("no backend", "unknown backend") else ["--backend", "torch"]
+    if case == "no gpu" and _has_gpu():
+        pytest.skip("this machine has a GPU")
+    check_refused(call("run.py", *backend, *arguments), *expected)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def test_jax_refuses_a_device_it_does_not_have(tmp_path: Path) -> None:
+    finished = script("run.py", "--backend", "jax", "--device", "tpu", cwd=tmp_path)
+    check_refused(finished, "--device tpu", "cpu")
+    assert not list(tmp_path.iterdir())
+
+
+def test_compare_refuses_bad_contenders(tmp_path: Path) -> None:
+    for contenders in (["jax/handcrafted"], ["jax/handcrafted", "jax/magic"]):
+        check_refused(
+            script("compare.py", "--contenders", *contenders, cwd=tmp_path), "--contenders"
+        )
+    for backend in ("torch", "jax"):
+        check_refused(script("compare.py", "--backend", backend, cwd=tmp_path), "--contenders")
+    check_refused(script("compare.py", "nowhere", "elsewhere", cwd=tmp_path), "nowhere")
+    assert not list(tmp_path.iterdir())
+
+
+TRACES = "traces/mine", "traces/theirs"
+BAD_PARITY = {
+    "unknown trap": (["--inject", "gate"], ["--inject", "single-bias", "batch-order", "got gate"]),
+    "no name of a trap": (["--inject", ""], ["--inject", "single-bias"]),
+    "unknown variant": (["--inject", "gates:zrn"], ["--inject", "gates:transposed", "gates:zrn"]),
+    "reset gate of an lstm": (["--inject", "reset-gate", "--cell", "lstm"], ["--cell gru"]),
+    "order of one word": (
+        ["--inject", "batch-order", "--data.words", "hello"], ["batch-order", "--data.words"],
+    ),
+    "zero steps": (["--steps", "0"], ["--steps", "positive", "0"]),
+    "more steps than the run": (
+        ["--epochs", "7", "--steps", "8"], ["--steps", "at most the 7 steps", "--epochs 7"],
+    ),
+    "negative runs": (["--runs", "-1"], ["--runs", "-1"]),
+    "tolerance of 2": (["--tolerance", "2"], ["--tolerance", "[0, 1)", "2.0"]),
+    "tolerance of nan": (["--tolerance", "nan"], ["--tolerance", "nan"]),
+    "unknown contender": (
+        ["--contenders", "jax/handcrafted", "torch/magic"], ["--contenders", "got torch/magic"],
+    ),
+    "one contender": (["--contenders", "jax/native"], ["--contenders"]),
+    "planted in torch": (
+        ["--inject", "adam", "--contenders", "torch/handcrafted", "jax/handcrafted"],
+        ["--contenders jax/handcrafted", "got torch/handcrafted"],
+    ),
+    "float32": (["--precision", "float32"], ["--precision", "float64"]),
+    "backend": (["--backend", "torch"], ["--contenders"]),
+    "the default backend": (["--backend=jax"], ["--contenders"]),
+    "implementation": (["--implementation", "handcrafted"], ["--contenders"]),
+    "dropout of torch.nn": (
+        ["--contenders", "jax/handcrafted", "torch/native", "--num-layers", "2", "--dropout=0.5"],
+        ["--contenders", "torch/native", "dropout"],
+    ),
+    "traces of one contender": (
+        ["--traces", "t", "--contenders", "torch/native", "torch/native"], ["--traces", "twice"],
+    ),
+    "traces in a folder with files": (["--traces", "traces"], ["--traces traces", "empty"]),
+    "traces in a file": (["--traces", "empty.txt"], ["--traces empty.txt", "file"]),
+    "traces below a file": (["--traces", "empty.txt/x"], ["--traces empty.txt/x", "file"]),
+    "traces under a long name": (["--traces", "a" * 300], ["--traces", "too long"]),
+    "traces of a gallery": (["--trap-gallery", "--traces", "t"], ["--trap-gallery", "--traces"]),
+    "a trap for a gallery": (["--trap-gallery", "--inject", "adam"], ["--trap-gallery"]),
+    "one folder": (["traces/mine"], ["two folders", "got 1"]),
+    "three folders": (["a", "b", "c"], ["two folders", "got 3"]),
+    "one folder twice": (["traces/mine", "./traces/../traces/mine"], ["two different folders"]),
+    "missing folder": (["traces/mine", "nowhere"], ["nowhere", "a folder of traces"]),
+    "folder without traces": (["traces/mine", "traces"], ["traces", "step-000001.safetensors"]),
+    "file instead of a folder": (["empty.txt", "traces/mine"], ["empty.txt"]),
+    "truncated trace": (["traces/mine", "cut"], ["cut/step-000001.safetensors", "safetensors"]),
+    "a step is missing": (["traces/mine", "short"], ["short", "step 2"]),
+    "another tensor": (["traces/mine", "other"], ["step 1", "weights/w", "other has not"]),
+    "cell beside folders": ([*TRACES, "--cell", "lstm"], ["--tolerance", "folders"]),
+    "steps beside folders": ([*TRACES, "--steps", "1"], ["--tolerance", "folders"]),
+    "trap beside folders": ([*TRACES, "--inject", "adam"], ["--tolerance", "folders"]),
+    "traces beside folders": ([*TRACES, "--traces", "t"], ["--tolerance", "folders"]),
+    "folder with other files": (["--out", "traces"], ["--out", "other files"]),
+    "folder with a report": (["--out", "report"], ["--out", "--overwrite"]),
+    "folder that is a dangling link": (["--out", "dangling"], ["--out", "dangling", "link"]),
+    "folder below a file": (["--out", "empty.txt/x"], ["--out", "file"]),
+    "negative size": (["--hidden-size", "-1"], ["--hidden-size", "positive"]),
+    "missing text": (["--task", "text", "--data.path", "none.txt"], ["none.txt"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_PARITY)
+def test_parity_refuses_bad_input_in_one_line_and_writes_nothing(
+    case: str, tmp_path: Path, call
+) -> None:
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "dangling").symlink_to("nowhere-else")
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "parity.md").write_text("a report")
+    step = {"weights/w": np.arange(1.0, 4.0)}
+    folders = [*TRACES, "short", "cut", "other"]
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+        for number in (1, 2) if folder != "short" else (1,):
+            renamed = {"weights/v": step["weights/w"]} if folder == "other" else step
+            write_trace(tmp_path / folder, number, renamed)
+    cut = tmp_path / "cut" / "step-000001.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-1])
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    everything = sorted(tmp_path.rglob("*"))
+    arguments, expected = BAD_PARITY[case]
+    finished = call("parity.py", *arguments)
+    check_refused(finished, *expected)
+    assert finished.stderr.startswith("parity.py: ")
+    assert not finished.stdout
+    assert sorted(tmp_path.rglob("*")) == everything
+    assert all(path.stat().st_mtime_ns == time for path, time in before.items())
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "expected"),
+    [
+        ("JAX_NUM_CPU_DEVICES", "0", ["--device auto", "JAX_NUM_CPU_DEVICES=0"]),
+        ("JAX_NUM_CPU_DEVICES", "many", ["--backend jax", "cannot be imported", "many"]),
+        ("JAX_ENABLE_COMPILATION_CACHE", "maybe", ["--backend jax", "truth value 'maybe'"]),
+        ("JAX_PLATFORMS", "cuda", ["--device auto", "JAX_PLATFORMS=cuda"]),
+    ],
+)
+def test_a_setting_that_jax_cannot_use_is_named(
+    setting: str, value: str, expected: list[str], tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv(setting, value)
+    check_refused(script("run.py", "--backend", "jax", cwd=tmp_path), *expected)
+    assert not list(tmp_path.iterdir())
