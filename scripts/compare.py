@@ -273,7 +273,7 @@ def _train(config: Config, seeds: Sequence[int], arguments: Arguments, folder: P
             data_folder = getattr(config.data, "folder", None)
             options += [] if data_folder is None else ["--data.folder", data_folder]
             if state == "done":
-                print(f"{run} (done)")
+                print(f"{run} (done)", flush=True)  # before what others print
             else:
                 _run_script(options, arguments, name, children)
             if run is runs[0] and arguments.overwrite:  # the settings are usable: what was can go

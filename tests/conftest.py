@@ -1,26 +1,26 @@
 """Both frameworks in one process: torch first, because importing jax before it has crashed."""
 
-import os
+from tests.support import annotations, compiling
 
-# Neither this process nor those that tests start write to the user's cache.
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+compiling.configure()
 
-import torch  # noqa: I001
-import importlib
-import pkgutil
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+import torch  # noqa: E402, I001
+import importlib  # noqa: E402
+import signal  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
 
-import jax
-import jaxtyping
-import pytest
+import jax  # noqa: E402
+import matplotlib.figure  # noqa: E402
+import pytest  # noqa: E402
 
-from shared import cli
-from shared.interruption import SIGNALS
-from tests.support.fuzz import SEED
+annotations.install()
+
+from shared import cli, evaluation  # noqa: E402
+from shared.interruption import SIGNALS  # noqa: E402
+from tests.support.fuzz import SEED  # noqa: E402
 
 # Tests started in the background ignore Ctrl-C, and so would the processes that they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -32,11 +32,10 @@ jax.config.update("jax_num_cpu_devices", 2)
 # Tiny tensors: a second thread only waits for the first.
 torch.set_num_threads(1)
 
-# Every annotation, shapes included, is checked at each call. Not where there are generic named
-# tuples such as Batch, which beartype does not know.
-for package in ("rnn_jax", "rnn_torch"):
-    modules = {module.name for module in pkgutil.iter_modules([package])} - {"backend", "traps"}
-    jaxtyping.install_import_hook([f"{package}.{name}" for name in modules], "beartype.beartype")
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        compiling.make_room()
 
 
 def pytest_report_header() -> str:
@@ -44,11 +43,33 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture
-def unchecked() -> Iterator[None]:
+def unchecked() -> None:
     """Annotations are not checked, as for a user: wrong input reaches the checks of the layers."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    annotations.checked(False)
+
+
+@pytest.fixture(autouse=True)
+def short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run of a text writes on at its end has 512 tokens, which would take most of the time
+    of a test that trains three steps."""
+    monkeypatch.setattr(evaluation, "LENGTH", 40)
+
+
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8ffff3f"
+    "0005fe02fe0def46b80000000049454e44ae426082"
+)
+"""A picture in PNG."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_drawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are laid out and drawn only in tests that are marked for it: one takes a third of a
+    second. The others get a file of one pixel. Processes of their own draw."""
+    if request.node.get_closest_marker("draws") is None:
+        figure = matplotlib.figure.Figure
+        monkeypatch.setattr(figure, "tight_layout", lambda self, **_: None)
+        monkeypatch.setattr(figure, "savefig", lambda self, file, **_: file.write(PIXEL))
 
 
 @pytest.fixture

@@ -31,8 +31,6 @@ from shared.validation import resolve
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.fuzz import fuzz
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 RUN = 1e-9
 STEPS = 3
 BOOK = "a text that is read by both of them, once more and again; \n" * 12

@@ -12,8 +12,6 @@ from rnn_jax.cells import CELLS, Weights
 from shared.layer import GATES
 from tests.support.jax_cases import check_same
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BATCH, SIZE, HIDDEN = 3, 2, 4
 # One chunk of steps; several that it divides; several with some left over.
 STEPS = [1, 7, 3 * bptt.CHUNK, LEFT_OVER := 2 * bptt.CHUNK + 3]

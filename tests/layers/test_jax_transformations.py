@@ -13,8 +13,6 @@ import rnn_jax
 from tests.support.compare_arrays import check_close
 from tests.support.jax_cases import NAMES, STACKED, check_same, initial, make, randn, scalar
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def count_compilations(call: Callable[[], Any]) -> int:
     """How many programs XLA compiles in a second call, after one that may compile."""

@@ -120,7 +120,6 @@ def compared(config: Config, steps: int) -> Comparison:
 
 
 # Any two choices meet here, any three in the slow test below.
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("case", covering(EVERY), ids=str)
 def test_every_phase_of_every_step_agrees(case: Case, tmp_path: Path) -> None:
     compared(config(case, tmp_path), 30).check()
@@ -146,13 +145,11 @@ def of_task(name: str, folder: Path) -> Config:
     return resolve(replace(small, precision="float64", epochs=8))
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", TASKS)
 def test_every_task_agrees(name: str, tmp_path: Path) -> None:
     compared(of_task(name, tmp_path), 30).check()
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", TASKS)
 def test_scores_and_predictions_of_every_task_agree(name: str, tmp_path: Path) -> None:
     whole = of_task(name, tmp_path)
@@ -198,7 +195,6 @@ CHANGED: dict[str, Callable[[Config], Config]] = {
 }
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("unit", ["char", "word"])
 @pytest.mark.parametrize("case", CHANGED)
 def test_language_models_agree(case: str, unit: Literal["char", "word"], tmp_path: Path) -> None:
@@ -217,7 +213,6 @@ def test_language_models_agree(case: str, unit: Literal["char", "word"], tmp_pat
     )
 
 
-@pytest.mark.usefixtures("quick_compilation")
 def test_an_embedding_tied_to_both_directions_agrees() -> None:
     network = NetworkConfig("gru", hidden_size=5, bidirectional=True, embedding_size=10, tied=True)
     whole = replace(TASKS["hello"].defaults, data=SMALL["hello"], batch_size=2, network=network)

@@ -43,8 +43,6 @@ from tests.support.pair_cases import (
     sgd,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("container", [as_function, as_nnx, as_linen])

@@ -27,9 +27,6 @@ from tests.support.pair_cases import (
     sgd,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
-
 BAD_NAMES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown place": (
         {**NAMES, "head.bias": "head.b"},

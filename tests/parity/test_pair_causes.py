@@ -41,8 +41,6 @@ from tests.support.pair_cases import (
     sgd,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 @pytest.fixture(scope="module", params=list(CELLS))
 def reader(request: pytest.FixtureRequest) -> tuple[str, JaxProgram, TorchProgram]:

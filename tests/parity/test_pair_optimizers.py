@@ -28,7 +28,6 @@ from tests.support.pair_cases import (
     sgd,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 OPTIMIZER = (
     "hint: outputs and gradients agree, so look at the optimizer: its settings, clipping, "
     "schedule; what you suspect can be tried with suspects="

@@ -14,8 +14,6 @@ from shared.pair import compare_programs
 from tests.scripts.test_imports import python
 from tests.support.pair_cases import FEATURES, Plain, compare_plain, cross_entropy, plain
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def told(kind: str, line: str) -> str:
     """The hint that names the line of this file with this at its end."""

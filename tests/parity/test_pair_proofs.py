@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import pytest
 import torch
 from flax import nnx
 
@@ -33,8 +32,6 @@ from tests.support.pair_cases import (
     port,
     sgd,
 )
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 class Normed(torch.nn.Module):

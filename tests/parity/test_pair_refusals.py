@@ -27,7 +27,6 @@ from tests.support.pair_cases import (
 )
 
 pytestmark = [
-    pytest.mark.usefixtures("quick_compilation"),
     pytest.mark.usefixtures("unchecked"),  # as for a user
 ]
 X, Y = plain_batches()[0]

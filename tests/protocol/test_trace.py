@@ -29,8 +29,6 @@ from tests.support import reference
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.traces import OPTIMIZATIONS, STEPS, last_value, refused, start, take, text, words
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 STEP = 1e-10
 HIDDEN = 3
 BACKENDS = ("jax", "torch")

@@ -268,24 +268,25 @@ def luminance(color: str) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
+TEXTS = ["h1", ".soft", ".verdict p", "th", "td", "pre", "legend"]
+INK_AND_PAPER = """(selector) => {
+  const opaque = (element) => {
+    const color = getComputedStyle(element).backgroundColor;
+    return color === "rgba(0, 0, 0, 0)" ? opaque(element.parentElement) : color;
+  };
+  const element = document.querySelector(selector);
+  return [getComputedStyle(element).color, opaque(element)];
+}"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("selector", ["h1", ".soft", ".verdict p", "th", "td", "pre", "legend"])
-def test_text_stands_out(browser: Any, single: Path, scheme: str, selector: str) -> None:
+def test_text_stands_out(browser: Any, single: Path, scheme: str) -> None:
     with opened(browser, single, color_scheme=scheme) as looked:
-        colors = looked.page.evaluate(
-            """(selector) => {
-              const opaque = (element) => {
-                const color = getComputedStyle(element).backgroundColor;
-                return color === "rgba(0, 0, 0, 0)" ? opaque(element.parentElement) : color;
-              };
-              const element = document.querySelector(selector);
-              return [getComputedStyle(element).color, opaque(element)];
-            }""",
-            selector,
-        )
-    dark, bright = sorted(map(luminance, colors))
-    assert (bright + 0.05) / (dark + 0.05) >= 4.5
-    assert (luminance(colors[1]) > 0.5) == (scheme == "light")
+        for selector in TEXTS:
+            colors = looked.page.evaluate(INK_AND_PAPER, selector)
+            dark, bright = sorted(map(luminance, colors))
+            assert (bright + 0.05) / (dark + 0.05) >= 4.5, selector
+            assert (luminance(colors[1]) > 0.5) == (scheme == "light"), selector
 
 
 def test_the_plot_takes_the_colours_of_the_page(browser: Any, single: Path) -> None:

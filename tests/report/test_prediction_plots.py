@@ -17,6 +17,9 @@ from shared.schema import Schema, save_schema
 from shared.summary import Reference
 from shared.tasks.task import Column, Series
 
+pytestmark = pytest.mark.draws
+
+
 PNG = b"\x89PNG\r\n\x1a\n"
 GOAL = Column("temp_max", "°C", mean=15.0, std=7.0)
 BASELINE = Reference("always 1", {"loss": 0.17})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shared.trace import write_trace
-from tests.support.command_line import SMALL, check_refused, script
+from tests.support.command_line import SMALL, check_refused, script, started
 
 BAD = {
     "no backend": ([], ["--backend"]),
@@ -260,8 +260,8 @@ def test_parity_refuses_bad_input_in_one_line_and_writes_nothing(
     ],
 )
 def test_a_setting_that_jax_cannot_use_is_named(
-    setting: str, value: str, expected: list[str], tmp_path: Path, monkeypatch
+    setting: str, value: str, expected: list[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(setting, value)
-    check_refused(script("run.py", "--backend", "jax", cwd=tmp_path), *expected)
+    ran = started("run.py", "--backend", "jax", cwd=tmp_path, XLA_FLAGS="", **{setting: value})
+    check_refused(ran, *expected)
     assert not list(tmp_path.iterdir())

@@ -205,6 +205,7 @@ STRANGE = [
 ]  # fmt: skip
 
 
+@pytest.mark.draws
 def test_names_are_escaped_drawn_and_printed_in_one_line(tmp_path: Path, call: Call) -> None:
     """A tensor's name is anything that a file can hold; a folder's nearly so."""
     first, second = "<script>alert(2)<", "$x$|_"
@@ -229,6 +230,7 @@ def test_names_are_escaped_drawn_and_printed_in_one_line(tmp_path: Path, call: C
     assert "| layers | a b | 3.33e-01 | 1 | 3.33e-01 |" in rows
 
 
+@pytest.mark.draws
 def test_plots_of_many_tensors_and_of_numbers_that_are_not_finite(tmp_path: Path) -> None:
     many = {f"weights/w{i}": np.array([1.0, 2.0]) for i in range(100)}
     huge = {"weights/huge": np.array([1e308, -1e308]), "weights/nan": np.array(np.nan)}
@@ -405,6 +407,7 @@ def test_hundreds_of_names_without_a_phase_are_drawn_in_one_picture(tmp_path: Pa
     assert {file.name for file in tmp_path.glob("tensors*")} == {"tensors-other.png"}
 
 
+@pytest.mark.draws
 def test_a_picture_by_tensor_is_as_wide_as_a_phone_whatever_its_names(tmp_path: Path) -> None:
     """Its letters would be too small to read if it were wider."""
     for length in (3, 28, 200):
@@ -414,6 +417,7 @@ def test_a_picture_by_tensor_is_as_wide_as_a_phone_whatever_its_names(tmp_path: 
         assert (width, 400 < height < 800) == (660, True)
 
 
+@pytest.mark.draws
 def test_the_step_from_which_nothing_is_drawn_is_marked(tmp_path: Path, monkeypatch) -> None:
     said = []
     monkeypatch.setattr(Axes, "annotate", lambda self, text, *_, **__: said.append(text))
@@ -429,6 +433,7 @@ def test_the_step_from_which_nothing_is_drawn_is_marked(tmp_path: Path, monkeypa
         assert "not finite in both" in (tmp_path / page).read_text()
 
 
+@pytest.mark.draws
 def test_losses_that_are_never_finite_are_not_called_equal(tmp_path: Path, monkeypatch) -> None:
     said = []
     monkeypatch.setattr(Axes, "text", lambda self, x, y, text, **_: said.append(text))
@@ -440,6 +445,7 @@ def test_losses_that_are_never_finite_are_not_called_equal(tmp_path: Path, monke
     assert said == ["no difference"]
 
 
+@pytest.mark.draws
 def test_an_envelope_that_is_not_finite_is_drawn(tmp_path: Path) -> None:
     cross = np.array([1e-7, np.inf, np.nan])
     envelope = Envelope(cross, {"a": cross, "b": cross}, 2)

@@ -27,8 +27,6 @@ from shared.weights import initialize
 from tests.support.compare_arrays import check_close
 from tests.support.take_steps import RUN
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BACKENDS = {"jax": rnn_jax.backend.Backend, "torch": rnn_torch.backend.Backend}
 KINDS = [(backend, kind) for backend in BACKENDS for kind in ("handcrafted", "native")]
 

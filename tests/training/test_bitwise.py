@@ -22,8 +22,6 @@ from shared.tasks import TASKS
 from shared.training import train
 from tests.support.fault_points import check_same_checkpoints
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 BACKENDS = {"jax": rnn_jax.backend.Backend, "torch": rnn_torch.backend.Backend}
 KINDS = [(backend, kind) for backend in BACKENDS for kind in ("handcrafted", "native")]
 

@@ -14,10 +14,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 import rnn_jax.backend
 import rnn_torch.backend
@@ -34,32 +32,11 @@ from shared.training import train
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.take_steps import OPTIMIZERS, RUN
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 Whole = Callable[[Config, str], Path]
 """A configuration and a backend → the folder of its uninterrupted run."""
 
 DIRECTIONS = [("jax", "torch"), ("torch", "jax")]
 BACKENDS = {"jax": rnn_jax.backend.Backend, "torch": rnn_torch.backend.Backend}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Most time here is XLA's, for programs that it compiled before: they are kept in files."""
-    options = {
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0.0,
-    }
-    before = {name: getattr(jax.config, name) for name in options}
-
-    def use(settings: dict) -> None:
-        for name, value in settings.items():
-            jax.config.update(name, value)
-        compilation_cache.reset_cache()
-
-    use(options)
-    yield
-    use(before)
 
 
 @pytest.fixture(scope="module")

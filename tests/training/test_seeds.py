@@ -35,7 +35,7 @@ from shared.seeds import (
 from shared.tasks import TASKS
 from shared.training import Ready, prepare, train
 from shared.verdict import pairs
-from tests.support.command_line import SMALL, check_refused
+from tests.support.command_line import SMALL, check_refused, script
 
 SMALL_DATA = GeneratedData(40, 16, 16, 5, 3)
 
@@ -375,6 +375,7 @@ def test_other_seeds_are_refused(words: list[str]) -> None:
         parse_seeds(words)
 
 
+@pytest.mark.draws
 def test_a_run_of_several_seeds(call: Callable, tmp_path: Path) -> None:
     options = ["--backend", "torch", "--task", "last-value", *SMALL, "--out", "runs"]
     ran = call("run.py", *options, "--seeds", "0..1", "4")
@@ -422,9 +423,9 @@ def test_what_seeds_do_not_go_with(call: Callable, tmp_path: Path) -> None:
     check_refused(call("run.py", "--resume", "runs"), "seeds.json")
 
 
-def test_a_comparison_of_several_seeds(call: Callable, tmp_path: Path) -> None:
+def test_a_comparison_of_several_seeds(tmp_path: Path) -> None:
     options = ["--task", "last-value", *SMALL, "--contenders", "torch/handcrafted", "torch/native"]
-    ran = call("compare.py", *options, "--seeds", "0..1", "--out", "report")
+    ran = script("compare.py", *options, "--seeds", "0..1", "--out", "report", cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     report = (tmp_path / "report" / "report.md").read_text()
     assert "Mean ± standard deviation over the seeds 0, 1." in report
@@ -436,18 +437,18 @@ def test_a_comparison_of_several_seeds(call: Callable, tmp_path: Path) -> None:
         (tmp_path / "report" / name).unlink()
     for extra in (tmp_path / "report").glob("*.png"):
         extra.unlink()
-    others = call("compare.py", *options, "--seeds", "0..2", "--out", "report")
+    others = script("compare.py", *options, "--seeds", "0..2", "--out", "report", cwd=tmp_path)
     check_refused(others, "expected runs from the seeds 0 1 2, got 0 1; move it away")
-    again = call("compare.py", *options, "--seeds", "0..1", "--out", "report")
+    again = script("compare.py", *options, "--seeds", "0..1", "--out", "report", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("(done)") == 2
     folders = [
         str(tmp_path / "report" / "runs" / f"torch-{n}-seeds") for n in ("handcrafted", "native")
     ]
-    compared = call("compare.py", *folders, "--out", "again")
+    compared = script("compare.py", *folders, "--out", "again", cwd=tmp_path)
     assert compared.returncode == 0, compared.stderr
     assert "2 seeds each" in (tmp_path / "again" / "report.html").read_text()
-    single = call("compare.py", *options, "--out", "report", "--overwrite")
+    single = script("compare.py", *options, "--out", "report", "--overwrite", cwd=tmp_path)
     assert single.returncode == 0, single.stderr
     names = {file.name for file in (tmp_path / "report" / "runs").iterdir()}
     assert names == {"torch-handcrafted", "torch-native"}
