@@ -289,6 +289,7 @@ def test_only_targets_that_were_measured_are_listed() -> None:
     assert "hello" not in page.partition("## A training step")[0].partition("## Targets")[2]
 
 
+@pytest.mark.slow
 def test_a_small_benchmark_runs(tmp_path: Path, call) -> None:
     finished = call(
         "bench.py", "--cells", "rnn", "--hidden", "4", "--contenders", "torch.nn", "rnn_torch",
@@ -338,6 +339,7 @@ def test_bad_options_are_refused(call, tmp_path: Path, arguments, expected) -> N
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupted_benchmark_keeps_its_finished_rounds(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPTS / "bench.py"), "--cells", "rnn", "--hidden", "4"]
     command += ["--contenders", "torch.nn", "--parts", "training", "--repeats", "1000"]
@@ -358,6 +360,7 @@ def test_an_interrupted_benchmark_keeps_its_finished_rounds(tmp_path: Path) -> N
     assert {sample.round for sample in results.read(file).samples} >= {1}
 
 
+@pytest.mark.slow
 def test_the_tutorial_trains_and_scores(tmp_path: Path) -> None:
     finished = script("tutorial.py", "--examples", "200", "70", "80", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr

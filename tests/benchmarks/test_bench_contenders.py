@@ -40,6 +40,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_all_contenders_train_the_same_network(contenders, case: Case) -> None:
     """From the same weights, so the first loss is the same; later ones differ where a peer has one
@@ -63,6 +64,7 @@ def test_all_contenders_train_the_same_network(contenders, case: Case) -> None:
     "case", [TINY, replace(TINY, kind="forward", cell="lstm"), Case("product", hidden_size=8)],
     ids=str,
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_contender_answers_with_a_sample(contenders, case: Case) -> None:
     for name in ("rnn_jax", "flax.nnx", "rnn_torch", "torch.nn"):
         answer = contenders[name].ask({"case": asdict(case), "seconds": 0.01})
@@ -76,6 +78,7 @@ def test_a_contender_answers_with_a_sample(contenders, case: Case) -> None:
         assert preparation.peak_mb > 50
 
 
+@pytest.mark.slow
 def test_seeds_at_once_are_steps_of_each(contenders) -> None:
     """From the same weights and batches, each loses what one alone does."""
     case = replace(TINY, kind="seeds", seeds=3)
@@ -86,12 +89,14 @@ def test_seeds_at_once_are_steps_of_each(contenders) -> None:
         np.testing.assert_allclose(losses[:4], alone["losses"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_hello_is_a_thousand_steps(contenders) -> None:
     answer = contenders["rnn_jax"].ask({"case": asdict(HELLO), "losses": 1000})
     assert len(answer["losses"]) == 1000
     assert answer["losses"][-1] < 0.01 < 1 < answer["losses"][0]
 
 
+@pytest.mark.slow
 def test_a_request_that_is_none_is_answered_with_an_error(contenders) -> None:
     with pytest.raises(run.ContenderFailed, match=r"rnn_torch: no case of this version.*sides"):
         contenders["rnn_torch"].ask({"case": {"sides": 3}, "seconds": 0.01})

@@ -121,7 +121,12 @@ RUNS = {
 } | {"text": text}
 
 
-@pytest.mark.parametrize("run", RUNS)
+FEW = ("rnn tanh, plain", "lstm tanh, deep", "gru tanh, plain", "text")
+
+
+@pytest.mark.parametrize(
+    "run", [run if run in FEW else pytest.param(run, marks=pytest.mark.slow) for run in RUNS]
+)
 def test_a_run_over_two_devices_is_that_of_one(run: str, tmp_path, monkeypatch) -> None:
     """Losses, weights, moments, carried state, scores and predictions after 15 + 15 steps; dropout,
     lengths, and a validation part that does not fill its batch."""

@@ -1,12 +1,12 @@
 """Kills a run at each point at which it changes its folder, or fills its disk there; resumes it,
 and compares it with the uninterrupted run.
 
-    python -m tests.support.fault_points {kill,full} FOLDER
+    python -m tests.support.fault_points {kill,full} FOLDER [EVERY]
 
 A point is a file that is opened to be written, renamed or removed, one that is brought to the disk,
 a folder that is made, or lines of the history of which half have been written. Each run is a child
 that kills itself there with SIGKILL, or that can write nothing from there on; its processes share
-one import of PyTorch.
+one import of PyTorch. With EVERY, only each so-many-th point.
 """
 
 import errno
@@ -136,10 +136,10 @@ def check_same_checkpoints(folder: Path, whole: Path) -> None:
             assert getattr(mine, part) == getattr(theirs, part), f"{part} at step {step}"
 
 
-def survived(fault: str, folder: Path) -> int:
+def survived(fault: str, folder: Path, every: int) -> int:
     """Runs this module in a process of its own; returns how many faults were survived."""
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.support.fault_points", fault, str(folder)],
+        [sys.executable, "-m", "tests.support.fault_points", fault, str(folder), str(every)],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr[-3000:]
@@ -164,7 +164,7 @@ def fail(folder: Path, last: int, fault: str) -> None:
     os._exit(REFUSED)
 
 
-def main(fault: str, folder: Path) -> None:
+def main(fault: str, folder: Path, every: int) -> None:
     torch.set_num_threads(1)
     # Imported where the first optimizer is made, which would be in each child.
     torch.optim.SGD([torch.zeros(1)], lr=0.1)
@@ -179,7 +179,7 @@ def main(fault: str, folder: Path) -> None:
     assert in_child(count) == 0
     total = int(counted.read_text())
     failed = 0
-    for last in range(1, total + 1):
+    for last in range(1, total + 1, every):
         run = folder / f"run-{last}"
         status = in_child(lambda: fail(run, last, fault))  # noqa: B023
         what = f"{fault} at point {last} of {total}"
@@ -196,4 +196,4 @@ def main(fault: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 1)

@@ -2,7 +2,9 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import pytest
 
 Case = TypeVar("Case", bound=tuple)
 
@@ -19,3 +21,9 @@ def covering(cases: Sequence[Case], strength: int = 2) -> list[Case]:
         chosen.append(max(cases, key=lambda case: len(meetings(case) & missing)))
         missing -= meetings(chosen[-1])
     return chosen
+
+
+def few_by_default(cases: Sequence[Case]) -> list[Any]:
+    """All cases for pytest, those that `covering` leaves out marked slow."""
+    chosen = covering(cases)
+    return [pytest.param(*case, marks=() if case in chosen else pytest.mark.slow) for case in cases]
