@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from rnn_jax.network import Network
 from rnn_jax.sharding import BATCHES, CARRY, WHOLE
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
-from shared.config import Config, OptimizationConfig, moment_names
+from shared.config import Config, NetworkConfig, OptimizationConfig, moment_names
 from shared.errors import InvalidInput
 from shared.sampling import Sampling
 from shared.tasks.task import Signature
@@ -119,16 +119,7 @@ class Backend:
             same if config.implementation == "handcrafted" else native.layout(config.network)
         )
         self._compiled: dict[Any, Callable] = {}
-        # Shapes alone: the real weights come from `shared`, so nothing is drawn here.
-        network = nnx.eval_shape(
-            lambda: Network(
-                config.network,
-                signature,
-                config.implementation,
-                param_dtype=self._dtype,
-                rngs=nnx.Rngs(0),
-            )
-        )
+        network = _without_numbers(config.network, signature, config.implementation, self._dtype)
         self._graph, state = nnx.split(network, nnx.Param)
         self._paths = [path for path, _ in nnx.to_flat_state(state)]
         self.parameters = [_dotted(path) for path in self._paths]
@@ -435,6 +426,17 @@ class Backend:
                 self._compiled[key] = lowered.compile()
             self.compile_s += time.perf_counter() - start
         return self._compiled[key](*arguments)
+
+
+@lru_cache(maxsize=8)
+def _without_numbers(
+    network: NetworkConfig, signature: Signature, implementation: str, dtype: Any
+) -> Network:
+    """The shapes of a network: its weights come from `shared`, so nothing is drawn here. Made once,
+    since a diagnosis has a backend for each of its suspects."""
+    return nnx.eval_shape(
+        lambda: Network(network, signature, implementation, param_dtype=dtype, rngs=nnx.Rngs(0))
+    )
 
 
 def _norm(gradient: jax.Array) -> jax.Array:

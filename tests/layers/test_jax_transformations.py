@@ -12,6 +12,7 @@ from flax import nnx
 import rnn_jax
 from tests.support.compare_arrays import check_close
 from tests.support.jax_cases import NAMES, STACKED, check_same, initial, make, randn, scalar
+from tests.support.pairwise import slow_but
 
 
 def count_compilations(call: Callable[[], Any]) -> int:
@@ -36,9 +37,14 @@ def test_compilations_are_counted() -> None:
     assert count_compilations(lambda: jax.jit(lambda x: jnp.sin(x) + 1)(x)) == 1
 
 
+EACH = slow_but(
+    [(name, lengths) for name in NAMES for lengths in (None, [2, 5, 3])],
+    [("RNN", [2, 5, 3]), ("LSTM", None), ("GRU", [2, 5, 3])],
+)
+
+
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("lengths", [None, [2, 5, 3]])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "lengths"), EACH)
 def test_outside_of_jit_a_second_call_compiles_nothing(
     name: str, lengths: list[int] | None
 ) -> None:
@@ -87,8 +93,7 @@ def test_nothing_is_promoted_by_itself(name: str, lengths: Any) -> None:
     check_same(strict, layer(x, state, lengths=found))
 
 
-@pytest.mark.parametrize("lengths", [None, [2, 5, 3]])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "lengths"), EACH)
 def test_jit_in_both_forms(name: str, lengths: list[int] | None) -> None:
     layer, x = make(name, 3, 4, **STACKED), randn(3, 5, 3)
     found = None if lengths is None else jnp.asarray(lengths)
@@ -102,8 +107,7 @@ def test_jit_in_both_forms(name: str, lengths: list[int] | None) -> None:
     check_same(functional(params, x, given), layer(x, lengths=given))
 
 
-@pytest.mark.parametrize("lengths", [None, [2, 5, 3]])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "lengths"), EACH)
 def test_vmap_over_sequences(name: str, lengths: list[int] | None) -> None:
     """Sequences without a batch, mapped, are the batch; their lengths are traced."""
     layer, x = make(name, 3, 4, **STACKED), randn(3, 5, 3)

@@ -162,8 +162,9 @@ def test_a_difference_stays_the_first_when_more_steps_come() -> None:
     assert comparison.deviations == {"a": [0, 0, 0, 0.5, 0.5], "b": [0, 0, 0.5, 0.5, 0.5]}
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("side", ["first", "second", "both"])
+@pytest.mark.parametrize(
+    ("bad", "side"), [(np.nan, "first"), (np.inf, "second"), (-np.inf, "both")]
+)
 def test_a_number_that_is_not_finite_is_a_difference(trace: Trace, bad: float, side: str) -> None:
     """Also where both programs have it: two that fail in one way have not been shown equal."""
     for name, place in elements(trace):

@@ -313,7 +313,7 @@ def test_paper_is_white_and_has_no_buttons(browser: Any, single: Path) -> None:
         assert luminance(looked.page.evaluate(ink)) < 0.1
 
 
-@pytest.mark.parametrize("width", [320, 390, 1200])
+@pytest.mark.parametrize("width", [320, pytest.param(390, marks=pytest.mark.slow), 1200])
 def test_the_page_is_as_wide_as_the_screen(browser: Any, seeded: Path, width: int) -> None:
     """Tables scroll by themselves."""
     with opened(browser, seeded, width=width) as looked:

@@ -34,10 +34,10 @@ def configure() -> None:
         )
 
 
-def without() -> dict[str, str]:
-    """The environment of a process that compiles as a user's does."""
-    own = {name for name in os.environ if name.startswith(("JAX_", "XLA_FLAGS"))}
-    return {name: value for name, value in os.environ.items() if name not in own}
+def without_cache() -> dict[str, str]:
+    """The environment of a process that has no cache but its own."""
+    own = ("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
 
 def make_room() -> None:

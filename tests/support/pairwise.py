@@ -1,7 +1,7 @@
 """Of all combinations of choices a few, in which any two choices meet, or any three."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any, TypeVar
 
 import pytest
@@ -25,5 +25,15 @@ def covering(cases: Sequence[Case], strength: int = 2) -> list[Case]:
 
 def few_by_default(cases: Sequence[Case]) -> list[Any]:
     """All cases for pytest, those that `covering` leaves out marked slow."""
-    chosen = covering(cases)
-    return [pytest.param(*case, marks=() if case in chosen else pytest.mark.slow) for case in cases]
+    return slow_but(cases, covering(cases))
+
+
+def slow_but(cases: Iterable[Any], usual: Container[Any]) -> list[Any]:
+    """All cases for pytest, those that are not among the usual ones marked slow."""
+    return [
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=() if case in usual else pytest.mark.slow,
+        )
+        for case in cases
+    ]

@@ -21,6 +21,7 @@ from shared.interruption import Interrupted
 from shared.tasks import TASKS
 from shared.training import train
 from tests.support.fault_points import check_same_checkpoints
+from tests.support.pairwise import few_by_default
 
 BACKENDS = {"jax": rnn_jax.backend.Backend, "torch": rnn_torch.backend.Backend}
 KINDS = [(backend, kind) for backend in BACKENDS for kind in ("handcrafted", "native")]
@@ -100,8 +101,10 @@ def check_same(run: Path, whole: Path) -> None:
     check_same_checkpoints(run, whole)
 
 
-@pytest.mark.parametrize("calls", [1, 3, 6])
-@pytest.mark.parametrize(("backend", "implementation"), KINDS)
+@pytest.mark.parametrize(
+    ("backend", "implementation", "calls"),
+    few_by_default([(*kind, calls) for kind in KINDS for calls in (1, 3, 6)]),
+)
 def test_ragged_batches_with_dropout(
     backend: str, implementation: str, calls: int, tmp_path: Path
 ) -> None:
@@ -116,8 +119,10 @@ def test_ragged_batches_with_dropout(
     check_same(tmp_path / "run", tmp_path / "whole")
 
 
-@pytest.mark.parametrize("calls", [2, 9])
-@pytest.mark.parametrize(("backend", "implementation"), KINDS)
+@pytest.mark.parametrize(
+    ("backend", "implementation", "calls"),
+    few_by_default([(*kind, calls) for kind in KINDS for calls in (2, 9)]),
+)
 def test_windows_of_a_text(backend: str, implementation: str, calls: int, tmp_path: Path) -> None:
     config = text(tmp_path, backend=backend, implementation=implementation, checkpoint_every="5")
     with few_steps_a_call():

@@ -7,6 +7,7 @@ of an epoch, where the state between two windows counts, is written by the test.
 
 import functools
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -30,6 +31,7 @@ from shared.segments import Segment
 from shared.tasks import TASKS
 from shared.training import train
 from tests.support.compare_arrays import check_all_close, check_close
+from tests.support.pairwise import slow_but
 from tests.support.take_steps import OPTIMIZERS, RUN
 
 Whole = Callable[[Config, str], Path]
@@ -199,8 +201,16 @@ def check_same_run(actual: Path, expected: Path, tensors: int) -> None:
 TENSORS = {"adam": 23, "adamw": 23, "sgd": 9, "momentum": 16, "rmsprop": 23}
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize(("first", "second"), DIRECTIONS)
+@pytest.mark.parametrize(
+    ("first", "second", "optimizer"),
+    slow_but(
+        [(*way, optimizer) for way in DIRECTIONS for optimizer in OPTIMIZERS],
+        [
+            (*way, optimizer)
+            for way, optimizer in zip(itertools.cycle(DIRECTIONS), OPTIMIZERS, strict=False)
+        ],
+    ),
+)
 def test_more_epochs_in_the_other_framework_are_the_uninterrupted_run(
     first: str, second: str, optimizer: str, book: Path, uninterrupted: Whole, tmp_path: Path
 ) -> None:
@@ -241,8 +251,16 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize(("first", "second"), DIRECTIONS)
+@pytest.mark.parametrize(
+    ("first", "second", "schedule"),
+    slow_but(
+        [(*way, schedule) for way in DIRECTIONS for schedule in SCHEDULES],
+        [
+            (*way, schedule)
+            for way, schedule in zip(itertools.cycle(DIRECTIONS), SCHEDULES, strict=False)
+        ],
+    ),
+)
 def test_an_interrupted_run_keeps_its_schedule_in_the_other_framework(
     first: str, second: str, schedule: str, book: Path, uninterrupted: Whole, tmp_path: Path
 ) -> None:

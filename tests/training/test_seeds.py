@@ -36,6 +36,7 @@ from shared.tasks import TASKS
 from shared.training import Ready, prepare, train
 from shared.verdict import pairs
 from tests.support.command_line import SMALL, check_refused, script
+from tests.support.pairwise import slow_but
 
 SMALL_DATA = GeneratedData(40, 16, 16, 5, 3)
 
@@ -78,7 +79,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", slow_but(KINDS, ("lstm, layers, directions, dropout", "lengths")))
 def test_in_one_program_each_seed_is_as_alone(config: Config, kind: str, tmp_path: Path) -> None:
     config = replace(config, **KINDS[kind])
     if kind.startswith("clipping"):
