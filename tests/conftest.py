@@ -5,7 +5,9 @@ from tests.support import annotations, compiling
 compiling.configure()
 
 import torch  # noqa: E402, I001
+import gc  # noqa: E402
 import importlib  # noqa: E402
+import itertools  # noqa: E402
 import signal  # noqa: E402
 import subprocess  # noqa: E402
 import sys  # noqa: E402
@@ -38,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
         compiling.make_room()
 
 
+def pytest_collection_finish() -> None:
+    """What is there by now stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_report_header() -> str:
     return f"cases of fuzz tests: FUZZ_SEED={SEED}"
 
@@ -52,7 +60,7 @@ def unchecked() -> None:
 def short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run of a text writes on at its end has 512 tokens, which would take most of the time
     of a test that trains three steps."""
-    monkeypatch.setattr(evaluation, "LENGTH", 40)
+    monkeypatch.setattr(evaluation, "LENGTH", 16)
 
 
 PIXEL = bytes.fromhex(
@@ -106,13 +114,17 @@ def signals_as_at_the_start() -> None:
         signal.signal(number, handler)
 
 
+_tests = itertools.count(1)
+
+
 @pytest.fixture(autouse=True)
 def few_mappings() -> Iterator[None]:
     """Compiled programs are memory mappings, some 80 a test, of which Linux allows a process 65530;
-    beyond that XLA aborts it. So they are dropped now and then."""
+    beyond that XLA aborts it. So they are dropped now and then; to count them takes milliseconds.
+    """
     yield
     maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+    if next(_tests) % 50 == 0 and maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
         jax.clear_caches()
 
 

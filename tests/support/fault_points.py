@@ -10,6 +10,7 @@ one import of PyTorch. With EVERY, only each so-many-th point.
 """
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -168,6 +169,7 @@ def main(fault: str, folder: Path, every: int) -> None:
     torch.set_num_threads(1)
     # Imported where the first optimizer is made, which would be in each child.
     torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    gc.freeze()  # the collector would touch, and so copy, all of it in each child
     whole = folder / "whole"
     counted = folder / "points"
 
