@@ -5,7 +5,6 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEV_STAMP := $(VENV)/.installed-dev
 BENCH_STAMP := $(VENV)/.installed-bench
-DOCS_STAMP := $(VENV)/.installed-docs
 ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -17,10 +16,11 @@ help:
 	@echo "              the slow ones, all combinations of many arguments: make test ARGS='-m slow'"
 	@echo "make bench    time training steps against Flax, Keras and torch.nn; about an hour"
 	@echo "              a first answer in two: make bench ARGS='--quick'"
-	@echo "make docs     build the documentation's site into site/, of which index.html opens as it is"
+	@echo "make docs     build the documentation's site into site/, of which index.html opens as it is,"
+	@echo "              and test what the documents show"
 	@echo "make lint     ruff check, ruff format --check, pyright"
 	@echo "make install  only build .venv, which the others do when it is missing or out of date;"
-	@echo "              test and lint add their tools, bench adds Keras, docs adds MkDocs"
+	@echo "              test, lint and docs add their tools, bench adds Keras"
 	@echo "make clean    remove .venv, caches and builds; runs/ and reports/ stay"
 	@echo "Another interpreter: make test PYTHON=python3.12"
 
@@ -51,12 +51,9 @@ $(BENCH_STAMP): $(STAMP)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[bench]'
 	@touch $@
 
-docs: $(DOCS_STAMP)
+docs: $(DEV_STAMP)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
-
-$(DOCS_STAMP): $(STAMP)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[docs]'
-	@touch $@
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal -m "docs and not slow"
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check
@@ -64,5 +61,5 @@ lint: $(DEV_STAMP)
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .cache .pytest_cache .ruff_cache .hypothesis
 	find rnn_jax rnn_torch shared scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -172,3 +172,27 @@ def test_both_frameworks_find_the_same_answers(network: str) -> None:
     assert len(first) == 4
     assert len({len(answer.tokens) for answer in first}) > 1
     check_same(first, [(list(answer.tokens), answer.score) for answer in second])
+
+
+def patient(model: Drawn, beams: int, longest: int) -> list[Answer]:
+    """The same search, to the end whatever was found by then."""
+    going, done = [([], 0.0)], []
+    for _ in range(longest):
+        each = [
+            ([*tokens, token], model.log_probability(PROMPT, [*tokens, token]))
+            for tokens, _ in going
+            for token in range(V)
+        ]
+        each = sorted(each, key=lambda one: -one[1])[: 2 * beams]
+        done += [Answer(np.array(t[:-1]), score) for t, score in each[:beams] if t[-1] == END]
+        going = [one for one in each if one[0][-1] != END][:beams]
+    done += [Answer(np.array(tokens), score) for tokens, score in going]
+    return sorted(done, key=lambda answer: -answer.score)[:beams]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_it_does_not_stop_before_nothing_can_become_more_probable(seed: int) -> None:
+    """Two answers may have ended while a third is still more probable than both."""
+    model = Drawn(seed, end=-1.0)
+    expected = patient(model, 2, 7)
+    check_same(found(model, 2, 7), [([*answer.tokens], answer.score) for answer in expected])

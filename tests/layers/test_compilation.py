@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import pytest
 
 from tests.support import compiling
 from tests.support.command_line import SCRIPTS
@@ -41,6 +42,7 @@ def test_a_second_process_takes_every_program_from_the_cache(tmp_path: Path) -> 
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_costs_only_the_time_to_compile(tmp_path: Path) -> None:
     trained(tmp_path, "first")
     kept = programs(tmp_path / "cache")
@@ -59,6 +61,7 @@ def test_a_folder_that_cannot_be_made_is_no_cache(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "no folder"
 
 
+@pytest.mark.slow
 def test_the_cache_can_be_switched_off_and_put_elsewhere(tmp_path: Path) -> None:
     off = trained(tmp_path, "off", JAX_ENABLE_COMPILATION_CACHE="false")
     assert off["compilation"] == "compiled, without a cache"

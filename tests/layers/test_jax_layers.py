@@ -2,6 +2,7 @@
 torch.nn's in `test_layers.py`."""
 
 import inspect
+import itertools
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from shared.layer import LayerConfig
 from tests.support.compare_arrays import check_all_close
 from tests.support.jax_cases import NAMES, STACKED, check_same, initial, make, randn, scalar
 from tests.support.layer_cases import LENGTHS, jax_layer, make_case, run_jax
+from tests.support.pairwise import slow_but
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -131,8 +133,13 @@ def test_lengths_of_all_steps_are_no_lengths(name: str) -> None:
     check_same(layer(x, state, lengths=jnp.asarray([5, 5])), layer(x, state))
 
 
-@pytest.mark.parametrize("filling", [np.nan, np.inf, 1e300])
-@pytest.mark.parametrize("name", NAMES)
+FILLINGS = np.nan, np.inf, 1e300
+
+
+@pytest.mark.parametrize(
+    ("name", "filling"),
+    slow_but(itertools.product(NAMES, FILLINGS), [*zip(NAMES, FILLINGS, strict=True)]),
+)
 def test_what_stands_in_the_padding_does_not_matter(name: str, filling: float) -> None:
     layer, x, lengths = make(name, 3, 4, **STACKED), randn(3, 5, 3), jnp.asarray([2, 5, 3])
     within = (jnp.arange(5) < lengths[:, None])[..., None]
@@ -150,8 +157,10 @@ def test_what_stands_in_the_padding_does_not_matter(name: str, filling: float) -
     assert not np.where(within, 0, inputs).any()
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("steps", [5, 20, 25])  # gradients go back in chunks of 10
+@pytest.mark.parametrize(
+    ("name", "steps"),  # gradients go back in chunks of 10
+    slow_but(itertools.product(NAMES, [5, 20, 25]), [*zip(NAMES, [25, 20, 5], strict=True)]),
+)
 def test_an_empty_batch(name: str, steps: int) -> None:
     layer, x = make(name, 3, 4, **STACKED), jnp.zeros((0, steps, 3))
     output, state = layer(x)

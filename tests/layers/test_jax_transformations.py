@@ -153,7 +153,8 @@ def test_an_ensemble_is_made_by_nnx_vmap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "lengths"), [*((name, [2, 5, 3]) for name in NAMES), ("LSTM", None)]
+    ("name", "lengths"),
+    slow_but([*((name, [2, 5, 3]) for name in NAMES), ("LSTM", None)], [("LSTM", [2, 5, 3])]),
 )
 def test_forward_and_reverse_derivatives_agree(name: str, lengths: list[int] | None) -> None:
     """Forward mode with autodiff=True; reverse mode, and both over it, by hand."""

@@ -38,6 +38,7 @@ from shared.trace import PHASES, phase_of
 from shared.validation import resolve
 from shared.weights import initialize
 from tests.support.compare_arrays import check_all_close, check_close
+from tests.support.compiling import AS_FOR_A_USER
 from tests.support.pairwise import covering, slow_but
 from tests.support.take_steps import CELLS, OPTIMIZERS
 
@@ -126,6 +127,7 @@ def test_every_phase_of_every_step_agrees(case: Case, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not AS_FOR_A_USER, reason="needs COMPILED=as-for-a-user")
 @pytest.mark.parametrize("case", covering(EVERY, strength=3), ids=str)
 def test_steps_agree_as_they_are_compiled_for_a_user(case: Case, tmp_path: Path) -> None:
     compared(config(case, tmp_path), 30).check()

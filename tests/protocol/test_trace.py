@@ -27,6 +27,7 @@ from shared.trace import (
 )
 from tests.support import reference
 from tests.support.compare_arrays import check_all_close, check_close
+from tests.support.pairwise import slow_but
 from tests.support.traces import OPTIMIZATIONS, STEPS, last_value, refused, start, take, text, words
 
 STEP = 1e-10
@@ -69,7 +70,11 @@ CASES = every_case()
 FEW = ("words lstm 2x2", "text gru 2x1")
 
 
-@pytest.fixture(params=CASES)
+USUAL = ("words tanh 1x1", "words relu 2x2", "words lstm 2x2", "words gru 1x2", "text gru 2x1",
+         "text lstm 2x1", "last-value lstm 1x1", "last-value gru 1x1")  # fmt: skip
+
+
+@pytest.fixture(params=slow_but(CASES, USUAL))
 def case(request) -> Config:
     return CASES[request.param]
 

@@ -119,6 +119,7 @@ def test_every_run_has_its_curves(look: Looked, single: Path) -> None:
     assert drawn(look) == len(found) == 9
 
 
+@pytest.mark.slow
 def test_a_step_shows_the_values_of_all_runs(look: Looked) -> None:
     box = look.page.locator("#curves").bounding_box()
     label = look.page.locator("#curves .hoverlayer .legend")
@@ -148,6 +149,7 @@ def test_a_run_is_switched_off_and_on(look: Looked) -> None:
     assert not any(t["visible"] for name, t in traces(look).items() if "difference" in name)
 
 
+@pytest.mark.slow
 def test_axes_are_logarithmic_on_demand(look: Looked) -> None:
     assert [axis(look, name) for name in ("xaxis", "yaxis", "yaxis2")] == [
         "linear",
@@ -159,6 +161,7 @@ def test_axes_are_logarithmic_on_demand(look: Looked) -> None:
     assert [axis(look, name) for name in ("xaxis", "yaxis", "yaxis2")] == ["log"] * 3
 
 
+@pytest.mark.slow
 def test_smoothing_is_an_average_that_starts_at_the_first_value(look: Looked) -> None:
     before = traces(look)
     look.page.get_by_label("weight of the moving average").fill("90")
@@ -182,6 +185,7 @@ def test_long_curves_that_jump_are_smoothed_at_first(look: Looked) -> None:
     assert look.page.locator("output").text_content() == "off"
 
 
+@pytest.mark.slow
 def test_what_lies_behind_is_told_when_the_first_run_is_off(look: Looked) -> None:
     assert look.page.locator("#curves .annotation").count() == 0
     look.page.get_by_role("checkbox", name="jax handcrafted").uncheck()
@@ -189,6 +193,7 @@ def test_what_lies_behind_is_told_when_the_first_run_is_off(look: Looked) -> Non
     assert said == "switch jax handcrafted on to see the differences to it"
 
 
+@pytest.mark.slow
 def test_accuracy_takes_the_place_of_the_loss(look: Looked, single: Path) -> None:
     look.page.get_by_label("accuracy").check()
     run = read_run(single.parents[1] / "torch-native")
@@ -279,7 +284,7 @@ INK_AND_PAPER = """(selector) => {
 }"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["dark", pytest.param("light", marks=pytest.mark.slow)])
 def test_text_stands_out(browser: Any, single: Path, scheme: str) -> None:
     with opened(browser, single, color_scheme=scheme) as looked:
         for selector in TEXTS:
@@ -289,6 +294,7 @@ def test_text_stands_out(browser: Any, single: Path, scheme: str) -> None:
             assert (luminance(colors[1]) > 0.5) == (scheme == "light"), selector
 
 
+@pytest.mark.slow
 def test_the_plot_takes_the_colours_of_the_page(browser: Any, single: Path) -> None:
     with opened(browser, single, color_scheme="light") as looked:
         ink = "getComputedStyle(document.querySelector('#curves .xtitle')).fill"
@@ -330,6 +336,7 @@ def test_without_javascript_the_pictures_stand_for_the_curves(browser: Any, sing
         assert not looked.page.locator("#controls").is_visible()
 
 
+@pytest.mark.slow
 def test_what_is_seen_is_also_said(look: Looked) -> None:
     page = look.page
     assert page.title() == "last-value: comparison"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidInput
-from shared.files import free_folder
+from shared.files import CHECKSUM, free_folder
 from shared.history import (
     METRICS,
     History,
@@ -14,6 +14,7 @@ from shared.history import (
     created,
     lines_up_to,
     read_config,
+    save_config,
 )
 from shared.tasks import TASKS
 
@@ -126,3 +127,18 @@ def test_what_a_killed_process_had_begun_is_no_run(left: list[str], tmp_path: Pa
     for name in left:
         (tmp_path / name).touch()
     check_free(tmp_path, overwrite=False)
+
+
+def test_a_configuration_without_its_checksum_is_refused(tmp_path: Path) -> None:
+    """As one is that was changed: who removes the one could have changed the other."""
+    save_config(tmp_path, TASKS["hello"].defaults)
+    file = tmp_path / "config.json"
+    values = json.loads(file.read_text())
+    file.write_text(json.dumps(values | {CHECKSUM: "0" * 64}))
+    with pytest.raises(InvalidInput, match="expected contents that match its sha256"):
+        read_config(file)
+    del values[CHECKSUM]
+    file.write_text(json.dumps(values))
+    with pytest.raises(InvalidInput, match="expected contents that match its sha256"):
+        read_config(file)
+    assert read_config(file, edited=True) == TASKS["hello"].defaults

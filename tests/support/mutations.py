@@ -8,12 +8,15 @@ are those of `make test`: none is marked slow. `test_mutations.py` holds the tab
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+# ruff: noqa: E501  (a line is shown as it stands in its file)
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,173 +34,172 @@ MUTATIONS = [
     # system
     Mutation(
         "shared/files.py", "temporary.unlink(missing_ok=True)", "pass",
-        "tests/test_checkpoint.py",
+        "tests/training/test_full_disk.py",
     ),
     Mutation(
         "shared/files.py", "if not edited and said != found:",
         "if not edited and said and said != found:",
-        "tests/test_untrusted.py",
+        "tests/runs/test_history.py",
     ),
     Mutation(
         "shared/lock.py", "if _is_at(handle, path):  # and not", "if True:  # and not",
-        "tests/test_lock.py",
+        "tests/system/test_lock.py",
     ),
     Mutation(
-        "shared/interruption.py", "if signal.getsignal(number) in usual:", "if True:",
-        "tests/test_interruption.py",
+        "shared/interruption.py", "if self.received is not None:", "if self.received == 0:",
+        "tests/system/test_signals.py",
     ),
     # config
     Mutation(
         "shared/validation.py", 'if bias and network.cell == "rnn":',
         'if bias and network.cell == "gru":',
-        "tests/test_config.py",
+        "tests/scripts/test_bad_input.py",
     ),
     Mutation(
         "shared/validation.py", "if network.bidirectional and config.bptt is not None:",
         "if network.bidirectional and config.bptt == 0:",
-        "tests/test_bad_input.py",
+        "tests/scripts/test_bad_input.py",
     ),
     Mutation(
-        "shared/due.py", '"m": 60.0', '"m": 61.0', "tests/test_calls.py",
+        "shared/due.py", '"m": 60.0', '"m": 61.0', "tests/training/test_calls.py",
     ),
     # protocol
-    Mutation("shared/weights.py", "width *= 2", "width *= 1", "tests/test_weights.py"),
-    Mutation("shared/batching.py", "begins == 0,", "begins >= 0,", "tests/test_batching.py"),
+    Mutation("shared/weights.py", "width *= 2", "width *= 1", "tests/protocol/test_weights.py"),
+    Mutation("shared/batching.py", "begins == 0,", "begins >= 0,", "tests/protocol/test_batching.py"),
     Mutation(
-        "shared/batching.py", '"dropout", start + i)', '"dropout", i)', "tests/test_batching.py"
+        "shared/batching.py", '"dropout", start + i)', '"dropout", i)', "tests/protocol/test_batching.py"
     ),
     Mutation(
         "shared/schedule.py", "steps_per_epoch + 1 - optimization.decay_after",
         "steps_per_epoch - optimization.decay_after",
-        "tests/test_protocol.py",
+        "tests/protocol/test_protocol.py",
     ),
     # tasks
     Mutation(
         "shared/tasks/baselines.py", "minlength=classes) + 1", "minlength=classes) + 0",
-        "tests/test_tasks.py",
+        "tests/tasks/test_tasks.py",
     ),
     Mutation("shared/tasks/series.py", "first = parts[0]", "first = np.concatenate(parts)",
-             "tests/test_series_tasks.py"),
+             "tests/tasks/test_series_tasks.py"),
     Mutation(
         "shared/tasks/memory.py", "data.max_length + 1, data.longer_length",
         "data.max_length, data.longer_length",
-        "tests/test_memory_tasks.py",
+        "tests/tasks/test_memory_tasks.py",
     ),
     # runs
     Mutation(
         "shared/checkpoint.py", "last = found[-self.keep :]", "last = found[-self.keep - 1 :]",
-        "tests/test_checkpoint.py",
+        "tests/runs/test_checkpoint.py",
     ),
     Mutation(
         "shared/checkpoint.py",
         "found.update(json.dumps([name, array.dtype.str, array.shape]).encode())", "pass",
-        "tests/test_fuzz_files.py",
+        "tests/runs/test_fuzz_files.py",
     ),
     Mutation(
-        "shared/history.py", 'if record["split"] != "test":', "if True:", "tests/test_resume.py"
+        "shared/history.py", 'if record["split"] != "test":', "if True:", "tests/training/test_resume.py"
     ),
     Mutation(
         "shared/segments.py", "== ends[:-1] and ends[-1] == steps", "== ends[:-1]",
-        "tests/test_segments.py",
+        "tests/runs/test_segments.py",
     ),
     # parity
     Mutation(
         "shared/deviation.py", "return bits if bits < sign else sign - bits",
         "return bits if bits < sign else bits - sign",
-        "tests/test_deviation.py",
+        "tests/parity/test_deviation.py",
     ),
     Mutation(
         "shared/parity.py", "if self.difference is None and (error[i] > self.tolerance).any():",
         "if self.difference is None and (error[i] > 10 * self.tolerance).any():",
-        "tests/test_parity.py",
+        "tests/parity/test_comparison.py",
     ),
     Mutation(
-        "shared/lockstep.py", "_states(config, second, difference.step - 1)",
-        "_states(config, second, difference.step - 2)",
-        "tests/test_traps.py",
+        "shared/lockstep.py", "if found[0] > largest:", "if found[0] < largest:",
+        "tests/parity/test_traps.py",
     ),
     Mutation(
-        "shared/envelope.py", "np.maximum.accumulate(spread)", "spread", "tests/test_envelope.py"
+        "shared/envelope.py", "np.maximum.accumulate(spread)", "spread", "tests/parity/test_envelope.py"
     ),
-    Mutation("shared/traps.py", "if comparison.equal:", "if False:", "tests/test_parity_script.py"),
+    Mutation("shared/traps.py", "if comparison.equal:", "if False:", "tests/scripts/test_parity_script.py"),
     Mutation(
         "shared/pair.py", "[gate * rows : (gate + 1) * rows] -= 1",
         "[gate * rows : (gate + 1) * rows] += 1",
-        "tests/test_pair_causes.py",
+        "tests/parity/test_pair_causes.py",
     ),
     # inference
     Mutation(
         "shared/beam.py", "if len(done) == beams and scores[0] <= done[-1].score:",
         "if len(done) == beams:",
-        "tests/test_beam.py",
+        "tests/inference/test_beam.py",
     ),
     Mutation(
-        "shared/tables.py", "if len(set(named)) < len(named):", "if False:", "tests/test_tables.py"
+        "shared/tables.py", "if len(set(named)) < len(named):", "if False:", "tests/inference/test_tables.py"
     ),
     # report
     Mutation(
         "shared/verdict.py", "if largest <= PROVED:", "if largest <= 10 * PROVED:",
-        "tests/test_report.py",
+        "tests/report/test_comparison_page.py",
     ),
     Mutation(
         "shared/bands.py", "values.min(axis=0), values.max(axis=0)",
         "values.max(axis=0), values.max(axis=0)",
-        "tests/test_seeds.py",
+        "tests/report/test_comparison_page_in_browser.py",
     ),
     # training
     Mutation(
         "shared/calls.py", "yield Call(max(first, position), last - max(first, position))",
         "yield Call(first, last - first)",
-        "tests/test_calls.py",
+        "tests/training/test_calls.py",
     ),
     Mutation(
         "shared/loop.py", 'if best is None or valid.loss < best["loss"]:',
         'if best is None or valid.loss > best["loss"]:',
-        "tests/test_resume.py",
+        "tests/training/test_resume.py",
     ),
-    Mutation("shared/loop.py", "self.running = Running()", "pass", "tests/test_training_parity.py"),
+    Mutation("shared/loop.py", "self.running = Running()", "pass", "tests/training/test_training_parity.py"),
     Mutation(
         "shared/training.py", "(reached == total and scored)", "(reached == total and not scored)",
-        "tests/test_resume.py",
+        "tests/training/test_resume.py",
     ),
     # commands
     Mutation(
         "shared/cli.py", 'if option(argv, "--seed") is not None:', "if False:",
-        "tests/test_seeds.py",
+        "tests/training/test_seeds.py",
     ),
     # rnn_jax
     Mutation(
         "rnn_jax/bptt.py", "local_n * h_n * (r - r * r)", "local_n * h_n * (r + r * r)",
-        "tests/test_jax_bptt.py",
+        "tests/layers/test_jax_bptt.py",
     ),
     Mutation("rnn_jax/stack.py", "x = x * masks[layer - 1]", "x = x * masks[0]",
-             "tests/test_layers.py"),
+             "tests/layers/test_layers.py"),
     Mutation(
         "rnn_jax/sharding.py", "jax.lax.psum(flat, AXIS)", "jax.lax.pmean(flat, AXIS)",
-        "tests/test_sharding.py",
+        "tests/layers/test_sharding.py",
     ),
     Mutation(
         "rnn_jax/backend.py", "jnp.sqrt(jnp.square(gradient).sum(axis=0).sum())",
         "jnp.square(gradient).sum(axis=0).sum()",
-        "tests/test_training_parity.py",
+        "tests/training/test_training_parity.py",
     ),
     Mutation(
         "rnn_jax/exchange.py", "if bias_hh.any() and not one_bias:", "if False:",
-        "tests/test_flax_exchange.py",
+        "tests/layers/test_flax_exchange.py",
     ),
     # rnn_torch
     Mutation(
         "rnn_torch/chunks.py", "f_r.addcmul_(f_r, r, value=-1)", "f_r.addcmul_(f_r, r, value=1)",
-        "tests/test_torch_bptt.py",
+        "tests/layers/test_torch_bptt.py",
     ),
     Mutation(
         "rnn_torch/bptt.py", "and forward_ad._current_level < 0", "and True",
-        "tests/test_torch_modules.py",
+        "tests/layers/test_torch_modules.py",
     ),
     Mutation(
         "rnn_torch/backend.py", "torch.manual_seed(self.config.seed + state.step)",
         "torch.manual_seed(self.config.seed)",
-        "tests/test_bitwise.py",
+        "tests/training/test_bitwise.py",
     ),
 ]  # fmt: skip
 
@@ -237,7 +239,7 @@ def main(names: list[str]) -> int:
         copied(Path(folder))
         for mutation in chosen:
             ran = notices(mutation, Path(folder))
-            failed = [line for line in ran.stdout.splitlines() if line.startswith("FAILED")]
+            failed = [line for line in ran.stdout.splitlines() if re.match("FAILED|ERROR", line)]
             noticed = ran.returncode == 1 and bool(failed)
             missed += [] if noticed else [mutation]
             said = failed[0] if noticed else f"NOT NOTICED (pytest: {ran.returncode})"
