@@ -20,8 +20,9 @@ import pytest  # noqa: E402
 
 annotations.install()
 
-from shared import cli, evaluation  # noqa: E402
+from shared import backend, cli, evaluation  # noqa: E402
 from shared.interruption import SIGNALS  # noqa: E402
+from tests.support import numpy_backend  # noqa: E402
 from tests.support.fuzz import SEED  # noqa: E402
 
 # Tests started in the background ignore Ctrl-C, and so would the processes that they start.
@@ -61,6 +62,12 @@ def short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a run of a text writes on at its end has 512 tokens, which would take most of the time
     of a test that trains three steps."""
     monkeypatch.setattr(evaluation, "LENGTH", 16)
+
+
+@pytest.fixture
+def in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever backend a configuration names, `tests.support.numpy_backend` takes its steps."""
+    monkeypatch.setattr(backend, "_module", lambda _: numpy_backend)
 
 
 PIXEL = bytes.fromhex(

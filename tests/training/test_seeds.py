@@ -35,6 +35,7 @@ from shared.seeds import (
 from shared.tasks import TASKS
 from shared.training import Ready, prepare, train
 from shared.verdict import pairs
+from tests.support import numpy_backend
 from tests.support.command_line import SMALL, check_refused, script
 from tests.support.pairwise import slow_but
 
@@ -144,6 +145,7 @@ def test_what_does_not_fit_is_trained_one_after_the_other(
         assert "vmap" not in summary.path
 
 
+@pytest.mark.usefixtures("in_numpy")
 def test_batches_of_other_shapes_are_not_taken_together(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +177,7 @@ class Signalled:
         return signal.SIGINT if self.looks < 0 else None
 
 
+@pytest.mark.usefixtures("in_numpy")
 @pytest.mark.parametrize("looks", [1, 2, 3])
 def test_a_signal_leaves_all_seeds_at_the_same_step(
     config: Config, looks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -198,6 +201,7 @@ def test_a_signal_leaves_all_seeds_at_the_same_step(
         compare(seed_folder(tmp_path / "seeds", seed), seed_folder(whole, seed), exact=True)
 
 
+@pytest.mark.usefixtures("in_numpy")
 def test_seeds_at_different_steps_go_on_by_themselves(config: Config, tmp_path: Path) -> None:
     """As a kill between their checkpoints leaves them; finished ones stay, missing ones begin."""
     train_seeds(config, [0, 1, 2, 3], tmp_path / "whole", quiet=True)
@@ -215,6 +219,7 @@ def test_seeds_at_different_steps_go_on_by_themselves(config: Config, tmp_path: 
         compare(seed_folder(tmp_path / "seeds", seed), seed_folder(tmp_path / "whole", seed))
 
 
+@pytest.mark.usefixtures("in_numpy")
 def test_what_is_replaced_is_gone_before_it_could_be_mistaken_for_new(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +236,7 @@ def test_what_is_replaced_is_gone_before_it_could_be_mistaken_for_new(
     assert {run.config.batch_size for run in read_runs(tmp_path / "seeds")} == {10}
 
 
+@pytest.mark.usefixtures("in_numpy")
 def test_the_same_is_trained_again_where_it_is_replaced(config: Config, tmp_path: Path) -> None:
     config = replace(config, backend="torch")
     train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
@@ -238,6 +244,7 @@ def test_the_same_is_trained_again_where_it_is_replaced(config: Config, tmp_path
     assert [summary.seed for summary in again] == [0, 1]
 
 
+@pytest.mark.usefixtures("in_numpy")
 def test_more_epochs_train_all_seeds_on(config: Config, tmp_path: Path) -> None:
     train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
     longer = replace(config, epochs=4)
@@ -247,18 +254,19 @@ def test_more_epochs_train_all_seeds_on(config: Config, tmp_path: Path) -> None:
         compare(seed_folder(tmp_path / "seeds", seed), tmp_path / str(seed))
 
 
+@pytest.mark.usefixtures("in_numpy")
 def test_a_seed_that_diverges_stops_the_others_at_their_checkpoints(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from shared.errors import TrainingDiverged
 
-    take = jax_backend.Backend.advance_seeds
+    take = numpy_backend.Backend.advance_seeds
 
     def broken(self, states, batches, rates):
         new, (first, second) = take(self, states, batches, rates)
         return new, [first, second._replace(loss=np.full(len(rates), np.nan))]
 
-    monkeypatch.setattr(jax_backend.Backend, "advance_seeds", broken)
+    monkeypatch.setattr(numpy_backend.Backend, "advance_seeds", broken)
     with pytest.raises(
         TrainingDiverged, match=r"the training loss is nan at step 1.*no checkpoint"
     ):
@@ -292,6 +300,7 @@ def test_loops_are_driven_to_their_ends() -> None:
         drive(backend, [counting(0, 1), counting(0, 2)])  # pyright: ignore
 
 
+@pytest.mark.usefixtures("in_numpy")
 @pytest.mark.parametrize("change", ["batch_size", "seed"])
 def test_all_seeds_of_a_folder_share_a_configuration(
     config: Config, change: str, tmp_path: Path
@@ -310,6 +319,7 @@ def test_all_seeds_of_a_folder_share_a_configuration(
         train_seeds(config, [0, 1], tmp_path / "seeds", resume=True, quiet=True)
 
 
+@pytest.mark.usefixtures("in_numpy")
 def test_seeds_that_were_only_noted_can_be_trained(config: Config, tmp_path: Path) -> None:
     """As a signal leaves them that comes before the first run has a folder."""
     config = replace(config, backend="torch")
@@ -319,6 +329,7 @@ def test_seeds_that_were_only_noted_can_be_trained(config: Config, tmp_path: Pat
     assert [summary.seed for summary in done] == [0, 3]
 
 
+@pytest.mark.usefixtures("in_numpy")
 def test_a_replacement_is_trained_together_and_leaves_nothing_of_before(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
