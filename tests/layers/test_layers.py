@@ -2,10 +2,14 @@
 
 import itertools
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from shared.layer import Cell, LayerConfig, Nonlinearity
-from tests.support.compare_arrays import check_all_close
+from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.layer_cases import (
     HIDDEN,
     INPUTS,
@@ -18,6 +22,7 @@ from tests.support.layer_cases import (
     run_torch,
     torch_handcrafted,
     torch_native,
+    weights_of,
 )
 from tests.support.pairwise import covering
 
@@ -79,3 +84,29 @@ def check_layers(
     expected = run_torch(case, torch_native(config))
     check_equal(run_torch(case, torch_handcrafted(config)), expected)
     check_equal(run_jax(case, jax_layer(case)), expected)
+
+
+def test_the_masks_are_each_layers_own() -> None:
+    """Three layers with two masks are layers of torch.nn one after the other, and between them the
+    masks."""
+    config = LayerConfig("gru", INPUTS, HIDDEN, 3, batch_first=True, bidirectional=True)
+    case = make_case(config)
+    weights = {name: torch.tensor(array) for name, array in weights_of(case).items()}
+    x, rng = torch.tensor(case.tensors["x"]), np.random.default_rng(0)
+    masks = rng.integers(0, 2, (2, *x.shape[:2], 2 * HIDDEN)) / 0.5
+    expected = x
+    for k in range(3):
+        single = nn.GRU(expected.shape[-1], HIDDEN, batch_first=True, bidirectional=True).double()
+        single.load_state_dict(
+            {n.replace(f"_l{k}", "_l0"): t for n, t in weights.items() if f"_l{k}" in n}
+        )
+        output, _ = single(expected)
+        expected = output * torch.tensor(masks[k]) if k < 2 else output
+    ours = torch_handcrafted(config)
+    ours.load_state_dict(weights)
+    found = {
+        "torch": ours(x, masks=torch.tensor(masks))[0].detach().numpy(),
+        "jax": np.asarray(jax_layer(case)(case.tensors["x"], masks=jnp.asarray(masks))[0]),
+    }
+    for name, output in found.items():
+        check_close(output, expected.detach().numpy(), relative=1e-10, what=name)
