@@ -14,7 +14,8 @@ def test_a_mutation_changes_one_line_that_is_there(mutation: Mutation) -> None:
     text = (ROOT / mutation.file).read_text(encoding="utf-8")
     assert text.count(mutation.was) == 1
     assert "\n" not in mutation.was + mutation.becomes
-    assert (ROOT / mutation.noticed_by.partition("::")[0]).is_file()
+    file, _, name = mutation.noticed_by.partition("::")
+    assert f"\ndef {name}(" in (ROOT / file).read_text(encoding="utf-8")
 
 
 def test_there_are_mutations_in_every_part() -> None:
