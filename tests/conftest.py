@@ -41,6 +41,12 @@ def pytest_configure(config: pytest.Config) -> None:
         compiling.make_room()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The tests of the documents import more than all others; those who leave them out need not."""
+    left_out = "not docs" in config.option.markexpr
+    return True if left_out and collection_path == Path(__file__).parent / "docs" else None
+
+
 def pytest_collection_finish() -> None:
     """What is there by now stays: the collector need not look at it again and again."""
     gc.collect()

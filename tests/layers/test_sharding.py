@@ -26,6 +26,7 @@ from shared.start import first_position
 from shared.tasks import TASKS, load_task
 from shared.validation import resolve
 from tests.support.compare_arrays import check_all_close, check_close
+from tests.support.pairwise import slow_but
 from tests.support.take_steps import CELLS, RUN
 
 # Devices are counted when JAX starts: in a process of its own.
@@ -68,7 +69,7 @@ assert min(float(abs(leaf).max()) for leaf in jax.tree.leaves(expected)) > 1e-2
 """
 
 
-@pytest.mark.parametrize("mesh", MESHES)
+@pytest.mark.parametrize("mesh", slow_but(MESHES, ["shard_map"]))
 def test_a_batch_in_two_halves(mesh: str) -> None:
     """Outputs and gradients are those of one device; float32, 17 tensors."""
     finished = subprocess.run(
@@ -124,9 +125,7 @@ RUNS = {
 FEW = ("rnn tanh, plain", "lstm tanh, deep", "gru tanh, plain", "text")
 
 
-@pytest.mark.parametrize(
-    "run", [run if run in FEW else pytest.param(run, marks=pytest.mark.slow) for run in RUNS]
-)
+@pytest.mark.parametrize("run", slow_but(RUNS, FEW))
 def test_a_run_over_two_devices_is_that_of_one(run: str, tmp_path, monkeypatch) -> None:
     """Losses, weights, moments, carried state, scores and predictions after 15 + 15 steps; dropout,
     lengths, and a validation part that does not fill its batch."""

@@ -175,6 +175,7 @@ def test_smoothing_is_an_average_that_starts_at_the_first_value(look: Looked) ->
     assert look.page.locator("output").text_content() == "0.90"
 
 
+@pytest.mark.slow
 def test_long_curves_that_jump_are_smoothed_at_first(look: Looked) -> None:
     rng = np.random.default_rng(0)
     falling = np.exp(-np.arange(300) / 50)
@@ -305,6 +306,7 @@ def test_the_plot_takes_the_colours_of_the_page(browser: Any, single: Path) -> N
     assert luminance(before) < 0.2 < 0.6 < luminance(after)
 
 
+@pytest.mark.slow
 def test_paper_is_white_and_has_no_buttons(browser: Any, single: Path) -> None:
     with opened(browser, single, color_scheme="dark") as looked:
         ink = "getComputedStyle(document.querySelector('#curves .xtitle')).fill"
