@@ -7,7 +7,7 @@ imported, sets variables that the processes which tests start inherit:
 - XLA leaves out most optimizations and its fusion emitters: a sixth of the time for the gradient
   of a small LSTM, and the same numbers but for rounding.
 
-COMPILED=as-for-a-user leaves everything on, as the slow tests in CI have it.
+COMPILED=as-for-a-user leaves everything on: CI runs the slow tests of compiled steps so.
 """
 
 import os
