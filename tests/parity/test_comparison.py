@@ -1,5 +1,6 @@
 """The comparison of traces: whatever differs is found, and named exactly."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from shared.deviation import SMALLEST_LOSS
 from shared.errors import InvalidInput
 from shared.parity import PROVED, Comparison, Diverged, compare, compare_folders
 from shared.trace import PHASES, Trace, phase_of, split_steps, write_trace
+from tests.support.pairwise import slow_but
 from tests.support.traces import STEPS, refused, take, text, words
 
 AT = 1
@@ -163,7 +165,11 @@ def test_a_difference_stays_the_first_when_more_steps_come() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "side"), [(np.nan, "first"), (np.inf, "second"), (-np.inf, "both")]
+    ("bad", "side"),
+    slow_but(
+        itertools.product([np.nan, np.inf, -np.inf], ["first", "second", "both"]),
+        [(np.nan, "first"), (np.inf, "second"), (-np.inf, "both")],
+    ),
 )
 def test_a_number_that_is_not_finite_is_a_difference(trace: Trace, bad: float, side: str) -> None:
     """Also where both programs have it: two that fail in one way have not been shown equal."""

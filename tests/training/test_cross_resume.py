@@ -10,10 +10,11 @@ import hashlib
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -201,16 +202,14 @@ def check_same_run(actual: Path, expected: Path, tensors: int) -> None:
 TENSORS = {"adam": 23, "adamw": 23, "sgd": 9, "momentum": 16, "rmsprop": 23}
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "optimizer"),
-    slow_but(
-        [(*way, optimizer) for way in DIRECTIONS for optimizer in OPTIMIZERS],
-        [
-            (*way, optimizer)
-            for way, optimizer in zip(itertools.cycle(DIRECTIONS), OPTIMIZERS, strict=False)
-        ],
-    ),
-)
+def each_way(choices: Iterable[str]) -> list[Any]:
+    """Each choice in both directions, of which one is slow: they take turns."""
+    turns = zip(itertools.cycle(DIRECTIONS), choices, strict=False)
+    every = [(*way, choice) for choice in choices for way in DIRECTIONS]
+    return slow_but(every, [(*way, choice) for way, choice in turns])
+
+
+@pytest.mark.parametrize(("first", "second", "optimizer"), each_way(OPTIMIZERS))
 def test_more_epochs_in_the_other_framework_are_the_uninterrupted_run(
     first: str, second: str, optimizer: str, book: Path, uninterrupted: Whole, tmp_path: Path
 ) -> None:
@@ -251,16 +250,7 @@ SCHEDULES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "schedule"),
-    slow_but(
-        [(*way, schedule) for way in DIRECTIONS for schedule in SCHEDULES],
-        [
-            (*way, schedule)
-            for way, schedule in zip(itertools.cycle(DIRECTIONS), SCHEDULES, strict=False)
-        ],
-    ),
-)
+@pytest.mark.parametrize(("first", "second", "schedule"), each_way(SCHEDULES))
 def test_an_interrupted_run_keeps_its_schedule_in_the_other_framework(
     first: str, second: str, schedule: str, book: Path, uninterrupted: Whole, tmp_path: Path
 ) -> None:
