@@ -23,10 +23,11 @@ from rnn_jax.network import Network
 from rnn_jax.sharding import BATCHES, CARRY, WHOLE
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
-from shared.config import Config, NetworkConfig, OptimizationConfig, moment_names
+from shared.choices import moment_names
+from shared.config import Config, NetworkConfig, OptimizationConfig
+from shared.dataset import Signature
 from shared.errors import InvalidInput
 from shared.sampling import Sampling
-from shared.tasks.task import Signature
 from shared.trace import Trace, below, given, ordered
 from shared.weights import Weights
 

@@ -21,16 +21,11 @@ from rnn_jax.layers import Layer, make
 from rnn_jax.native import bias_name, cell_params, cell_tensors, make_cell
 from rnn_jax.nnx_cells import Recurrence
 from rnn_jax.stack import Recurrent
+from shared.checks import check_inherited, check_one_dtype, check_tensors, named
+from shared.config import Cell, Nonlinearity
 from shared.errors import InvalidInput
-from shared.layer import (
-    Cell,
-    LayerConfig,
-    Nonlinearity,
-    check_inherited,
-    check_one_dtype,
-    check_tensors,
-    named,
-)
+from shared.exchange import CanonicalLayer, canonical_layer
+from shared.layer import LayerConfig
 from shared.weights import Weights
 
 FlaxLayer = nnx.RNN | nnx.Bidirectional
@@ -54,9 +49,7 @@ def from_torch(module: Any, *, rngs: nnx.Rngs | None = None) -> Layer:
         TypeError: another module.
         InvalidInput: parameters of float64 while JAX has none (jax_enable_x64), or of two dtypes.
     """
-    from rnn_torch import exchange
-
-    return _build(*exchange.canonical(module), rngs)
+    return _build(canonical_layer("torch", module), rngs)
 
 
 def from_flax(
@@ -76,9 +69,7 @@ def from_flax(
         InvalidInput: what has no counterpart, named with the reason: a single bias that is not
             zero, without `one_bias`; other activations; layers that do not fit together.
     """
-    layer = _build(*canonical(module, one_bias=one_bias), None)
-    layer.dtype = computed_in(module)
-    return layer
+    return _build(canonical(module, one_bias=one_bias), None)
 
 
 def to_flax(layer: Recurrent, *, one_bias: bool = False) -> list[FlaxLayer]:
@@ -115,12 +106,13 @@ def to_flax(layer: Recurrent, *, one_bias: bool = False) -> list[FlaxLayer]:
     return layers
 
 
-def canonical(module: Any, *, one_bias: bool = False) -> tuple[LayerConfig, Weights, bool]:
-    """Arguments and tensors of a layer of this package or of Flax, and if it is in training."""
+def canonical(module: Any, *, one_bias: bool = False) -> CanonicalLayer:
+    """A layer of this package or of Flax in the canonical layout; `one_bias` as in `from_flax`."""
     check_inherited(module, get_args(Layer), "__call__")
     if isinstance(module, Recurrent):
         training = not (module.dropout and module.drop.deterministic)
-        return module.layer_config, module.state_dict(), training
+        dtype = None if module.dtype is None else jnp.dtype(module.dtype)
+        return CanonicalLayer(module.layer_config, module.state_dict(), training, dtype)
     modules = _several(module)
     layers = [_directions(layer) for layer in modules]
     config, _ = _read_cell(layers[0][0].cell, "_l0", one_bias)
@@ -143,14 +135,12 @@ def canonical(module: Any, *, one_bias: bool = False) -> tuple[LayerConfig, Weig
                 )
             weights |= {f"{name}{ending}": array for name, array in tensors.items()}
     check_tensors(config.shapes(), weights)
-    return config, weights, True
+    return CanonicalLayer(config, weights, True, _computed_in(layers))
 
 
-def computed_in(module: Any) -> Any:
-    """The dtype in which a layer of this package or of Flax computes; None if it promotes."""
-    if isinstance(module, Recurrent):
-        return module.dtype
-    cells: list[Any] = [rnn.cell for layer in _several(module) for rnn in _directions(layer)]
+def _computed_in(layers: Sequence[Sequence[nnx.RNN]]) -> np.dtype | None:
+    """The dtype in which Flax's cells compute; None if they promote."""
+    cells: list[Any] = [rnn.cell for rnns in layers for rnn in rnns]
     dtypes = {None if cell.dtype is None else jnp.dtype(cell.dtype) for cell in cells}
     if len(dtypes) > 1:
         raise InvalidInput(f"dtype: expected the same in all cells, got {dtypes}")
@@ -165,7 +155,8 @@ def _several(module: Any) -> list[Any]:
     return modules
 
 
-def _build(config: LayerConfig, weights: Weights, training: bool, rngs: nnx.Rngs | None) -> Layer:
+def _build(found: CanonicalLayer, rngs: nnx.Rngs | None) -> Layer:
+    config, weights, training, computed_in = found
     check_one_dtype(weights)
     dtype = weights["weight_ih_l0"].dtype
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
@@ -175,6 +166,7 @@ def _build(config: LayerConfig, weights: Weights, training: bool, rngs: nnx.Rngs
         )
     layer = make(replace(config, dropout=0.0), param_dtype=dtype, rngs=nnx.Rngs(0))
     layer.load_state_dict(weights)
+    layer.dtype = computed_in
     if config.dropout:
         layer.drop = nnx.Dropout(config.dropout, deterministic=not training, rngs=rngs)
     return layer

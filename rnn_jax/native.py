@@ -17,8 +17,8 @@ from jax import Array
 from jaxtyping import Float, Integer
 
 from rnn_jax.stack import Stacked
-from shared.config import NetworkConfig
-from shared.layer import Cell, LayerConfig
+from shared.config import Cell, NetworkConfig
+from shared.layer import LayerConfig
 from shared.trace import Trace, ordered, split_steps
 from shared.weights import Weights, layer_config
 

@@ -14,7 +14,7 @@ from rnn_jax.native import Native
 from rnn_jax.stack import Stacked
 from shared import trace
 from shared.config import NetworkConfig
-from shared.tasks.task import Signature
+from shared.dataset import Signature
 from shared.weights import layer_config, state_shapes
 
 

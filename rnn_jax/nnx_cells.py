@@ -20,7 +20,8 @@ from jaxtyping import Float
 
 from rnn_jax.cells import CELLS, State, Weights, linear
 from rnn_jax.stack import check_flax_arguments, is_array
-from shared.layer import LayerConfig, Nonlinearity
+from shared.config import Nonlinearity
+from shared.layer import LayerConfig
 
 Hidden = Float[Array, "*B P"]
 Memory = Float[Array, "*B H"]

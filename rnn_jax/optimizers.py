@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from shared.config import OptimizationConfig, constants, moment_names
+from shared.choices import constants, moment_names
+from shared.config import OptimizationConfig
 
 Params = dict[str, jax.Array]
 Scaling = Callable[..., optax.GradientTransformation]

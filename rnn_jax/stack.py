@@ -20,9 +20,7 @@ from jaxtyping import Float, Integer
 
 from rnn_jax import bptt, recurrence
 from rnn_jax.cells import CELLS, State, Weights
-from shared.errors import InvalidInput
-from shared.layer import (
-    LayerConfig,
+from shared.checks import (
     check_input,
     check_kind,
     check_lengths,
@@ -31,6 +29,8 @@ from shared.layer import (
     check_tensors,
     warn_of_idle_dropout,
 )
+from shared.errors import InvalidInput
+from shared.layer import LayerConfig
 
 Inputs = Float[Array | np.ndarray, "*TB I"]
 Outputs = Float[Array, "*TB DP"]

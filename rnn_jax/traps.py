@@ -20,9 +20,10 @@ from rnn_jax.backend import REFERENCE, Algebra, Backend, Params
 from rnn_jax.network import Network
 from shared.batching import Batch, Batches
 from shared.config import Config
+from shared.dataset import Signature
+from shared.diagnosis import Suspect
 from shared.errors import InvalidInput
-from shared.lockstep import Side, Suspect
-from shared.tasks.task import Task
+from shared.lockstep import Side
 from shared.traps import TRAPS, about, check_shown, find
 from shared.weights import Weights
 
@@ -209,7 +210,11 @@ def _rms(
 
 
 def switched(
-    side: Side, config: Config, task: Task, active: Sequence[Switch], compiled: bool = True
+    side: Side,
+    config: Config,
+    signature: Signature,
+    active: Sequence[Switch],
+    compiled: bool = True,
 ) -> Side:
     """A jax/handcrafted side that does these things in another way; `compiled` as for `Backend`."""
     algebra, start, batches = REFERENCE, side.start, side.batches
@@ -218,12 +223,12 @@ def switched(
         batches = switch.batches(batches) if switch.batches else batches
         if switch.start:
             start = start._replace(weights=switch.start(start.weights))
-    backend = Backend(replace(config, backend="jax"), task.signature, algebra, compiled)
+    backend = Backend(replace(config, backend="jax"), signature, algebra, compiled)
     return Side(side.name, backend, batches, start)
 
 
 def suspects(
-    side: Side, config: Config, task: Task, planted: Sequence[Switch] = ()
+    side: Side, config: Config, signature: Signature, planted: Sequence[Switch] = ()
 ) -> list[Suspect]:
     """Each trap as a suspect: a side in which that one is switched, off if it was planted.
 
@@ -240,7 +245,7 @@ def suspects(
         Suspect(
             switch.name,
             about(switch.name),
-            partial(switched, side, config, task, other(switch), compiled=False),
+            partial(switched, side, config, signature, other(switch), compiled=False),
         )
         for switch in switches(config, side.batches)
     ]

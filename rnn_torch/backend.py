@@ -16,10 +16,10 @@ from rnn_torch.network import Network
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
 from shared.config import Config
+from shared.dataset import Signature
 from shared.errors import InvalidInput
 from shared.layer import GATES
 from shared.sampling import Sampling
-from shared.tasks.task import Signature
 from shared.trace import Trace, below, given, ordered
 from shared.weights import layer_config, network_shapes
 

@@ -15,9 +15,11 @@ from torch import nn
 
 from rnn_torch.layers import Layer, make
 from rnn_torch.stack import Recurrent
+from shared.checks import check_inherited, check_one_dtype, named
+from shared.config import Cell
 from shared.errors import InvalidInput
-from shared.layer import Cell, LayerConfig, check_inherited, check_one_dtype, named
-from shared.weights import Weights
+from shared.exchange import CanonicalLayer, canonical_layer
+from shared.layer import LayerConfig
 
 _MODES: dict[str, Cell] = {"RNN_TANH": "rnn", "RNN_RELU": "rnn", "LSTM": "lstm", "GRU": "gru"}
 
@@ -36,11 +38,10 @@ def from_flax(module: Any, *, one_bias: bool = False) -> Layer:
         InvalidInput: what has no counterpart, named with the reason, such as a dtype of the
             computation that is not the parameters', or parameters of two dtypes.
     """
-    from rnn_jax import exchange
-
-    config, weights, training = exchange.canonical(module, one_bias=one_bias)
+    found = canonical_layer("jax", module, one_bias=one_bias)
+    config, weights, training, computed = found
     check_one_dtype(weights)
-    held, computed = weights["weight_ih_l0"].dtype, exchange.computed_in(module)
+    held = weights["weight_ih_l0"].dtype
     if computed is not None and np.dtype(computed) != held:
         raise InvalidInput(
             f"dtype: expected a layer that computes in {held} as its parameters, which torch's do, "
@@ -54,8 +55,8 @@ def from_flax(module: Any, *, one_bias: bool = False) -> Layer:
     return layer.train(training)
 
 
-def canonical(module: Any) -> tuple[LayerConfig, Weights, bool]:
-    """Arguments and tensors of a layer of this package or of torch.nn, and if it is in training."""
+def canonical(module: Any) -> CanonicalLayer:
+    """A layer of this package or of torch.nn in the canonical layout."""
     check_inherited(module, (*get_args(Layer), nn.RNN, nn.LSTM, nn.GRU), "forward")
     if isinstance(module, Recurrent):
         config = module.layer_config
@@ -76,7 +77,7 @@ def canonical(module: Any) -> tuple[LayerConfig, Weights, bool]:
         expected = "a torch.nn.RNN, LSTM or GRU, or one of rnn_torch"
         raise TypeError(f"expected {expected}, got {named(module)}")
     weights = {name: to_numpy(getattr(module, name)) for name in config.shapes()}
-    return config, weights, module.training
+    return CanonicalLayer(config, weights, module.training)
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:

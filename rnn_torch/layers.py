@@ -12,7 +12,8 @@ in less time.
 import torch
 
 from rnn_torch.stack import Hidden, Inputs, Masks, Memory, Outputs, Recurrent
-from shared.layer import LayerConfig, Nonlinearity
+from shared.config import Nonlinearity
+from shared.layer import LayerConfig
 
 
 class RNN(Recurrent):

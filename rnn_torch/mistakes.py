@@ -34,8 +34,8 @@ from rnn_torch.trials import (
     train,
     with_sgd,
 )
+from shared.dataset import Split
 from shared.mistakes import Curve, Measured, Panel, conditional_entropy
-from shared.tasks.task import Split
 
 CHANCE = {"ln 2: as good as guessing": math.log(2)}
 HELLO, FIRST = "hello → elloh", "the first of eight values decides"

@@ -5,7 +5,8 @@ The learning rate is set before each step from `shared/schedule.py`.
 
 import torch
 
-from shared.config import OptimizationConfig, constants, moment_names
+from shared.choices import constants, moment_names
+from shared.config import OptimizationConfig
 
 Params = dict[str, torch.Tensor]
 

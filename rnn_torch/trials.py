@@ -18,13 +18,15 @@ from torch import Tensor
 
 from rnn_torch import losses, optimizers
 from rnn_torch.network import Network
-from shared.batching import training_batches
-from shared.config import Config, with_choice
+from shared.batches import training_batches
+from shared.choices import with_choice
+from shared.config import Config
 from shared.data_config import GeneratedData, HelloData
+from shared.dataset import Split
 from shared.mistakes import Curve
 from shared.randomness import generator
 from shared.tasks import TASKS, load_task
-from shared.tasks.task import Split, Task
+from shared.tasks.task import Task
 from shared.validation import resolve
 from shared.weights import Weights, initialize
 

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from shared import cli
+from shared import cli, process
 from shared.bench import PARTS, QUICK, Part
 from shared.errors import InvalidInput
-from shared.files import report_folder, reserved
+from shared.folders import report_folder, reserved
 from shared.interruption import Interrupted, number_of
 
 if TYPE_CHECKING:
@@ -140,4 +140,4 @@ class _Progress:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    process.run(main)

@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from shared import cli
+from shared import cli, process
 from shared.children import Children
-from shared.config import Config, Unprefixed
+from shared.config import Config
 from shared.errors import InvalidInput
-from shared.files import occupants, report_folder
+from shared.folders import occupants, report_folder
 from shared.tasks import TASKS
 from shared.validation import resolve
 
 if TYPE_CHECKING:
-    from shared.suite import Job
+    from shared.jobs import Job
 
 RUNS = "runs"
 SUITE_SEEDS = [0, 1, 2]
@@ -40,7 +40,7 @@ CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/nativ
 
 @dataclass(frozen=True)
 class Arguments:
-    settings: Unprefixed[Config]
+    settings: cli.Settings
     folders: tyro.conf.Positional[tuple[str, ...]] = ()
     """Run folders to compare as they are, instead of training; or folders of several seeds."""
     contenders: tuple[str, ...] = ("jax/handcrafted", "torch/handcrafted", "torch/native")
@@ -100,9 +100,10 @@ def main(argv: Sequence[str]) -> None:
     else:
         runs = _train(resolve(settings), cli.seeds(argv, arguments.seeds), arguments, folder)
 
-    from shared.contenders import run_folders
-    from shared.history import read_run
-    from shared.report import HTML, MARKDOWN, reproduction, write_report
+    from shared.cli import reproduction
+    from shared.report import HTML, MARKDOWN, write_report
+    from shared.run import read_run
+    from shared.seeds import run_folders
     from shared.verdict import pairs
 
     read = [read_run(run) for run in run_folders(runs)]
@@ -119,8 +120,9 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
             "--suite trains tasks with their defaults: expected no settings beside it"
         )
     from shared import environment, suite
-    from shared.files import free_folder, occupants, reserved
-    from shared.report import reproduction
+    from shared.cli import reproduction
+    from shared.folders import free_folder, occupants, reserved
+    from shared.jobs import jobs as planned
 
     if not 1 <= arguments.jobs <= environment.cores():
         raise InvalidInput(
@@ -128,7 +130,7 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
             f"got {arguments.jobs}"
         )
     seeds = cli.seeds(argv, arguments.seeds) or SUITE_SEEDS
-    plan = suite.jobs(arguments.tasks, seeds, Path(arguments.runs))
+    plan = planned(arguments.tasks, seeds, Path(arguments.runs))
     folder = free_folder(Path("reports"), "results")
     if arguments.out is not None:
         folder = Path(arguments.out)
@@ -177,7 +179,7 @@ def _train_jobs(plan: Sequence["Job"], arguments: Arguments, children: Children)
 
 
 def _train_job(job: "Job", state: str, arguments: Arguments, children: Children) -> None:
-    from shared.history import save_config
+    from shared.run_folder import save_config
 
     with tempfile.TemporaryDirectory() as scratch:
         save_config(Path(scratch), job.config)
@@ -204,10 +206,10 @@ def _run_script(
 
 def _clear(folder: Path, kept: Sequence[Path]) -> None:
     """Removes the report that a new one replaces, and the runs of other contenders."""
-    from shared import files, report
+    from shared import folders, report
     from shared.seed_training import remove_runs
 
-    files.remove(folder, report.FILES)
+    folders.remove(folder, report.FILES)
     for name in CONTENDERS:
         for several in (False, True):
             run = _run_folder(folder, name, several)
@@ -226,8 +228,8 @@ def _state(config: Config, seeds: Sequence[int], folder: Path) -> Literal["new",
     Raises:
         InvalidInput: its folder holds runs from other seeds or with other settings.
     """
+    from shared.jobs import Job
     from shared.seeds import are_in, read_seeds, seed_folder
-    from shared.suite import Job
 
     if not seeds:
         return Job(config, folder).state
@@ -255,7 +257,7 @@ def _train(config: Config, seeds: Sequence[int], arguments: Arguments, folder: P
         raise InvalidInput(
             f"--contenders: expected two or more of {', '.join(CONTENDERS)}, got {got}"
         )
-    from shared.history import save_config
+    from shared.run_folder import save_config
 
     runs = [_run_folder(folder, name, bool(seeds)) for name in contenders]
     with tempfile.TemporaryDirectory() as scratch, Children() as children:
@@ -282,4 +284,4 @@ def _train(config: Config, seeds: Sequence[int], arguments: Arguments, folder: P
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    process.run(main)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from shared import cli
-from shared.errors import InvalidInput
+from shared import cli, process
+from shared.errors import InvalidInput, printable
 
 if TYPE_CHECKING:
     from shared.state_dict import FoundLayer
@@ -53,12 +53,13 @@ def main(argv: Sequence[str]) -> None:
     if not target.parent.is_dir():
         raise InvalidInput(f"{target}: expected an existing folder, got {target.parent}")
 
-    from shared.state_dict import find_layer, listed, read_safetensors, write_safetensors
+    from shared.state_dict import find_layer, listed, read_safetensors
+    from shared.tensor_files import write_tensors
 
     if from_torch or to_torch:
         from rnn_torch.state_dict import read_torch, write_torch
     read = read_torch if from_torch else read_safetensors
-    write = write_torch if to_torch else write_safetensors
+    write = write_torch if to_torch else write_tensors
 
     tensors, others = read(source)
     try:
@@ -68,12 +69,12 @@ def main(argv: Sequence[str]) -> None:
     renamed = {arguments.target_prefix + name: array for name, array in layer.tensors.items()}
     write(target, renamed)
 
-    print(f"{source}: {cli.printable(_described(layer))}")
+    print(f"{source}: {printable(_described(layer))}")
     converted = {layer.prefix + name for name in layer.tensors}
     left = [name for name in [*tensors, *others] if name not in converted]
     if left:
-        print(f"left out: {cli.printable(listed(left))}")
-    print(f"wrote {target}: {len(renamed)} tensors, {cli.printable(next(iter(renamed)))} …")
+        print(f"left out: {printable(listed(left))}")
+    print(f"wrote {target}: {len(renamed)} tensors, {printable(next(iter(renamed)))} …")
 
 
 def _described(layer: "FoundLayer") -> str:
@@ -93,4 +94,4 @@ def _is_torch(path: Path) -> bool:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    process.run(main)

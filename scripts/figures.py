@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from shared import cli
+from shared import cli, process
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def main(argv: Sequence[str]) -> None:
     assert __doc__ is not None
     arguments = cli.parse(Arguments, argv, Arguments(), __doc__)
 
-    from shared.files import occupants, reserved
+    from shared.folders import occupants, reserved
     from shared.plotting import save_figure
 
     folder = Path(arguments.out)
@@ -67,4 +67,4 @@ def draw(name: Name, backend: Framework) -> "Figure":
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    process.run(main)

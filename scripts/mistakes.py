@@ -10,9 +10,9 @@ The page, mistakes.md, has a picture of each, and the messages of those that do 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared import cli
+from shared import cli, process
 from shared.errors import InvalidInput
-from shared.files import report_folder, reserved
+from shared.folders import report_folder, reserved
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _show(arguments: Arguments, argv: Sequence[str]) -> None:
+    from shared.cli import reproduction
     from shared.mistakes_page import FILES, PAGE, write_mistakes
-    from shared.report import reproduction
 
     folder = report_folder(arguments.out, "mistakes", FILES, arguments.overwrite)
     with reserved(folder, "--out"):
@@ -73,4 +73,4 @@ def _show(arguments: Arguments, argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    process.run(main)

@@ -21,15 +21,17 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from shared import cli
-from shared.config import Config, Unprefixed
-from shared.errors import InvalidInput
-from shared.files import report_folder, reserved
+from shared import cli, process
+from shared.config import Config
+from shared.diagnosis import diagnose
+from shared.errors import InvalidInput, printable
+from shared.folders import report_folder, reserved
 
 if TYPE_CHECKING:
     from rnn_jax.traps import Switch
-    from shared.lockstep import Diagnosis, Lockstep, Side
-    from shared.parity_report import Findings
+    from shared.diagnosis import Diagnosis
+    from shared.findings import Findings
+    from shared.lockstep import Lockstep, Side
     from shared.tasks.task import Task
 
 CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
@@ -37,7 +39,7 @@ CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/nativ
 
 @dataclass(frozen=True)
 class Arguments:
-    settings: Unprefixed[Config]
+    settings: cli.Settings
     folders: tyro.conf.Positional[tuple[str, ...]] = ()
     """Two folders of traces to compare, instead of running anything (format: shared/trace.py)."""
     steps: int | None = None
@@ -149,26 +151,26 @@ def _compare_folders(arguments: Arguments, argv: Sequence[str]) -> None:
     with reserved(folder, "--out"):
         comparison = compare_folders(first, second, arguments.tolerance)
 
-        from shared.parity_report import Findings
+        from shared.findings import Findings
 
         _finish(Findings(comparison), folder, f"traces of {len(comparison.steps)} steps", argv)
 
 
 def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
-    from shared import proof
+    from shared import lockstep, naming
     from shared.envelope import measure
-    from shared.parity_report import Findings
+    from shared.findings import Findings
     from shared.traps import check_seen
 
     config, task = _load(arguments.settings)
     folder = _folder(arguments, config.task)
-    first, second = sides = proof.contenders(config, task, arguments.contenders)
-    steps, planted = proof.count_steps(arguments.steps, config, first), []
+    first, second = sides = lockstep.contenders(config, task, arguments.contenders)
+    steps, planted = lockstep.count_steps(arguments.steps, config, first), []
     if arguments.inject is not None:
         from rnn_jax import traps
 
         planted = [traps.find_switch(arguments.inject, config, first.batches)]
-    title = proof.title(config)
+    title = naming.task_and_cell(config)
     with reserved(folder, "--out"):
         with _trace_folders(arguments, sides) as traces:
             print(
@@ -180,7 +182,7 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
         envelope = None
         if ran.comparison.equal and arguments.runs:
             single = replace(config, precision="float32")
-            a, b = proof.contenders(single, task, arguments.contenders)
+            a, b = lockstep.contenders(single, task, arguments.contenders)
             envelope = measure(single, a, b, steps, arguments.runs)
         findings = Findings(
             ran.comparison,
@@ -196,14 +198,16 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
 
 def _load(settings: Config) -> tuple[Config, "Task"]:
     """The configuration, resolved, and its task; imports torch before anyone imports JAX."""
-    from shared.proof import load
+    from shared.tasks import load_task
+    from shared.validation import resolve
 
-    loaded = load(settings)
+    config = resolve(settings)
+    task = load_task(config)
 
     import torch
 
     torch.set_num_threads(1)  # a second thread only waits where tensors are small
-    return loaded
+    return config, task
 
 
 def _run(
@@ -223,29 +227,30 @@ def _run(
     if planted:
         from rnn_jax import traps
 
-        observed = traps.switched(first, config, task, planted)
+        observed = traps.switched(first, config, task.signature, planted)
     ran = lockstep.run(config, observed, second, steps, tolerance, traces)
     if ran.comparison.equal or first.name != "jax/handcrafted":
         return ran, None
     from rnn_jax import traps
 
-    suspects = traps.suspects(first, config, task, planted)
-    return ran, lockstep.diagnose(config, ran, observed, second, suspects)
+    suspects = traps.suspects(first, config, task.signature, planted)
+    return ran, diagnose(config, ran, observed, second, suspects)
 
 
 def _finish(findings: "Findings", folder: Path, title: str, argv: Sequence[str]) -> None:
     """Prints the verdict, writes the report, and exits with 1 unless both sides are equal."""
-    from shared.parity_report import HTML, MARKDOWN, growth, write_parity_report
-    from shared.report import reproduction
+    from shared.cli import reproduction
+    from shared.findings import growth
+    from shared.parity_report import HTML, MARKDOWN, write_parity_report
 
     for line in findings.verdicts:
-        print(cli.printable(line))
+        print(printable(line))
     grown = growth(findings.comparison)
     if grown:
         print("how it grew:")
     for step, deviation, name in grown:
         where = f" at most, in {name}" if name else ""
-        print(cli.printable(f"  step {step}: {deviation}{where}"))
+        print(printable(f"  step {step}: {deviation}{where}"))
     command = reproduction(["scripts/parity.py", *argv])
     write_parity_report(findings, folder, title=title, command=command)
     print(f"wrote {folder / HTML}, {folder / MARKDOWN} and the pictures beside them")
@@ -266,7 +271,7 @@ def _trace_folders(
     """In --traces a folder for each side, or none."""
     if arguments.traces is None:
         return nullcontext(())
-    from shared.trace import new_folders
+    from shared.trace_files import new_folders
 
     names = [side.name.replace("/", "-") for side in sides]
     if names[0] == names[1]:
@@ -278,10 +283,10 @@ def _trace_folders(
 
 def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:
     """Plants one trap after the other and writes a page of what each does."""
-    from shared import proof
+    from shared import lockstep
+    from shared.cli import reproduction
     from shared.gallery import Planted, write_gallery
     from shared.parity_report import GALLERY_HTML, GALLERY_MARKDOWN
-    from shared.report import reproduction
     from shared.traps import TRAPS
 
     folder = _folder(arguments, "traps")
@@ -295,9 +300,9 @@ def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:
 
             from rnn_jax import traps
 
-            sides = proof.contenders(config, task, arguments.contenders)
+            sides = lockstep.contenders(config, task, arguments.contenders)
             switch = traps.find_switch(name, config, sides[0].batches)
-            steps = proof.count_steps(arguments.steps, config, sides[0])
+            steps = lockstep.count_steps(arguments.steps, config, sides[0])
             ran, diagnosis = _run(config, task, sides, [switch], steps, arguments.tolerance)
             shown.append(Planted(switch.name, config, ran, diagnosis))
             found = "named" if shown[-1].named else "NOT named"
@@ -313,4 +318,4 @@ def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    process.run(main)

@@ -15,7 +15,7 @@ from typing import Literal
 
 import tyro
 
-from shared import cli
+from shared import cli, process
 from shared.errors import InvalidInput
 
 
@@ -55,9 +55,10 @@ def main(argv: Sequence[str]) -> None:
     if not 1 <= arguments.beams <= 1000:
         raise InvalidInput(f"--beams: expected a number from 1 to 1000, got {arguments.beams}")
 
-    from shared.files import reserved, write_atomically
+    from shared.files import write_atomically
+    from shared.folders import reserved
     from shared.inference import predictions
-    from shared.records import as_csv, as_json
+    from shared.tables import as_csv, as_json
     from shared.trained import load_trained
 
     if out is not None:
@@ -78,4 +79,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    process.run(main)

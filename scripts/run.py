@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared import cli
-from shared.config import Config, Unprefixed
+from shared import cli, process
+from shared.config import Config
 from shared.errors import InvalidInput
 from shared.interruption import Interrupted, number_of
+from shared.naming import run_name
 from shared.validation import resolve
 
 if TYPE_CHECKING:
-    from shared.history import Run
+    from shared.run import Run
 
 
 @dataclass(frozen=True)
 class Arguments:
-    settings: Unprefixed[Config]
+    settings: cli.Settings
     out: str | None = None
     """Folder for the run; by default the next free one in runs/."""
     overwrite: bool = False
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> None:
     from shared.seed_training import train_seeds
     from shared.training import train
 
-    print(f"{_title(config)} → {folder}", flush=True)
+    print(f"{run_name(config)} → {folder}", flush=True)
     resume, overwrite = arguments.resume is not None, arguments.overwrite
     try:
         if seeds:
@@ -121,7 +122,7 @@ def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
 
 def _lacks_only_pictures(folder: Path, config: Config) -> bool:
     """Whether a run was stopped between its summary and its curves, which are drawn last."""
-    from shared.history import CONFIG, CURVES, SUMMARY, read_config
+    from shared.run_folder import CONFIG, CURVES, SUMMARY, read_config
 
     finished = (folder / SUMMARY).exists() and not (folder / CURVES).exists()
     return finished and read_config(folder / CONFIG).epochs == config.epochs
@@ -129,10 +130,10 @@ def _lacks_only_pictures(folder: Path, config: Config) -> bool:
 
 def _draw(folder: Path) -> list["Run"]:
     """Draws the pictures of a run, or of all seeds; returns what they show."""
-    from shared.contenders import read_runs
-    from shared.history import CURVES, PICTURE
+    from shared.curve_plots import save_curves
     from shared.pictures import save_predictions
-    from shared.plotting import save_curves
+    from shared.run_folder import CURVES, PICTURE
+    from shared.seeds import read_runs
 
     runs = read_runs(folder)
     for run in runs:
@@ -162,14 +163,14 @@ def _folder(arguments: Arguments, config: Config) -> Path:
         return Path(arguments.resume)
     if arguments.out is not None:
         return Path(arguments.out)
-    from shared.files import free_folder
+    from shared.folders import free_folder
 
     name = f"{config.task}-{config.backend}-{config.implementation}-{config.network.cell}"
     return free_folder(Path("runs"), name)
 
 
 def _interrupted(folder: Path, config: Config) -> str:
-    from shared.history import CONFIG, SUMMARY, read_config
+    from shared.run_folder import CONFIG, SUMMARY, read_config
     from shared.seeds import are_in
 
     if are_in(folder):
@@ -189,7 +190,7 @@ def _interrupted(folder: Path, config: Config) -> str:
 
 def _unwritten(error: OSError, folder: Path) -> str:
     """What is said of a file that cannot be written."""
-    from shared.history import CONFIG
+    from shared.run_folder import CONFIG
     from shared.seeds import are_in
 
     reason = error.strerror or str(error)
@@ -206,12 +207,5 @@ def _advice(folder: Path) -> str:
     return f"--resume {folder} {where}"
 
 
-def _title(config: Config) -> str:
-    network = config.network
-    cell = f"rnn ({network.nonlinearity})" if network.cell == "rnn" else network.cell
-    where = f"{config.backend} {config.implementation}"
-    return f"{config.task}: {cell}, {where}, {config.precision}"
-
-
 if __name__ == "__main__":
-    cli.run(main)
+    process.run(main)

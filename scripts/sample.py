@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from shared import cli
+from shared import cli, process
 from shared.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -89,10 +89,9 @@ def main(argv: Sequence[str]) -> None:
 
 def _pieces(trained: "Trained", prompt: str | None, how, length: int) -> Iterator[str]:
     """The prompt, and what follows it as it is written."""
+    from shared.generate import stream
     from shared.inference import encode
-    from shared.sampling import stream
-    from shared.schema import Writer
-    from shared.tasks.text import END_OF_LINE
+    from shared.tasks.text import END_OF_LINE, Writer
 
     schema = trained.schema
     if prompt is None:
@@ -109,4 +108,4 @@ def _pieces(trained: "Trained", prompt: str | None, how, length: int) -> Iterato
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    process.run(main)

@@ -11,18 +11,21 @@ framework wrote continues in the other.
 """
 
 import importlib
+import math
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from shared import environment
 from shared.batching import Batch
+from shared.choices import moment_names
 from shared.config import Config
+from shared.dataset import Signature
 from shared.errors import InvalidInput
-from shared.tasks.task import Signature
 from shared.trace import Trace
-from shared.weights import Weights
+from shared.weights import Weights, initialize, network_shapes
 
 if TYPE_CHECKING:
     from shared.sampling import Sampling
@@ -47,6 +50,25 @@ class Snapshot(NamedTuple):
     @staticmethod
     def of(weights: Weights) -> "Snapshot":
         return Snapshot(weights, {}, (), 0)
+
+
+def first_snapshot(config: Config, signature: Signature) -> Snapshot:
+    """Where a run begins, at step 0: weights drawn from the seed, no moments.
+
+    Raises:
+        InvalidInput: the machine has no memory for the weights, their gradients and moments.
+    """
+    shapes = network_shapes(config.network, signature.input_size, signature.output_size)
+    parameters = sum(map(math.prod, shapes.values()))
+    tensors = 2 + len(moment_names(config.optimization))  # weights, gradients and moments
+    environment.check_memory(
+        parameters * tensors * np.dtype(config.precision).itemsize,
+        f"{parameters} parameters (--hidden-size, --num-layers), their gradients and moments",
+    )
+    weights = initialize(
+        config.network, signature.input_size, signature.output_size, config.seed, config.precision
+    )
+    return Snapshot.of(weights)
 
 
 class Metrics(NamedTuple):

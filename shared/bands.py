@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.contenders import Contender
-from shared.history import Curve
+from shared.run import Curve
 from shared.verdict import deviation, matched
 
 

@@ -14,9 +14,8 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike
 
-from shared.config import Config
+from shared.dataset import Split
 from shared.randomness import generator
-from shared.tasks.task import Split, Task
 
 Array = TypeVar("Array")
 
@@ -180,31 +179,3 @@ class Batches:
 @functools.lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, rows: int) -> np.ndarray:
     return generator(seed, "order", epoch).permutation(rows)
-
-
-def training_batches(config: Config, task: Task) -> Batches:
-    network = config.network
-    width = network.hidden_size * (2 if network.bidirectional else 1)
-    dropout = Dropout(network.dropout, network.num_layers - 1, width) if network.dropout else None
-    return Batches(
-        task.train,
-        batch_size=min(config.batch_size, len(task.train.inputs)),
-        window=config.bptt,
-        shuffle=not task.streams,
-        seed=config.seed,
-        dtype=config.precision,
-        per_step=task.signature.per_step,
-        dropout=dropout,
-    )
-
-
-def evaluation_batches(config: Config, task: Task, split: Split) -> Batches:
-    return Batches(
-        split,
-        batch_size=min(max(config.batch_size, EVALUATION_ROWS), len(split.inputs)),
-        window=max(config.bptt or 0, EVALUATION_WINDOW) if task.streams else config.bptt,
-        shuffle=False,
-        seed=config.seed,
-        dtype=config.precision,
-        per_step=task.signature.per_step,
-    )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.backend import Backend, State
-from shared.sampling import after
+from shared.generate import after
 
 
 class Answer(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from shared.batching import Batches
 from shared.config import Config
-from shared.tasks.task import Signature
+from shared.dataset import Signature
 from shared.weights import network_shapes
 
 OPERATIONS = 3e11

@@ -15,19 +15,19 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from shared.backend import Snapshot
 from shared.errors import DamagedFile, InvalidInput
-from shared.files import CHECKSUM, brief, occupants, parse, remove, write_atomically
+from shared.folders import occupants, remove
+from shared.json_files import parse
 from shared.segments import Segment
+from shared.tensor_files import read_tensors, write_tensors
 
 FORMAT = "rnn-parity checkpoint 2"
 PATTERN = "checkpoint-<step>.safetensors"
@@ -119,8 +119,6 @@ def flatten(snapshot: Snapshot) -> dict[str, np.ndarray]:
 def write(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint; until it is complete, there is no file of that name."""
     tensors = flatten(checkpoint.snapshot)
-    # safetensors writes the buffer as it lies in memory: a transposed view must be copied first.
-    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     metadata = {
         "format": FORMAT,
         "step": str(checkpoint.snapshot.step),
@@ -131,18 +129,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
         "running": json.dumps(asdict(checkpoint.running)),
         "history": checkpoint.history,
     }
-    write_atomically(path, save(tensors, metadata | {CHECKSUM: digest(tensors, metadata)}))
-
-
-def digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """SHA-256 of names, types, shapes, bytes and metadata, its own apart."""
-    said = {name: text for name, text in metadata.items() if name != CHECKSUM}
-    found = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
-        found.update(json.dumps([name, array.dtype.str, array.shape]).encode())
-        found.update(array.data if array.size else b"")
-    return found.hexdigest()
+    write_tensors(path, tensors, metadata, checksum=True)
 
 
 def read(path: Path) -> Checkpoint:
@@ -153,20 +140,9 @@ def read(path: Path) -> Checkpoint:
             what no run writes, such as weights that are not finite.
     """
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
-        reason = brief(error)
-        if not isinstance(error, OSError):
-            reason = f"one that is cut off or damaged: {reason}"
-        raise DamagedFile(f"{path}: expected a checkpoint, got: {reason}") from error
-    if metadata.get("format") != FORMAT:
-        raise DamagedFile(f"{path}: expected format '{FORMAT}', got {metadata.get('format')!r}")
-    if metadata.get(CHECKSUM) != digest(tensors, metadata):
-        raise DamagedFile(
-            f"{path}: expected contents that match its {CHECKSUM}, got others: it is damaged"
-        )
+        tensors, metadata, _ = read_tensors(path, "a checkpoint", format=FORMAT)
+    except InvalidInput as error:
+        raise DamagedFile(str(error)) from error
     try:
         groups: dict[str, dict[str, np.ndarray]] = {"weights": {}, "moments": {}, "carry": {}}
         for key, array in tensors.items():

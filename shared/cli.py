@@ -4,26 +4,38 @@ Defaults come from the task, from `--config FILE`, or from the run that `--resum
 """
 
 import contextlib
-import errno
 import io
-import os
 import re
-import signal
-import sys
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Annotated, TypeVar
 
 import tyro
 
-from shared.config import OPTIMIZERS, SCHEDULES, Config, flag, settings, with_choice
-from shared.errors import InvalidInput, TrainingDiverged, printable
-from shared.interruption import SIGNALS, number_of, raise_interrupted
+from shared.choices import OPTIMIZERS, SCHEDULES, with_choice
+from shared.config import Config, NetworkConfig, OptimizationConfig
+from shared.errors import InvalidInput
+from shared.options import flag, settings
 from shared.tasks import TASKS, row
 
 Arguments = TypeVar("Arguments")
+Group = TypeVar("Group")
+Unprefixed = Annotated[Group, tyro.conf.arg(name="")]
+"""A group whose options stand on the command line by their own names: --cell, no --network.cell."""
+
+
+@dataclass(frozen=True)
+class _Options(Config):
+    """A configuration as tyro reads it."""
+
+    network: Unprefixed[NetworkConfig] = field(default_factory=NetworkConfig)
+    optimization: Unprefixed[OptimizationConfig] = field(default_factory=OptimizationConfig)
+
+
+Settings = Annotated[Config, tyro.conf.arg(name="", constructor=_Options)]
+"""A configuration among a command's arguments, every setting an option of its own."""
 
 
 def parse(
@@ -41,7 +53,7 @@ def parse(
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(
+            parsed = tyro.cli(
                 tyro.conf.AvoidSubcommands[arguments],
                 args=argv,
                 default=default,
@@ -52,6 +64,8 @@ def parse(
             raise
         message = _one_line(errors.getvalue())
         raise InvalidInput(_of_another_task(argv) or message) from None
+    read = {name: Config(**vars(v)) for name, v in vars(parsed).items() if isinstance(v, _Options)}
+    return replace(parsed, **read)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def _of_another_task(argv: Sequence[str]) -> str | None:
@@ -89,7 +103,7 @@ def base_config(argv: Sequence[str]) -> Config:
     """
     file, task = option(argv, "--config"), option(argv, "--task")
     if file is not None:
-        from shared.history import read_config
+        from shared.run_folder import read_config
         from shared.seeds import FILE, read_shared_config
 
         if Path(file).name == FILE:
@@ -150,72 +164,9 @@ def seeds(argv: Sequence[str], words: Sequence[str]) -> list[int]:
         return []
     if option(argv, "--seed") is not None:
         raise InvalidInput("--seed names one seed and --seeds several: expected one of the two")
-    from shared.seeds import parse_seeds
+    pass
 
     return parse_seeds(words)
-
-
-def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
-    """Runs a script's main function and exits.
-
-    Bad input (2), divergence (1), a machine that fails us, such as a full disk (1), Ctrl-C (130)
-    and SIGTERM (143) each end in one line on stderr, the last two with what the KeyboardInterrupt
-    says.
-    """
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, raise_interrupted)
-    sys.unraisablehook = _interrupt_again
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal in ASCII still shows "hello ? elloh"
-            stream.reconfigure(errors="replace")
-    try:
-        main(sys.argv[1:])
-    except InvalidInput as error:
-        _stop(str(error), 2)
-    except TrainingDiverged as error:
-        _stop(str(error), 1)
-    except BrokenPipeError:  # such as `--help | head`; Python would complain again at its exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # which no machine could read or write
-            _stop(f"{error.filename}: expected the name of a file, got: {error.strerror}", 2)
-        _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error), 1)
-    except MemoryError:
-        _stop("out of memory; smaller sizes need less", 1)
-    except KeyboardInterrupt as error:
-        _say(str(error) or "interrupted")
-        sys.stdout.flush()
-        _leave(128 + number_of(error))
-    for number in SIGNALS:  # all is done: too late for one that comes while Python shuts down
-        signal.signal(number, signal.SIG_IGN)
-    sys.exit(0)
-
-
-_leave = os._exit
-"""Without Python's own way out: a thread in which XLA still compiles would meet what that takes
-away, and crash."""
-
-
-def _interrupt_again(unraisable: Any) -> None:
-    """A signal may come while a callback runs whose exceptions Python drops, such as JAX's of the
-    garbage collector; it counts a moment later."""
-    stop = unraisable.exc_value
-    if isinstance(stop, KeyboardInterrupt):
-        main = threading.main_thread().ident
-        assert main is not None
-        threading.Timer(0.01, signal.pthread_kill, [main, number_of(stop)]).start()
-    else:
-        sys.__unraisablehook__(unraisable)
-
-
-def _stop(message: str, code: int) -> NoReturn:
-    _say(message)
-    sys.exit(code)
-
-
-def _say(message: str) -> None:
-    print(f"{Path(sys.argv[0]).name}: {printable(message)}", file=sys.stderr, flush=True)
 
 
 def _one_line(box: str) -> str:
@@ -238,3 +189,31 @@ def _one_line(box: str) -> str:
         message,
     )
     return message.replace("[bold]", "").replace("[/bold]", "")
+
+
+MOST = 1000
+"""Seeds of a range: more are a mistake in writing."""
+
+
+def parse_seeds(words: Sequence[str]) -> list[int]:
+    """["0..2", "7"] → [0, 1, 2, 7].
+
+    Raises:
+        InvalidInput: anything else, a seed named twice, or none.
+    """
+    found: list[int] = []
+    for word in words:
+        match = re.fullmatch(r"(\d{1,9})(?:\.\.(\d{1,9}))?", word)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if not first <= last < first + MOST:
+            expected = "numbers such as 0 1 2 or 0..2, of a range the smaller one first"
+            raise InvalidInput(f"--seeds: expected {expected}, got {word}")
+        found += range(first, last + 1)
+    if not found or len(set(found)) < len(found):
+        got = " ".join(words) or "none"
+        raise InvalidInput(f"--seeds: expected one or more, each once, got {got}")
+    return found
+
+
+def reproduction(argv: Sequence[str]) -> str:
+    return shlex.join(["python", *argv])

@@ -8,22 +8,16 @@ A value of None means "the default that belongs to the other choices"; `resolve`
 run folder always records the number that was really used.
 """
 
-import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated, Any, Literal, TypeVar, get_args
-
-import tyro
+from dataclasses import dataclass, field
+from typing import Literal
 
 from shared.data_config import Data, HelloData
-from shared.errors import InvalidInput
-from shared.files import parse
-from shared.layer import Cell, Nonlinearity
 
+pass
+
+Cell = Literal["rnn", "lstm", "gru"]
+Nonlinearity = Literal["tanh", "relu"]
 Precision = Literal["float32", "float64"]
-Part = TypeVar("Part")
-Unprefixed = Annotated[Part, tyro.conf.arg(name="")]
-"""A group whose options stand on the command line by their own names: --cell, no --network.cell."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +86,8 @@ class Config:
     """This project's own layers, or those that come with the framework."""
     task: str = "hello"
     """What to learn."""
-    network: Unprefixed[NetworkConfig] = NetworkConfig()
-    optimization: Unprefixed[OptimizationConfig] = OptimizationConfig()
+    network: NetworkConfig = NetworkConfig()
+    optimization: OptimizationConfig = OptimizationConfig()
     data: Data = field(default_factory=HelloData)
     epochs: int = 1
     """Passes over the training part."""
@@ -122,127 +116,3 @@ class Config:
     detect_anomaly: bool = False
     """Look at all that a step computes, and stop at the first number that is not finite, with its
     name; much slower."""
-
-
-# What each choice understands, with the default that torch documents. An option outside the chosen
-# row makes no sense and is refused instead of being ignored.
-OPTIMIZERS: dict[str, dict[str, Any]] = {
-    "adam": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
-    "adamw": {"betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01},
-    "sgd": {"momentum": 0.0, "nesterov": False, "weight_decay": 0.0},
-    "rmsprop": {"alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "weight_decay": 0.0},
-}
-SCHEDULES: dict[str, dict[str, Any]] = {
-    "constant": {},
-    "step": {"step_size": None, "gamma": 0.1},
-    "decay": {"decay_after": None, "gamma": 0.5},
-    "cosine": {"min_learning_rate": 0.0},
-}
-
-
-def with_choice(optimization: OptimizationConfig, choice: str, chosen: str) -> OptimizationConfig:
-    """Another optimizer or schedule, and with it the default constants of that one.
-
-    Args:
-        choice: "optimizer" or "schedule".
-        chosen: what to choose; nothing happens if it is chosen already.
-    """
-    if getattr(optimization, choice) == chosen:
-        return optimization
-    table = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}[choice]
-    belonging: dict[str, Any] = {name: None for row in table.values() for name in row}
-    return replace(optimization, **{choice: chosen}, **belonging)
-
-
-def constants(optimization: OptimizationConfig) -> dict[str, Any]:
-    """The constants of a resolved configuration's optimizer, by torch's names."""
-    return {name: getattr(optimization, name) for name in OPTIMIZERS[optimization.optimizer]}
-
-
-def moment_names(optimization: OptimizationConfig) -> tuple[str, ...]:
-    """What an optimizer remembers of each parameter, by the names in torch.optim's state."""
-    return {
-        "adam": ("exp_avg", "exp_avg_sq"),
-        "adamw": ("exp_avg", "exp_avg_sq"),
-        "sgd": (),
-        "rmsprop": ("square_avg",),
-    }[optimization.optimizer] + (("momentum_buffer",) if optimization.momentum else ())
-
-
-def from_json(values: dict[str, Any]) -> Config:
-    """The configuration that `dataclasses.asdict` took apart.
-
-    Raises:
-        InvalidInput: a key is missing or unknown, or a value has the wrong type.
-    """
-    try:
-        data = parse(_data_of(values["data"]), values["data"], "config")
-        others = {name: value for name, value in values.items() if name != "data"}
-        config = replace(parse(Config, others), data=data)
-    except KeyError as error:
-        raise InvalidInput(
-            f"no config of this version: expected {error.args[0]}, got none"
-        ) from error
-    except (TypeError, AttributeError) as error:
-        raise InvalidInput(f"no config of this version: {error!r}") from error
-    # A missing key gets its default, which need not be what the run was trained with.
-    missing = sorted(_names(asdict(config)) - _names(values))
-    if missing:
-        raise InvalidInput(
-            f"no config of this version: expected {', '.join(missing)}, got no such key"
-        )
-    return config
-
-
-def settings(config: Config) -> dict[str, Any]:
-    """Values by the names of their options, without "--": {"cell": "rnn", "data.path": None, …}."""
-    flat: dict[str, Any] = {}
-    for name, value in asdict(config).items():
-        prefix = "data." if name == "data" else ""
-        inner = value if isinstance(value, dict) else {name: value}
-        flat |= {flag(prefix + key).removeprefix("--"): inner[key] for key in inner}
-    return flat
-
-
-def options(values: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
-    """Settings as the command line takes them: ["--cell rnn", "--no-bidirectional", …].
-
-    Args:
-        values: all or some of `settings`. One of None counts where it is not the usual one.
-        usual: `settings` of the defaults that the options change.
-    """
-    words = []
-    for name, value in values.items():
-        if isinstance(value, bool) and usual.get(name) is not None:
-            words.append(f"--{name}" if value else f"--no-{name}")
-        elif value is not None or usual.get(name) is not None:
-            several = value if isinstance(value, tuple) else (value,)
-            words.append(shlex.join([f"--{name}", *map(str, several)]))
-    return words
-
-
-def differing(first: Config, second: Config) -> list[str]:
-    """Options in which two configurations differ: ["--cell", …]."""
-    a, b = settings(first), settings(second)
-    return [f"--{name}" for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
-
-
-def _data_of(values: dict[str, Any]) -> type[Any]:
-    """The kind of data whose options these are: no two kinds have the same."""
-    for kind in get_args(Data):
-        if {option.name for option in fields(kind)} == values.keys():
-            return kind
-    raise InvalidInput(f"no config of this version: data: unknown options {', '.join(values)}")
-
-
-def _names(values: dict[str, Any]) -> set[str]:
-    return {
-        name
-        for key, value in values.items()
-        for name in ([f"{key}.{inner}" for inner in value] if isinstance(value, dict) else [key])
-    }
-
-
-def flag(name: str) -> str:
-    """The option of a field: "hidden_size" → "--hidden-size"."""
-    return "--" + name.replace("_", "-")

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.history import Run, read_run
-from shared.seeds import NAME, are_in, read_seeds, seed_folder
+from shared.run import Run
+from shared.seeds import NAME, are_in
 
 
 class Contender(NamedTuple):
@@ -25,24 +25,6 @@ class Contender(NamedTuple):
     @property
     def first(self) -> Run:
         return self.runs[0]
-
-
-def run_folders(folders: Sequence[Path]) -> list[Path]:
-    """Each folder itself, or those of its seeds, in order.
-
-    Raises:
-        InvalidInput: a seeds.json is damaged.
-    """
-    found: list[Path] = []
-    for folder in folders:
-        seeds = sorted(read_seeds(folder)) if are_in(folder) else []
-        found += [seed_folder(folder, seed) for seed in seeds] or [folder]
-    return found
-
-
-def read_runs(folder: Path) -> list[Run]:
-    """The run in a folder, or those of its seeds."""
-    return [read_run(own) for own in run_folders([folder])]
 
 
 def contenders(runs: Sequence[Run]) -> list[Contender]:

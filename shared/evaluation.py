@@ -5,11 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from shared.backend import Backend, Evaluation, State
-from shared.batching import Batch, evaluation_batches
+from shared.batches import evaluation_batches
+from shared.batching import EVALUATION_ROWS, Batch
 from shared.config import Config
-from shared.sampling import Sampling, stream
-from shared.schema import joined
-from shared.tasks.task import Split, Task
+from shared.dataset import Split
+from shared.generate import stream
+from shared.predictions import Predictions
+from shared.sampling import Sampling
+from shared.tasks.task import Task
+from shared.tasks.text import joined
 
 PROMPT, LENGTH = 64, 512
 """Tokens of a text that the network goes on from, and that it generates."""
@@ -45,3 +49,50 @@ def written_on(task: Task, backend: Backend, state: State) -> dict[str, str] | N
         name: joined([task.vocabulary[token] for token in tokens], task.unit)
         for name, tokens in text.items()
     }
+
+
+EXAMPLES = 16
+"""Sequences whose inputs are kept."""
+
+
+def predict(task: Task, backend: Backend, state: State) -> Predictions:
+    """Predicts the test part, and what is longer; not for texts, whose test is one long stream."""
+    if task.streams:
+        return {}
+    found = _of_split("", task, backend, state, task.test)
+    found["inputs"] = np.array(task.test.inputs[:EXAMPLES])
+    if task.series is not None and task.times is not None:
+        found |= {"times": task.times, "last": np.array(task.test.inputs[:, -1, :1])}
+    if task.distance is not None:
+        found["distance"] = task.distance
+    if task.longer is not None:
+        found |= _of_split("longer_", task, backend, state, task.longer)
+    return found
+
+
+def _of_split(
+    prefix: str, task: Task, backend: Backend, state: State, split: Split
+) -> dict[str, np.ndarray]:
+    found = {"predicted": outputs(task, backend, state, split.inputs, split.lengths)}
+    found |= {"targets": np.asarray(split.targets)}
+    for name in ("lengths", "weights"):
+        if getattr(split, name) is not None:
+            found[name] = np.asarray(getattr(split, name))
+    return {prefix + name: array for name, array in found.items()}
+
+
+def outputs(
+    task: Task, backend: Backend, state: State, inputs: np.ndarray, lengths: np.ndarray | None
+) -> np.ndarray:
+    """The most probable classes, or the values, that a network predicts; (N, …) as the targets."""
+    classes = task.signature.loss == "cross_entropy"
+    count = len(inputs)
+    size = min(count, EVALUATION_ROWS)
+    parts = []
+    for start in range(0, count, size):
+        # All calls of one shape; what fills the last one up is left out again.
+        rows = np.minimum(np.arange(start, start + size), count - 1)
+        own = None if lengths is None else lengths[rows]
+        found, _ = backend.predict(state, np.asarray(inputs[rows]), own)
+        parts.append(found.argmax(-1).astype(np.int32) if classes else found)
+    return np.concatenate(parts)[:count]

@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from shared.config import Config
 from shared.errors import InvalidInput
-from shared.files import naming, remove
+from shared.files import naming
+from shared.folders import remove
 
 PATTERN = "events.out.tfevents.*"
 

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from shared import environment
-from shared.config import Config, options, settings
-from shared.files import remove
-from shared.lockstep import Diagnosis, Lockstep
+from shared.config import Config
+from shared.diagnosis import Diagnosis
+from shared.findings import cause
+from shared.folders import remove
+from shared.lockstep import Lockstep
+from shared.naming import task_and_cell
+from shared.options import options, settings
 from shared.pages import write_pages
 from shared.parity_plots import save_losses
-from shared.parity_report import FILES, GALLERY, GALLERY_HTML, GALLERY_MARKDOWN, cause
-from shared.proof import title
+from shared.parity_report import FILES, GALLERY, GALLERY_HTML, GALLERY_MARKDOWN
 from shared.tasks import row
 from shared.traps import TRAPS, about
 from shared.validation import resolve
@@ -66,7 +69,7 @@ def write_gallery(
                 "name": planted.name,
                 "about": about(planted.name)[0].upper() + about(planted.name)[1:],
                 "needs": TRAPS[trap].needs,
-                "task": title(planted.config),
+                "task": task_and_cell(planted.config),
                 "sentence": comparison.sentence,
                 "causes": cause(comparison, planted.diagnosis),
                 "first_loss": f"{losses[0][-1]:.4g}",

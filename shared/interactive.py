@@ -8,8 +8,9 @@ import numpy as np
 
 from shared.bands import Band, band, bin_size, largest_deviation
 from shared.contenders import contenders
-from shared.history import Run
-from shared.plotting import COLORS, drawn_baselines
+from shared.curve_plots import drawn_baselines
+from shared.plotting import COLORS
+from shared.run import Run
 
 POINTS = 1000
 """Points of a long curve: more make the page slow, and no screen shows them."""

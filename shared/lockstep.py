@@ -8,31 +8,27 @@ Each side goes on from its own state, so that what is compared is a whole run an
 by one.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from shared.backend import Backend, Snapshot, load_backend
-from shared.batching import Batches, training_batches
+from shared.backend import Backend, Snapshot, first_snapshot, load_backend
+from shared.batches import training_batches
+from shared.batching import Batches
 from shared.config import Config
-from shared.parity import PROVED, Comparison, deviation, in_both
+from shared.errors import InvalidInput
+from shared.parity import PROVED, Comparison, in_both
 from shared.schedule import learning_rates
-from shared.start import first_position
 from shared.tasks.task import Task
-from shared.trace import Trace, split_steps, write_trace
+from shared.trace import Trace, split_steps
+from shared.trace_files import write_trace
 
 CALL_BYTES = 64 * 2**20
 """About how large the traces of one call may become."""
 CALL_STEPS = 100
-SAME = 1e-10
-"""A single step of two programs that do the same in float64 deviates less, long as its sums are."""
-ROUNDING = 1e-13
-"""A single step in float64 that deviates less than this does the same algebra."""
-VANISHED = 1e-2
-"""What is left of a step's difference when its cause is gone; rounding leaves far less."""
 
 
 @dataclass(frozen=True)
@@ -54,54 +50,12 @@ class Lockstep(NamedTuple):
     """The second side's state before the first step that differs."""
 
 
-class Suspect(NamedTuple):
-    """Something that the first side may do in another way than the second."""
-
-    name: str
-    about: str
-    side: Callable[[], Side]
-    """The first side with that one thing switched."""
-
-
-class Finding(NamedTuple):
-    """What a suspect's switch makes of the difference."""
-
-    name: str
-    about: str
-    deviation: float
-    """Largest deviation of the step that differed, after the switch."""
-    vanishes: bool
-
-
-class Diagnosis(NamedTuple):
-    """A look at a single step, taken by the first side from the state of the second one."""
-
-    step: int
-    """The one that differed first; or if it agrees when it is taken alone, the one of those before
-    that deviates most."""
-    name: str
-    """The tensor that deviates most there."""
-    deviation: float
-    """By how much."""
-    findings: list[Finding]
-
-    @property
-    def rounding(self) -> bool:
-        """Whether no step does anything else in the first side than in the second."""
-        return self.deviation < ROUNDING
-
-    @property
-    def causes(self) -> list[str]:
-        found = [finding.name for finding in self.findings if finding.vanishes]
-        return [] if self.rounding else found
-
-
 def side(config: Config, task: Task, contender: str) -> Side:
     """A backend/implementation of a resolved configuration, at its first step."""
     backend, _, implementation = contender.partition("/")
     config = replace(config, backend=backend, implementation=implementation)
     loaded = load_backend(config, task.signature)
-    start = first_position(config, task).snapshot
+    start = first_snapshot(config, task.signature)
     return Side(contender, loaded, training_batches(config, task), start)
 
 
@@ -125,7 +79,7 @@ def run(
     native = any(side.name.endswith("/native") for side in (first, second))
     losses: list[tuple[np.ndarray, np.ndarray]] = []
     before, moments = None, dict(second.start.moments)
-    pairs = zip(_traces(config, first, steps), _traces(config, second, steps), strict=True)
+    pairs = zip(step_traces(config, first, steps), step_traces(config, second, steps), strict=True)
     for (start, mine), (_, theirs) in pairs:
         # torch.nn's layers keep the outputs of all but the last to themselves.
         shown = in_both(mine, theirs) if native else (mine, theirs)
@@ -137,67 +91,13 @@ def run(
         losses.append((mine["loss/loss"], theirs["loss/loss"]))
         if before is None and comparison.difference is not None:
             at = comparison.difference.step - 1
-            before = _before(at, at - start, theirs, moments)
-        moments = {name: array[-1] for name, array in _phase(theirs, "moments").items()}
+            before = state_before(at, at - start, theirs, moments)
+        moments = {name: array[-1] for name, array in tensors_of(theirs, "moments").items()}
     a, b = (np.concatenate(parts) for parts in zip(*losses, strict=True))
     return Lockstep(comparison, (a, b), before)
 
 
-def diagnose(
-    config: Config, lockstep: Lockstep, first: Side, second: Side, suspects: Iterable[Suspect]
-) -> Diagnosis:
-    """Takes the step that differed again, once as it was and once for each suspect with its switch,
-    and sees which of them makes the difference vanish.
-
-    At the first step each side begins with its own weights. Later both begin with the second side's
-    state, so that only what this one step does differently is left, and nothing of what earlier
-    steps have added up. If that is nothing, the cause is in an earlier step that deviated by less
-    than the tolerance: of all of them, the one that deviates most is looked at.
-    """
-    difference, before = lockstep.comparison.difference, lockstep.before
-    assert difference is not None
-    assert before is not None
-    expected = _taken(config, second, before)
-    largest, name = deviation(*in_both(_taken(config, first, before), expected))
-    if largest < ROUNDING:
-        for earlier in _states(config, second, difference.step - 1):
-            theirs = _taken(config, second, earlier)
-            found = deviation(*in_both(_taken(config, first, earlier), theirs))
-            if found[0] > largest:
-                (largest, name), before, expected = found, earlier, theirs
-    findings = []
-    for suspect in suspects if largest >= ROUNDING else ():
-        left, _ = deviation(*in_both(_taken(config, suspect.side(), before), expected))
-        vanishes = left < min(VANISHED * largest, SAME)
-        findings.append(Finding(suspect.name, suspect.about, left, vanishes))
-    return Diagnosis(before.step + 1, name, largest, ranked(findings))
-
-
-def ranked(findings: Sequence[Finding]) -> list[Finding]:
-    """Of several that leave little of the difference, those that leave no more than rounding or a
-    hundred times the least: another may come close by chance."""
-    least = min((finding.deviation for finding in findings), default=0.0)
-    most = max(ROUNDING, 100 * least)
-    return [f._replace(vanishes=f.vanishes and f.deviation <= most) for f in findings]
-
-
-def _taken(config: Config, side: Side, before: Snapshot) -> Trace:
-    """The step after a state, of the other side or its own; the first step from its own start."""
-    at = before.step
-    state = side.backend.init(before if at else side.start)
-    return side.backend.trace(state, side.batches.take(at, 1), rates(config, side, at, 1))[1]
-
-
-def _states(config: Config, side: Side, steps: int) -> Iterator[Snapshot]:
-    """The state before each of the first steps."""
-    moments = dict(side.start.moments)
-    for start, trace in _traces(config, side, steps):
-        for i in range(len(trace["loss/loss"])):
-            yield _before(start + i, i, trace, moments)
-        moments = {name: array[-1] for name, array in _phase(trace, "moments").items()}
-
-
-def _traces(config: Config, side: Side, steps: int) -> Iterator[tuple[int, Trace]]:
+def step_traces(config: Config, side: Side, steps: int) -> Iterator[tuple[int, Trace]]:
     """Number of the first step, from 0, and traces with a leading axis, a call at a time."""
     state = side.backend.init(side.start)
     parameters = sum(array.nbytes for array in side.start.weights.values())
@@ -217,15 +117,46 @@ def rates(config: Config, side: Side, start: int, count: int) -> np.ndarray:
     return learning_rates(config.optimization, start, count, per_epoch, total)
 
 
-def _before(step: int, i: int, trace: Trace, moments: dict[str, np.ndarray]) -> Snapshot:
+def state_before(step: int, i: int, trace: Trace, moments: dict[str, np.ndarray]) -> Snapshot:
     """The state before the i-th step of a call; `moments` are those before the call."""
-    state = {name: array[i] for name, array in _phase(trace, "before").items()}
+    state = {name: array[i] for name, array in tensors_of(trace, "before").items()}
     carry = tuple(state.pop(name) for name in ("carry.h", "carry.c") if name in state)
     if i > 0:
-        moments = {name: array[i - 1] for name, array in _phase(trace, "moments").items()}
+        moments = {name: array[i - 1] for name, array in tensors_of(trace, "moments").items()}
     return Snapshot(state, moments if step else {}, carry, step)
 
 
-def _phase(trace: Trace, phase: str) -> Trace:
+def tensors_of(trace: Trace, phase: str) -> Trace:
     prefix = f"{phase}/"
     return {n.removeprefix(prefix): array for n, array in trace.items() if n.startswith(prefix)}
+
+
+MOST_STEPS = 1000
+
+
+def contenders(config: Config, task: Task, names: Sequence[str]) -> tuple[Side, Side]:
+    """Both sides.
+
+    Raises:
+        InvalidInput: one of them draws dropout masks of its own.
+    """
+    first, second = (side(config, task, name) for name in names)
+    for own in (first, second):
+        if "torch.nn draws its own dropout masks" in " ".join(own.backend.notes):
+            raise InvalidInput(f"--contenders: {own.name}: {own.backend.notes[0]}")
+    return first, second
+
+
+def count_steps(wanted: int | None, config: Config, side: Side) -> int:
+    """How many steps to take: those wanted, else all of the run but at most `MOST_STEPS`.
+
+    Raises:
+        InvalidInput: the run has fewer.
+    """
+    total = config.epochs * side.batches.per_epoch
+    if wanted is not None and wanted > total:
+        raise InvalidInput(
+            f"--steps: expected at most the {total} steps of the run (--epochs {config.epochs}), "
+            f"got {wanted}"
+        )
+    return wanted or min(total, MOST_STEPS)

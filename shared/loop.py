@@ -22,19 +22,19 @@ from shared.batching import Batch, Batches
 from shared.calls import Call
 from shared.checkpoint import Checkpoint, Retention, Running
 from shared.config import Config
-from shared.due import Due, Every
 from shared.errors import TrainingDiverged
 from shared.evaluation import evaluate
 from shared.events import Events
 from shared.history import History
 from shared.interruption import Interrupted, Interruption
+from shared.interval import Every
 from shared.lock import Lock
 from shared.progress import Progress
 from shared.schedule import learning_rates
 from shared.scores import Scores, derived, named, shown
 from shared.segments import Segment
 from shared.tasks.task import Task
-from shared.timing import Timing
+from shared.timing import Due, Timing
 
 
 class Asked(NamedTuple):

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from shared import environment
-from shared.files import remove
+from shared.folders import remove
 from shared.mistakes import MISTAKES, Measured, Panel
 from shared.pages import write_pages
 from shared.plotting import COLORS, STYLES, finish, new_figure, save_figure

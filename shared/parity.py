@@ -19,7 +19,8 @@ import numpy as np
 
 from shared.deviation import Difference, Overshadowed, describe, errors, floors, overshadowed
 from shared.errors import InvalidInput
-from shared.trace import PHASES, Trace, phase_of, read_trace, steps_in
+from shared.trace import PHASES, Trace, phase_of
+from shared.trace_files import read_trace, steps_in
 
 PROVED = 1e-9
 """Largest deviation that float64 rounding explains over a run."""

@@ -12,9 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from shared import predictions
 from shared.contenders import contenders
-from shared.history import Run
 from shared.plotting import COLORS, STYLES, line_width, new_figure, plain, save_figure
 from shared.predictions import Predictions, counted
+from shared.run import Run
 from shared.schema import Schema, read_schema
 from shared.summary import Reference
 

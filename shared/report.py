@@ -8,19 +8,20 @@ write_report([read_run(a), read_run(b)], Path("reports/hello-1"))
 """
 
 import itertools
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from shared import environment, interactive
-from shared.config import options, settings
 from shared.contenders import Contender, contenders
+from shared.curve_plots import save_curves, save_deviations
 from shared.errors import InvalidInput
-from shared.history import PICTURE, Run
+from shared.naming import network_name
+from shared.options import options, settings
 from shared.pages import write_pages
 from shared.pictures import save_predictions
-from shared.plotting import network_name, save_curves, save_deviations
+from shared.run import Run
+from shared.run_folder import PICTURE
 from shared.scores import in_unit, long_name, spread, to_show
 from shared.segments import described
 from shared.summary import located_notes
@@ -213,7 +214,3 @@ def _options(side: Contender) -> list[str]:
     if len(side.runs) > 1:
         del flat["seed"]
     return options(flat, settings(row(config.task).defaults))
-
-
-def reproduction(argv: Sequence[str]) -> str:
-    return shlex.join(["python", *argv])

@@ -5,17 +5,16 @@ was trained on.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from shared.config import Config
+from shared.dataset import Signature
 from shared.errors import InvalidInput
-from shared.files import parse, read_signed, write_signed
-from shared.tasks.task import Series, Signature, Task
-from shared.tasks.text import END_OF_LINE
+from shared.json_files import parse, read_signed, write_signed
+from shared.tasks.task import Series, Task
 
 FILE = "schema.json"
 
@@ -124,27 +123,3 @@ def _claims(schema: Schema) -> dict[str, bool]:
         "finite means and deviations, of which none is 0": all(map(math.isfinite, numbers))
         and all(scale > 0 for scale in scales)
     }
-
-
-def joined(tokens: Sequence[str], unit: str) -> str:
-    """Text of tokens: characters as they are, words between blanks, each line by itself."""
-    return Writer(unit).text(tokens)
-
-
-@dataclass
-class Writer:
-    """Makes text of tokens that come piece by piece."""
-
-    unit: str
-    open: bool = False
-    """Whether a word stands before what comes, on the same line."""
-
-    def text(self, tokens: Sequence[str]) -> str:
-        if self.unit == "char":
-            return "".join(tokens)
-        pieces = []
-        for token in tokens:
-            end = token == END_OF_LINE
-            pieces.append("\n" if end else " " * self.open + token)
-            self.open = not end
-        return "".join(pieces)

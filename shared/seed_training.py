@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from shared import calls, checkpoint, history, lock
+from shared import calls, checkpoint, lock, run_folder
 from shared.backend import Backend
 from shared.config import Config
 from shared.errors import InvalidInput
-from shared.files import TEMPORARY, occupants, remove, reserved
+from shared.files import TEMPORARY
+from shared.folders import occupants, remove, reserved
 from shared.seeds import FILE, NAME, are_in, read_shared_config, save_seeds, seed_folder
 from shared.start import check_resumable
 from shared.summary import Summary
@@ -84,7 +85,7 @@ def _prepare(
     backend: Backend | None = None,
 ) -> Ready:
     own = seed_folder(folder, config.seed)
-    resume = not overwrite and (own / history.CONFIG).is_file()
+    resume = not overwrite and (own / run_folder.CONFIG).is_file()
     return prepare(config, own, overwrite, resume, stack, backend)
 
 
@@ -95,11 +96,11 @@ def _finished(folder: Path, config: Config) -> bool:
         InvalidInput: its run has other settings than the folder's.
     """
     own = seed_folder(folder, config.seed)
-    if not (own / history.CONFIG).exists():
+    if not (own / run_folder.CONFIG).exists():
         return False
     check_resumable(own, config)
-    reached = history.read_config(own / history.CONFIG).epochs
-    return (own / history.SUMMARY).exists() and reached == config.epochs
+    reached = run_folder.read_config(own / run_folder.CONFIG).epochs
+    return (own / run_folder.SUMMARY).exists() and reached == config.epochs
 
 
 def _may_join(first: Ready, folder: Path, other: Config, overwrite: bool) -> bool:
@@ -131,7 +132,7 @@ def check_free(folder: Path, overwrite: bool) -> None:
     names = {name for name in occupants(folder) if not TEMPORARY.fullmatch(name)}
     if not names:
         return
-    strange = {name for name in names - {FILE, history.CURVES} if not NAME.fullmatch(name)}
+    strange = {name for name in names - {FILE, run_folder.CURVES} if not NAME.fullmatch(name)}
     if strange or (FILE not in names and not overwrite):
         raise InvalidInput(
             f"--out {folder}: expected a new or empty folder, got one with other files"
@@ -146,7 +147,7 @@ def check_free(folder: Path, overwrite: bool) -> None:
 def _clear(folder: Path) -> None:
     """Removes all runs of a folder, first what names it as one of seeds: what is left, if this is
     interrupted, is taken for nothing else."""
-    remove(folder, (FILE, history.CURVES))
+    remove(folder, (FILE, run_folder.CURVES))
     for name in occupants(folder):
         if NAME.fullmatch(name):
             _remove_run(folder / name)
@@ -164,6 +165,6 @@ def remove_runs(folder: Path) -> None:
 
 def _remove_run(folder: Path) -> None:
     with lock.held(folder, "--overwrite"):
-        history.clear(folder)
+        run_folder.clear(folder)
     if not occupants(folder):
         folder.rmdir()

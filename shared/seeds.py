@@ -12,15 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shared.config import Config, from_json
-from shared.errors import InvalidInput
-from shared.files import parse, read_signed, write_signed
+from shared.config import Config
+from shared.json_files import parse, read_signed, write_signed
+from shared.options import from_json
+from shared.run import Run, read_run
 
 FILE = "seeds.json"
 NAME = re.compile(r"seed-(0|[1-9]\d*)")
 """The folder of one seed's run."""
-MOST = 1000
-"""Seeds of a range: more are a mistake in writing."""
 
 
 @dataclass(frozen=True)
@@ -28,26 +27,6 @@ class Seeds:
     seeds: list[int]
     config: dict[str, Any]
     """As in a run's config.json; its own seed does not count."""
-
-
-def parse_seeds(words: Sequence[str]) -> list[int]:
-    """["0..2", "7"] → [0, 1, 2, 7].
-
-    Raises:
-        InvalidInput: anything else, a seed named twice, or none.
-    """
-    found: list[int] = []
-    for word in words:
-        match = re.fullmatch(r"(\d{1,9})(?:\.\.(\d{1,9}))?", word)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if not first <= last < first + MOST:
-            expected = "numbers such as 0 1 2 or 0..2, of a range the smaller one first"
-            raise InvalidInput(f"--seeds: expected {expected}, got {word}")
-        found += range(first, last + 1)
-    if not found or len(set(found)) < len(found):
-        got = " ".join(words) or "none"
-        raise InvalidInput(f"--seeds: expected one or more, each once, got {got}")
-    return found
 
 
 def are_in(folder: Path) -> bool:
@@ -83,3 +62,21 @@ def save_seeds(folder: Path, seeds: Sequence[int], config: Config) -> None:
 
 def seed_folder(folder: Path, seed: int) -> Path:
     return folder / f"seed-{seed}"
+
+
+def run_folders(folders: Sequence[Path]) -> list[Path]:
+    """Each folder itself, or those of its seeds, in order.
+
+    Raises:
+        InvalidInput: a seeds.json is damaged.
+    """
+    found: list[Path] = []
+    for folder in folders:
+        seeds = sorted(read_seeds(folder)) if are_in(folder) else []
+        found += [seed_folder(folder, seed) for seed in seeds] or [folder]
+    return found
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """The run in a folder, or those of its seeds."""
+    return [read_run(own) for own in run_folders([folder])]

@@ -1,78 +1,20 @@
 """Where a run starts: at fresh weights, or where its last checkpoint lies."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from shared import checkpoint, environment, history
-from shared.backend import Snapshot
+from shared import checkpoint, history, run_folder
 from shared.batching import Batches
 from shared.checkpoint import Checkpoint
-from shared.config import Config, differing, flag, moment_names
+from shared.choices import moment_names
+from shared.config import Config
 from shared.errors import DamagedFile, InvalidInput
+from shared.options import RESUMABLE, differing, flag
 from shared.segments import covers, described, span
 from shared.tasks.task import Task
 from shared.validation import resolve
-from shared.weights import initialize, network_shapes, state_shapes
-
-RESUMABLE = (
-    "epochs", "backend", "implementation", "device", "log_every", "checkpoint_every",
-    "keep_checkpoints", "logger", "detect_anomaly",
-)  # fmt: skip
-"""Settings that a resumed run may change."""
-
-
-def check_fits(config: Config, task: Task) -> None:
-    """Compares a configuration with what its task has.
-
-    Raises:
-        InvalidInput: an option needs something that the task has not.
-    """
-    if config.bptt is not None and not task.signature.per_step:
-        raise InvalidInput(
-            f"--bptt {config.bptt} needs a target at every step, which task {task.name} has not"
-        )
-    if config.bptt is not None and (
-        task.train.lengths is not None or task.train.weights is not None
-    ):
-        raise InvalidInput(
-            f"--bptt {config.bptt} needs sequences of one length whose every step counts, which "
-            f"task {task.name} has not"
-        )
-    if config.network.embedding_size is not None and not task.signature.tokens:
-        raise InvalidInput(
-            f"--embedding-size {config.network.embedding_size} needs tokens to embed, which task "
-            f"{task.name} has not"
-        )
-    inputs, outputs = task.signature.input_size, task.signature.output_size
-    if config.network.tied and inputs != outputs:
-        raise InvalidInput(
-            f"--tied needs as many outputs as tokens, of which task {task.name} has {outputs} and "
-            f"{inputs}"
-        )
-
-
-def first_position(config: Config, task: Task) -> Checkpoint:
-    """Step 0: weights drawn from the seed, no moments, no scores.
-
-    Raises:
-        InvalidInput: the machine has no memory for them.
-    """
-    signature = task.signature
-    shapes = network_shapes(config.network, signature.input_size, signature.output_size)
-    parameters = sum(map(math.prod, shapes.values()))
-    tensors = 2 + len(moment_names(config.optimization))  # weights, gradients and moments
-    environment.check_memory(
-        parameters * tensors * np.dtype(config.precision).itemsize,
-        f"{parameters} parameters (--hidden-size, --num-layers), their gradients and moments",
-    )
-    weights = initialize(
-        config.network, signature.input_size, signature.output_size, config.seed, config.precision
-    )
-    return Checkpoint(Snapshot.of(weights), task.fingerprint)
+from shared.weights import network_shapes, state_shapes
 
 
 def check_resumable(folder: Path, config: Config, before: Config | None = None) -> None:
@@ -84,12 +26,12 @@ def check_resumable(folder: Path, config: Config, before: Config | None = None) 
     Raises:
         InvalidInput: settings differ that are not `RESUMABLE`.
     """
-    before = resolve(before or history.read_config(folder / history.CONFIG))
+    before = resolve(before or run_folder.read_config(folder / run_folder.CONFIG))
     same = replace(config, **{name: getattr(before, name) for name in RESUMABLE})
     if same != before:
         raise InvalidInput(
             f"--resume {folder}: only {', '.join(map(flag, RESUMABLE))} may differ from the run's "
-            f"{history.CONFIG}; got another {', '.join(differing(before, same))}"
+            f"{run_folder.CONFIG}; got another {', '.join(differing(before, same))}"
         )
     if config.epochs != before.epochs and config.optimization.schedule == "cosine":
         raise InvalidInput(

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from shared import checkpoint
+from shared.checks import check_one_dtype, check_tensors
+from shared.config import Cell
 from shared.errors import InvalidInput
-from shared.files import write_atomically
-from shared.layer import GATES, Cell, LayerConfig, check_one_dtype, check_tensors
+from shared.layer import GATES, LayerConfig
+from shared.tensor_files import read_tensors
 from shared.weights import Weights
 
 _TENSOR = re.compile(r"(?P<prefix>.*?)(?P<name>(?:weight|bias)_[a-z]{2}_l\d+(?:_reverse)?)", re.S)
@@ -81,21 +80,8 @@ def read_safetensors(path: Path) -> tuple[Weights, list[str]]:
     Raises:
         InvalidInput: it is missing or no safetensors file, or a checkpoint that is damaged.
     """
-    try:
-        with safe_open(path, framework="numpy") as file:
-            if (file.metadata() or {}).get("format") == checkpoint.FORMAT:
-                checkpoint.read(path)  # which knows whether it is damaged
-            names = list(file.keys())
-            tensors = {name: file.get_tensor(name) for name in names if is_recurrent(name)}
-    except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInput(f"{path}: expected a safetensors file, got: {error}") from error
-    return tensors, [name for name in names if name not in tensors]
-
-
-def write_safetensors(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Writes a file as a whole; until it is complete, what stood there stays."""
-    content = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    write_atomically(path, save(content))
+    tensors, _, others = read_tensors(path, "a safetensors file", wanted=is_recurrent)
+    return tensors, others
 
 
 def _recognise(tensors: Weights, prefix: str) -> LayerConfig:

@@ -11,104 +11,24 @@ stopped at any time and started again with the same command.
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-from shared import environment, history
-from shared.config import Config
-from shared.errors import InvalidInput
+from shared import environment
 from shared.files import write_atomically
-from shared.history import Run, read_config, read_run
+from shared.jobs import BACKENDS, Job
+from shared.naming import network_and_size
 from shared.pages import write_pages
 from shared.pictures import save_predictions
+from shared.run import Run, read_run
 from shared.scores import LOWER_IS_BETTER, in_unit, long_name, spread
-from shared.tasks import TASKS, row
-from shared.validation import resolve
+from shared.tasks import TASKS, Goal, row
 
 PAGE, DATA = "results.md", "results.json"
-BACKENDS: tuple[Literal["jax", "torch"], ...] = ("jax", "torch")
 
 
-class Goal(NamedTuple):
-    """What a good network reaches, and what others have."""
-
-    score: str
-    bound: float | str
-    """At least this, or at most where lower is better; or the name of a baseline to surpass."""
-    published: str = "–"
-
-
-GOALS = {
-    "hello": Goal("accuracy", 1.0),
-    "random-labels": Goal("accuracy", "chance"),
-    "last-value": Goal("accuracy", 0.99),
-    "adding": Goal("loss", 0.01, "below 0.01 (LSTM, T = 150: Le et al. 2015)"),
-    "copy": Goal("loss", "without memory", "LSTM stays at the baseline (Arjovsky et al. 2016)"),
-    "parity": Goal("accuracy", 0.99),
-    "text": Goal("bits_per_character", "gzip"),
-    "translate": Goal("exact", 0.95),
-    "vowels": Goal("accuracy", 0.95, "94.1 to 98.9 % (Kudo et al. 1999 and later)"),
-    "volume": Goal("r2", 0.45, "0.42 without weekday (RNN), 0.46 linear with it (James et al.)"),
-    "weather": Goal("rmse", 2.75),
-    "rows": Goal("accuracy", 0.96),
-    "motion": Goal("accuracy", 0.95),
-    "sunspots": Goal("rmse", 18.5),
-}
 CHANCE = 0.01
 """A held-out accuracy further than this from one half would be a leak."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of the suite."""
-
-    config: Config
-    folder: Path
-
-    @property
-    def state(self) -> Literal["done", "stopped", "new"]:
-        """Whether it is to be trained yet.
-
-        Raises:
-            InvalidInput: its folder holds a run with other settings, or a damaged one.
-        """
-        if not (self.folder / history.CONFIG).is_file():
-            return "new"
-        found = read_config(self.folder / history.CONFIG)
-        if found != self.config:
-            raise InvalidInput(
-                f"{self.folder}: expected a run with the settings of this version, got another; "
-                "move it away"
-            )
-        if (self.folder / history.SUMMARY).is_file():
-            read_run(self.folder)  # what is damaged is known before others are trained
-            return "done"
-        return "stopped"
-
-
-def jobs(tasks: Sequence[str], seeds: Sequence[int], folder: Path) -> list[Job]:
-    """All runs, task by task.
-
-    Raises:
-        InvalidInput: an unknown task, a task or seed named twice, or none.
-    """
-    for task in tasks:
-        if task not in TASKS:
-            raise InvalidInput(f"--tasks: expected any of {', '.join(TASKS)}, got {task}")
-    for name, given in (("--tasks", tasks), ("--seeds", seeds)):
-        if not given or len(set(given)) < len(given):
-            got = " ".join(map(str, given)) or "none"
-            raise InvalidInput(f"{name}: expected one or more, each once, got {got}")
-    return [
-        Job(
-            resolve(replace(row(task).defaults, backend=backend, seed=seed)),
-            folder / f"{task}-{backend}-{seed}",
-        )
-        for task in tasks
-        for seed in seeds
-        for backend in BACKENDS
-    ]
 
 
 def write_results(plan: Sequence[Job], folder: Path, command: str) -> None:
@@ -157,7 +77,7 @@ def files() -> set[str]:
 
 
 def _row(task: str, runs: Sequence[Run]) -> dict[str, Any]:
-    goal, first = GOALS[task], runs[0].summary
+    goal, first = row(task).goal, runs[0].summary
     by_backend = {
         backend: [run.summary for run in runs if run.config.backend == backend]
         for backend in BACKENDS
@@ -171,7 +91,7 @@ def _row(task: str, runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "task": task,
         "score": long_name(goal.score, first.unit),
-        "network": _network(runs[0].config),
+        "network": network_and_size(runs[0].config),
         "means": {
             backend: spread(goal.score, [s.test[goal.score] for s in summaries])
             for backend, summaries in by_backend.items()
@@ -207,14 +127,6 @@ def _reached(goal: Goal, run: Run) -> bool:
     if isinstance(bound, str):
         bound = next(b.scores[goal.score] for b in run.summary.baselines if b.name == bound)
     return value <= bound if goal.score in LOWER_IS_BETTER else value >= bound
-
-
-def _network(config: Config) -> str:
-    network = config.network
-    parts = ["Elman" if network.cell == "rnn" else network.cell.upper()]
-    parts += ["both directions"] * network.bidirectional
-    layers = f"{network.num_layers} × " * (network.num_layers > 1)
-    return f"{' '.join(parts)}, {layers}{network.hidden_size}"
 
 
 def _record(run: Run) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """Numbers from a user's file: columns by name from CSV or NPZ, sequences from CSV, NPY or NPZ."""
 
 import csv
+import io
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -247,3 +250,16 @@ def _dates(file: Path, values: np.ndarray) -> np.ndarray:
         at = int(np.flatnonzero(~later)[0])
         raise InvalidInput(f"{file}: expected growing dates, got {days[at + 1]} after {days[at]}")
     return days
+
+
+def as_csv(records: Sequence[dict[str, Any]]) -> str:
+    """A line of names and one for each record; nothing where a value is None."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, records[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue()
+
+
+def as_json(records: Sequence[dict[str, Any]]) -> str:
+    return json.dumps(records, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,4 +1,4 @@
-"""What a step of a run costs on the clock."""
+"""The clock of a run: what a step costs, and when the next checkpoint is due."""
 
 import math
 import time
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.backend import Backend
+from shared.interval import Every
 
 
 @dataclass
@@ -44,3 +45,26 @@ class Timing:
     def step_ms(self) -> float:
         """Median; a run of a single call has only its first one, less the compilation."""
         return float(np.median(self.per_step)) if self.per_step else self.first
+
+
+@dataclass
+class Due:
+    """When the next checkpoint is to be written."""
+
+    every: Every
+    origin: int
+    """The step of the last evaluation, from which steps are counted."""
+
+    def __post_init__(self) -> None:
+        self.written()
+
+    def written(self) -> None:
+        """A checkpoint was written just now."""
+        self._mark = time.monotonic()
+
+    def after(self, step: int) -> bool:
+        """Whether one is due after a step at which a call ends."""
+        steps = self.every.steps
+        if steps is not None:
+            return (step - self.origin) % steps == 0
+        return time.monotonic() - self._mark >= self.every.seconds

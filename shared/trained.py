@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from shared import checkpoint, history
+from shared import checkpoint, run_folder
 from shared.backend import Backend, Snapshot, State, load_backend
 from shared.checkpoint import PATTERN
 from shared.config import Config, Precision
@@ -42,15 +42,15 @@ def load_trained(
         InvalidInput: the folder holds no run, one without a checkpoint, or a file that is damaged,
             of another version, or does not fit the others.
     """
-    if not (folder / history.CONFIG).is_file():
-        raise InvalidInput(f"{folder}: expected a run folder, with a {history.CONFIG}")
-    config = resolve(history.read_config(folder / history.CONFIG))
+    if not (folder / run_folder.CONFIG).is_file():
+        raise InvalidInput(f"{folder}: expected a run folder, with a {run_folder.CONFIG}")
+    config = resolve(run_folder.read_config(folder / run_folder.CONFIG))
     if not (folder / FILE).is_file():
         raise InvalidInput(f"{folder}: expected a run of this version, got one without {FILE}")
     schema = read_schema(folder)
     if schema.task != config.task:
         raise InvalidInput(
-            f"{folder / FILE}: expected task {config.task} as in {history.CONFIG}, "
+            f"{folder / FILE}: expected task {config.task} as in {run_folder.CONFIG}, "
             f"got {schema.task}"
         )
     if not checkpoint.steps(folder):

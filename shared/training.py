@@ -13,9 +13,10 @@ from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
-from shared import checkpoint, history, lock, predictions
-from shared.backend import Backend, State, import_backend, load_backend
-from shared.batching import Batches, training_batches
+from shared import checkpoint, evaluation, lock, predictions, run_folder
+from shared.backend import Backend, State, first_snapshot, import_backend, load_backend
+from shared.batches import training_batches
+from shared.batching import Batches
 from shared.checkpoint import Checkpoint
 from shared.config import Config
 from shared.errors import InvalidInput
@@ -28,9 +29,7 @@ from shared.loop import Loop, drive
 from shared.progress import Progress
 from shared.schema import save_schema, schema_of
 from shared.start import (
-    check_fits,
     check_resumable,
-    first_position,
     last_position,
     resumption,
 )
@@ -120,11 +119,10 @@ def prepare(
         own = stack.enter_context(lock.held(folder, "--resume"))
         check_resumable(folder, config)
     else:
-        history.check_free(folder, overwrite)
+        run_folder.check_free(folder, overwrite)
     Thread(target=import_backend, args=(config.backend,)).start()  # beside the data
     check_available(config)
     task = load_task(config)
-    check_fits(config, task)
     batches = training_batches(config, task)
     total = config.epochs * batches.per_epoch
     if config.log_every > total:
@@ -137,15 +135,17 @@ def prepare(
     backend = backend or load_backend(config, task.signature)
     hashing.join()
     begun = resume and bool(checkpoint.steps(folder))
-    if resume and not begun and (folder / history.SUMMARY).exists():
+    if resume and not begun and (folder / run_folder.SUMMARY).exists():
         raise InvalidInput(
             f"--resume {folder}: expected the checkpoints of a finished run, got none; "
             f"{checkpoint.anew(folder)}"
         )
     position = (
-        last_position(config, task, batches, folder) if begun else first_position(config, task)
+        last_position(config, task, batches, folder)
+        if begun
+        else Checkpoint(first_snapshot(config, task.signature), task.fingerprint)
     )
-    reached, scored = position.snapshot.step, (folder / history.SUMMARY).exists()
+    reached, scored = position.snapshot.step, (folder / run_folder.SUMMARY).exists()
     if resume and (reached > total or (reached == total and scored)):
         raise InvalidInput(
             f"--resume {folder}: already trained for {reached // batches.per_epoch} epochs; "
@@ -184,9 +184,9 @@ def _begin(
     """
     config, folder, own, task, batches, backend, position, total = ready
     if own is None:
-        own = stack.enter_context(history.created(folder, config, overwrite))
+        own = stack.enter_context(run_folder.created(folder, config, overwrite))
     else:
-        history.reopen(folder, config)
+        run_folder.reopen(folder, config)
     save_schema(folder, schema_of(config, task))
     reached = position.snapshot.step
     writer = History(folder, task.metric, config.log_every, keep=reached)
@@ -208,7 +208,7 @@ def _finish(loop: Loop, state: State, started: float) -> Summary:
     """Scores the test part and writes the summary."""
     config, task, backend = loop.config, loop.task, loop.backend
     state, test = loop.test(state)
-    found = predictions.predict(task, backend, state)
+    found = evaluation.predict(task, backend, state)
     test |= predictions.scores(task, found)
     generated = written_on(task, backend, state)
     loop.lock.check()
@@ -218,5 +218,5 @@ def _finish(loop: Loop, state: State, started: float) -> Summary:
         config, task, backend, loop.reached, test, found, generated, started, loop.together,
         digest, saved,
     )  # fmt: skip
-    history.save_summary(loop.folder, summary)
+    run_folder.save_summary(loop.folder, summary)
     return summary

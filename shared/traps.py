@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from shared.batching import Batches
-from shared.config import Config, with_choice
+from shared.choices import with_choice
+from shared.config import Config
 from shared.data_config import GeneratedData, HelloData
 from shared.errors import InvalidInput
 from shared.parity import Comparison

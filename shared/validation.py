@@ -3,14 +3,8 @@
 import math
 from dataclasses import fields, replace
 
-from shared.config import (
-    OPTIMIZERS,
-    SCHEDULES,
-    Config,
-    NetworkConfig,
-    OptimizationConfig,
-    flag,
-)
+from shared.choices import OPTIMIZERS, SCHEDULES
+from shared.config import Config, NetworkConfig, OptimizationConfig
 from shared.data_config import (
     GeneratedData,
     HelloData,
@@ -19,8 +13,9 @@ from shared.data_config import (
     TextData,
     TranslateData,
 )
-from shared.due import Every
 from shared.errors import InvalidInput
+from shared.interval import Every
+from shared.options import flag
 
 LARGEST = 1e30
 """Constants stay below it, so that a step with them can be computed in float32."""

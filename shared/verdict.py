@@ -8,14 +8,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from shared.config import flag, settings
 from shared.contenders import Contender, contenders
 from shared.deviation import SMALLEST_LOSS
-from shared.history import Run
+from shared.options import RESUMABLE, flag, settings
 from shared.parity import PROVED
+from shared.run import Run
 from shared.scores import LOWER_IS_BETTER, in_unit, long_name, spread
 from shared.segments import Segment
-from shared.start import RESUMABLE
 
 Kind = Literal["proved", "different", "open"]
 """Of a verdict: equal in float64 or to the last bit, not equal in float64, or none can be given."""

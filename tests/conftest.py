@@ -20,7 +20,7 @@ import pytest  # noqa: E402
 
 annotations.install()
 
-from shared import backend, cli, evaluation  # noqa: E402
+from shared import backend, evaluation, process  # noqa: E402
 from shared.interruption import SIGNALS  # noqa: E402
 from tests.support import numpy_backend  # noqa: E402
 from tests.support.fuzz import SEED  # noqa: E402
@@ -108,7 +108,7 @@ def call(tmp_path: Path, monkeypatch, capfd) -> Callable[..., subprocess.Complet
         monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # pytest's, put back later
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
-            cli.run(module.main)
+            process.run(module.main)
         out, err = capfd.readouterr()
         assert isinstance(stop.value.code, int)
         return subprocess.CompletedProcess(arguments, stop.value.code, out, err)

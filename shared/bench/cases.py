@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from shared.batching import Batch, training_batches
-from shared.config import Config, NetworkConfig
+from shared.batches import training_batches
+from shared.batching import Batch
+from shared.config import Cell, Config, NetworkConfig
 from shared.data_config import GeneratedData
-from shared.layer import GATES, Cell
+from shared.dataset import Signature
+from shared.layer import GATES
 from shared.tasks import load_task, row
-from shared.tasks.task import Signature
 from shared.validation import resolve
 from shared.weights import Weights, initialize
 

@@ -20,8 +20,8 @@ from shared.bench.cases import (
 from shared.bench.results import Allocator, Results, Sample, Steps, ratios
 from shared.bench.run import FEW
 from shared.bench.targets import targets
+from shared.config import Cell
 from shared.files import write_atomically
-from shared.layer import Cell
 
 RESULTS, MARKDOWN = "results.json", "README.md"
 FILES = (RESULTS, MARKDOWN, *plots.FILES)

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from shared import environment
 from shared.bench.cases import Case
-from shared.files import parse, read_json, write_atomically
+from shared.files import write_atomically
+from shared.json_files import parse, read_json
 
 Allocator = Literal["default", "tuned"]
 

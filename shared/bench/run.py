@@ -32,9 +32,9 @@ from shared.bench.cases import (
     table,
 )
 from shared.bench.results import Allocator, Preparation, Results, Round, Sample
+from shared.config import Cell
 from shared.errors import InvalidInput
-from shared.files import parse
-from shared.layer import Cell
+from shared.json_files import parse
 
 ROOT = Path(__file__).parents[2]
 FEW = 3

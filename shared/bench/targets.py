@@ -7,7 +7,7 @@ from statistics import geometric_mean, median
 from shared.bench import programs
 from shared.bench.cases import CELLS, HELLO, HELLO_STEPS, HIDDEN, PEERS, Case, table
 from shared.bench.results import Allocator, Results, Steps, ratios
-from shared.layer import Cell
+from shared.config import Cell
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from shared.allocator import keep_pages
 from shared.bench.cases import CONTENDERS, Case
 from shared.environment import peak_memory_mb, versions
 from shared.errors import InvalidInput
-from shared.files import parse
+from shared.json_files import parse
 
 SHORTEST = 5e-3
 """Seconds that the clock measures well; shorter steps are measured several at a time."""

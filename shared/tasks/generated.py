@@ -9,12 +9,13 @@ import numpy as np
 
 from shared.config import Config
 from shared.data_config import GeneratedData
+from shared.dataset import Signature, Split
 from shared.environment import check_memory
 from shared.errors import InvalidInput
 from shared.randomness import generator
 from shared.tasks import baselines
 from shared.tasks.stored import Form, Stored
-from shared.tasks.task import Signature, Split, Task
+from shared.tasks.task import Task
 
 Label = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 """A generator, inputs (N, T, I) and lengths (N,) → labels (N,); for one piece after the other."""

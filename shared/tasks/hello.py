@@ -6,8 +6,9 @@ import numpy as np
 
 from shared.config import Config
 from shared.data_config import HelloData
+from shared.dataset import Signature, Split
 from shared.errors import InvalidInput
-from shared.tasks.task import Signature, Split, Task
+from shared.tasks.task import Task
 
 
 def load(config: Config) -> Task:

@@ -7,11 +7,12 @@ import numpy as np
 
 from shared.config import Config
 from shared.data_config import AddingData, CopyData, ParityData
+from shared.dataset import Signature, Split
 from shared.environment import check_memory
 from shared.errors import InvalidInput
 from shared.randomness import generator
 from shared.tasks import baselines
-from shared.tasks.task import Baseline, Signature, Split, Task
+from shared.tasks.task import Baseline, Task
 
 SYMBOLS = "abcdefgh"
 """Of the copy task, tokens 1 … 8."""

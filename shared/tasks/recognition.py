@@ -6,11 +6,12 @@ import numpy as np
 
 from shared.config import Config
 from shared.data_config import MotionData, RowsData, VowelsData
+from shared.dataset import Signature, Split
 from shared.environment import check_memory
 from shared.errors import InvalidInput
 from shared.randomness import generator
 from shared.tasks import baselines, published
-from shared.tasks.task import Signature, Split, Task
+from shared.tasks.task import Task
 
 SPEAKERS = 9
 FRAME = 16

@@ -11,9 +11,10 @@ import numpy as np
 
 from shared.config import Config
 from shared.data_config import SunspotsData, VolumeData, WeatherData
+from shared.dataset import Signature, Split
 from shared.errors import InvalidInput
 from shared.tasks import baselines, published
-from shared.tasks.task import Baseline, Column, Series, Signature, Split, Task
+from shared.tasks.task import Baseline, Column, Series, Task
 
 Table = dict[str, np.ndarray]
 """Columns by name, (N,) each."""

@@ -27,7 +27,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from shared.errors import InvalidInput
-from shared.files import occupants, read_values, reserved, write_atomically
+from shared.files import write_atomically
+from shared.folders import occupants, reserved
+from shared.json_files import read_values
 
 IDENTITY = "data.json"
 UNFINISHED = ".part"

@@ -1,6 +1,8 @@
 """Language model on any UTF-8 text, of characters or of words."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +11,10 @@ import numpy as np
 
 from shared.config import Config
 from shared.data_config import TextData
+from shared.dataset import Signature, Split
 from shared.errors import InvalidInput
 from shared.tasks import baselines
-from shared.tasks.task import Baseline, Signature, Split, Task
+from shared.tasks.task import Baseline, Task
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 UNKNOWN_TOKEN = 0
@@ -182,3 +185,27 @@ def _streams(tokens: np.ndarray, rows: int) -> Split:
     inputs = tokens[: rows * length].reshape(rows, length)
     targets = tokens[1 : rows * length + 1].reshape(rows, length)
     return Split(inputs, targets)
+
+
+def joined(tokens: Sequence[str], unit: str) -> str:
+    """Text of tokens: characters as they are, words between blanks, each line by itself."""
+    return Writer(unit).text(tokens)
+
+
+@dataclass
+class Writer:
+    """Makes text of tokens that come piece by piece."""
+
+    unit: str
+    open: bool = False
+    """Whether a word stands before what comes, on the same line."""
+
+    def text(self, tokens: Sequence[str]) -> str:
+        if self.unit == "char":
+            return "".join(tokens)
+        pieces = []
+        for token in tokens:
+            end = token == END_OF_LINE
+            pieces.append("\n" if end else " " * self.open + token)
+            self.open = not end
+        return "".join(pieces)

@@ -4,10 +4,11 @@ import numpy as np
 
 from shared.config import Config
 from shared.data_config import TranslateData
+from shared.dataset import Signature, Split
 from shared.errors import InvalidInput
 from shared.randomness import generator
 from shared.tasks import baselines
-from shared.tasks.task import Signature, Split, Task
+from shared.tasks.task import Task
 
 BETWEEN, END = ">", "."
 """Between source and target, and after the target; both are no part of any number word."""

@@ -7,20 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from scripts.run import Arguments
 from shared import cli
-from shared.config import (
-    OPTIMIZERS,
-    Config,
-    NetworkConfig,
-    OptimizationConfig,
-    constants,
-    from_json,
-    options,
-    settings,
-)
+from shared.choices import OPTIMIZERS, constants
+from shared.config import Config, NetworkConfig, OptimizationConfig
 from shared.data_config import GeneratedData, HelloData, TextData
 from shared.errors import InvalidInput
-from shared.files import parse, read_values
+from shared.json_files import parse, read_values
+from shared.options import from_json, options, settings
 from shared.tasks import TASKS
 from shared.validation import resolve
 
@@ -144,4 +138,5 @@ def test_settings_as_options_can_be_pasted(case: str) -> None:
     config = resolve(WRITTEN[case])
     defaults = TASKS[config.task].defaults
     words = shlex.split(" ".join(options(settings(config), settings(defaults))))
-    assert resolve(cli.parse(Config, words, defaults, "")) == config
+    parsed = cli.parse(Arguments, words, Arguments(defaults), "")
+    assert resolve(parsed.settings) == config

@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts import run as run_script
-from shared import cli, training
-from shared.backend import load_backend
-from shared.batching import training_batches
+from shared import process, training
+from shared.backend import first_snapshot, load_backend
+from shared.batches import training_batches
 from shared.checkpoint import flatten
-from shared.config import Config, options, settings
+from shared.config import Config
 from shared.errors import InvalidInput
+from shared.options import options, settings
 from shared.schedule import learning_rates
-from shared.start import check_fits, first_position
 from shared.tasks import TASKS, load_task
 from shared.validation import resolve
 from tests.support.compare_arrays import check_all_close, check_close
@@ -128,7 +128,7 @@ def check_refused(arguments: list[str], folder: Path) -> str | None:
         patch.setattr(sys, "argv", ["run.py", *arguments])
         try:
             with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-                cli.run(run_script.main)
+                process.run(run_script.main)
         except Started:
             return None
         except SystemExit as stop:
@@ -153,7 +153,7 @@ def check_parity(config: Config) -> None:
         own = replace(config, backend=name)
         backend = load_backend(own, task.signature)
         batches = training_batches(own, task)
-        state = backend.init(first_position(own, task).snapshot)
+        state = backend.init(first_snapshot(own, task.signature))
         rates = learning_rates(own.optimization, 0, STEPS, batches.per_epoch, 100)
         state, metrics = backend.advance(state, batches.take(0, STEPS), rates)
         tensors = flatten(backend.export(state))
@@ -184,7 +184,6 @@ def test_a_configuration_trains_the_same_in_both_or_is_refused(
     try:
         resolved = resolve(config)
         task = load_task(resolved)
-        check_fits(resolved, task)
         if config.log_every > config.epochs * training_batches(resolved, task).per_epoch:
             raise InvalidInput("--log-every")
     except InvalidInput:

@@ -21,8 +21,8 @@ import rnn_torch
 from shared import cli
 from shared.bench.cases import CELLS, HIDDEN, PEERS, Case, Kind, seeds, table
 from shared.bench.results import Allocator, Steps, ratios, read
-from shared.history import save_config
-from shared.suite import BACKENDS, GOALS
+from shared.jobs import BACKENDS
+from shared.run_folder import save_config
 from shared.tasks import TASKS
 from shared.validation import resolve
 
@@ -168,7 +168,9 @@ def test_the_scores_that_the_readme_shows_are_those_of_the_suite() -> None:
         for backend, cell, took in zip(BACKENDS, cells, seconds.split(", "), strict=True):
             runs = [r for r in records if (r["task"], r["backend"]) == (name, backend)]
             assert len(runs) == 3
-            values = [run["test"][GOALS[name].score] * (100 if "%" in cell else 1) for run in runs]
+            values = [
+                run["test"][TASKS[name].goal.score] * (100 if "%" in cell else 1) for run in runs
+            ]
             found = re.search(r"([0-9.]+)(?: %)? ± ([0-9.]+)", cell)
             assert found, cell
             for shown, value in zip(
@@ -177,9 +179,9 @@ def test_the_scores_that_the_readme_shows_are_those_of_the_suite() -> None:
                 digits = len(shown.partition(".")[2])
                 assert shown == f"{value:.{digits}f}", (name, backend)
             assert took == f"{statistics.mean(run['total_s'] for run in runs):.0f}", name
-            bound = GOALS[name].bound
+            bound = TASKS[name].goal.bound
             if isinstance(bound, str) and bound != "chance":
-                assert f"{runs[0]['baselines'][bound][GOALS[name].score]:.3f}" in reference
+                assert f"{runs[0]['baselines'][bound][TASKS[name].goal.score]:.3f}" in reference
 
 
 def test_the_table_has_every_argument_and_every_class_takes_it() -> None:

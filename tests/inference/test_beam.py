@@ -9,7 +9,7 @@ import pytest
 from shared.backend import Backend, Snapshot, load_backend
 from shared.beam import Answer, search
 from shared.config import Config, NetworkConfig
-from shared.tasks.task import Signature
+from shared.dataset import Signature
 from shared.validation import resolve
 from shared.weights import initialize
 from tests.support.compare_arrays import check_close

@@ -31,10 +31,10 @@ from shared.data_config import (
 )
 from shared.errors import InvalidInput
 from shared.evaluation import evaluate
-from shared.history import save_config
 from shared.randomness import generator
-from shared.records import as_csv, as_json
+from shared.run_folder import save_config
 from shared.schema import save_schema, schema_of
+from shared.tables import as_csv, as_json
 from shared.tasks import TASKS, load_task, published
 from shared.tasks.task import Task
 from shared.trained import load_trained

@@ -10,7 +10,8 @@ import pytest
 from flax import nnx
 
 import rnn_jax
-from shared.layer import Cell, LayerConfig, Nonlinearity
+from shared.config import Cell, Nonlinearity
+from shared.layer import LayerConfig
 from tests.support.jax_cases import check_same, randn
 from tests.support.layer_cases import LENGTHS, jax_layer, make_case, named, state_of
 from tests.support.pairwise import covering

@@ -13,12 +13,12 @@ from flax import nnx
 from rnn_jax.network import Network as JaxNetwork
 from rnn_torch.network import Network as TorchNetwork
 from shared.backend import Backend, Snapshot, load_backend
-from shared.batching import evaluation_batches
-from shared.config import Config, NetworkConfig
+from shared.batches import evaluation_batches
+from shared.config import Cell, Config, NetworkConfig
 from shared.data_config import GeneratedData, HelloData
-from shared.layer import Cell
+from shared.dataset import Signature
 from shared.tasks import TASKS, load_task
-from shared.tasks.task import Signature, Task
+from shared.tasks.task import Task
 from shared.validation import resolve
 from shared.weights import initialize, state_shapes
 from tests.support import reference

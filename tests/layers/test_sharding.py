@@ -15,14 +15,13 @@ import pytest
 from rnn_jax import sharding
 from rnn_jax.backend import Backend
 from shared import environment
-from shared.batching import training_batches
+from shared.backend import first_snapshot
+from shared.batches import training_batches
 from shared.checkpoint import flatten
-from shared.config import Config, NetworkConfig
+from shared.config import Cell, Config, NetworkConfig, Nonlinearity
 from shared.data_config import GeneratedData, TextData
 from shared.evaluation import evaluate
-from shared.layer import Cell, Nonlinearity
 from shared.schedule import learning_rates
-from shared.start import first_position
 from shared.tasks import TASKS, load_task
 from shared.validation import resolve
 from tests.support.compare_arrays import check_all_close, check_close
@@ -138,7 +137,7 @@ def test_a_run_over_two_devices_is_that_of_one(run: str, tmp_path, monkeypatch) 
         monkeypatch.setattr(sharding, "LEAST_WORK", least_work)
         monkeypatch.setattr(sharding, "LEAST_ROWS", 2)
         backend = Backend(config, task.signature)
-        state = backend.init(first_position(config, task).snapshot)
+        state = backend.init(first_snapshot(config, task.signature))
         losses = []
         for first in (0, 15):
             state, metrics = backend.advance(

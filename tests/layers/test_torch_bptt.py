@@ -14,10 +14,10 @@ import rnn_torch
 from rnn_torch import bptt, recurrence
 from rnn_torch.backend import Backend
 from rnn_torch.cells import CELLS, State, Weights
-from shared.batching import training_batches
+from shared.backend import first_snapshot
+from shared.batches import training_batches
 from shared.config import Config
 from shared.layer import GATES
-from shared.start import first_position
 from shared.tasks import load_task
 from shared.validation import resolve
 from tests.support.compare_arrays import check_all_close, check_close
@@ -291,7 +291,7 @@ def test_a_backend_names_the_path_that_runs(
     config = resolve(Config(backend="torch"))
     task = load_task(config)
     backend = Backend(config, task.signature)
-    state = backend.init(first_position(config, task).snapshot)
+    state = backend.init(first_snapshot(config, task.signature))
     backend.advance(state, training_batches(config, task).take(0, 1), np.array([0.1]))
     assert set(ran) == {"rnn_torch.bptt" if able else "rnn_torch.recurrence"}
     assert ("bptt.py" in backend.path, "autograd" in backend.path) == (able, not able)

@@ -10,7 +10,8 @@ from shared.config import NetworkConfig
 from shared.deviation import SMALLEST_LOSS
 from shared.errors import InvalidInput
 from shared.parity import PROVED, Comparison, Diverged, compare, compare_folders
-from shared.trace import PHASES, Trace, phase_of, split_steps, write_trace
+from shared.trace import PHASES, Trace, phase_of, split_steps
+from shared.trace_files import write_trace
 from tests.support.pairwise import slow_but
 from tests.support.traces import STEPS, refused, take, text, words
 

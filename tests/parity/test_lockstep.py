@@ -17,7 +17,7 @@ import pytest
 
 from shared import lockstep
 from shared.backend import Snapshot, load_backend
-from shared.config import Config, NetworkConfig
+from shared.config import Cell, Config, NetworkConfig, Nonlinearity
 from shared.data_config import (
     AddingData,
     CopyData,
@@ -31,7 +31,6 @@ from shared.data_config import (
     TranslateData,
 )
 from shared.evaluation import evaluate
-from shared.layer import Cell, Nonlinearity
 from shared.parity import Comparison, Diverged
 from shared.tasks import TASKS, load_task
 from shared.trace import PHASES, phase_of

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from shared.errors import InvalidInput
+from shared.findings import Findings
 from shared.pair import compare_programs
-from shared.parity_report import Findings
 from shared.trace import phase_of
 from tests.support.pair_cases import (
     NAMES,

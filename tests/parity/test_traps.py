@@ -17,9 +17,10 @@ import rnn_torch.stack
 from rnn_jax import traps
 from shared import lockstep
 from shared.config import Config, NetworkConfig, OptimizationConfig
+from shared.diagnosis import Diagnosis, diagnose
 from shared.errors import InvalidInput
-from shared.lockstep import Diagnosis, Lockstep, Side
-from shared.parity_report import cause
+from shared.findings import cause
+from shared.lockstep import Lockstep, Side
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task
 from shared.traps import TRAPS, VARIANTS, about
@@ -63,10 +64,10 @@ def diagnosed(config: Config, planted: str | None = None) -> tuple[Lockstep, Dia
     """A run with a trap in its JAX side, or with whatever a test has planted in PyTorch."""
     task, first, second = sides(config)
     active = [traps.find_switch(planted, config, first.batches)] if planted else []
-    observed = traps.switched(first, config, task, active, compiled=planted in COMPILED)
+    observed = traps.switched(first, config, task.signature, active, compiled=planted in COMPILED)
     ran = lockstep.run(config, observed, second, STEPS)
-    suspects = traps.suspects(first, config, task, active)
-    return ran, lockstep.diagnose(config, ran, observed, second, suspects)
+    suspects = traps.suspects(first, config, task.signature, active)
+    return ran, diagnose(config, ran, observed, second, suspects)
 
 
 EVERY = [name for name in TRAPS if name not in VARIANTS] + [
@@ -132,7 +133,7 @@ def test_every_switch_changes_the_step(cell, optimizer: str) -> None:
     expected = set(EVERY) - {n for n in EVERY if n not in names}
     assert set(names) == expected
     for switch in traps.switches(config, first.batches):
-        observed = traps.switched(first, config, task, [switch], compiled=False)
+        observed = traps.switched(first, config, task.signature, [switch], compiled=False)
         ran = lockstep.run(config, observed, second, STEPS)
         assert not ran.comparison.equal, switch.name
 
@@ -282,8 +283,8 @@ def test_rounding_that_has_grown_is_called_that() -> None:
     task, first, second = sides(config)
     ran = lockstep.run(config, first, second, 1000, tolerance=1e-13)
     assert not ran.comparison.equal
-    diagnosis = lockstep.diagnose(
-        config, ran, first, second, traps.suspects(first, config, task)[:1]
+    diagnosis = diagnose(
+        config, ran, first, second, traps.suspects(first, config, task.signature)[:1]
     )
     assert diagnosis.deviation < 1e-12
     assert diagnosis.causes == []
@@ -310,8 +311,8 @@ def test_a_trap_is_found_in_the_middle_of_a_run(monkeypatch: pytest.MonkeyPatch)
     assert ran.comparison.difference.phase == "clipped"
     assert ran.before is not None
     assert ran.before.step == 7
-    diagnosis = lockstep.diagnose(
-        config, ran, first, second, traps.suspects(first, config, task)[:2]
+    diagnosis = diagnose(
+        config, ran, first, second, traps.suspects(first, config, task.signature)[:2]
     )
     assert 1e-7 < diagnosis.deviation < 1e-5
 
@@ -329,8 +330,8 @@ def test_what_began_in_an_earlier_step_is_looked_for_there() -> None:
     difference = ran.comparison.difference
     assert difference is not None
     assert difference.step > 5
-    diagnosis = lockstep.diagnose(
-        config, ran, moved, second, traps.suspects(first, config, task)[:1]
+    diagnosis = diagnose(
+        config, ran, moved, second, traps.suspects(first, config, task.signature)[:1]
     )
     assert (diagnosis.step, diagnosis.name) == (1, "before/rnn.weight_hh_l0")
     assert diagnosis.causes == []

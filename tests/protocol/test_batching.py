@@ -8,19 +8,13 @@ import numpy as np
 import pytest
 
 from shared.backend import Backend, Evaluation
-from shared.batching import (
-    CHUNK_BYTES,
-    Batch,
-    Batches,
-    Dropout,
-    evaluation_batches,
-    training_batches,
-)
+from shared.batches import evaluation_batches, training_batches
+from shared.batching import CHUNK_BYTES, Batch, Batches, Dropout
 from shared.config import Config
 from shared.data_config import GeneratedData, HelloData, TextData
+from shared.dataset import Split
 from shared.evaluation import evaluate
 from shared.tasks import TASKS, load_task
-from shared.tasks.task import Split
 
 
 def numbered(rows: int, length: int, per_step: bool = False) -> Split:

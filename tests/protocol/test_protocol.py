@@ -11,12 +11,12 @@ import torch
 from rnn_jax import optimizers as jax_optimizers
 from rnn_torch import optimizers as torch_optimizers
 from shared.backend import load_backend
-from shared.config import NetworkConfig, OptimizationConfig, constants
+from shared.choices import constants
+from shared.config import Cell, NetworkConfig, Nonlinearity, OptimizationConfig
 from shared.data_config import GeneratedData
-from shared.layer import Cell, Nonlinearity
+from shared.dataset import Signature
 from shared.schedule import learning_rates
 from shared.tasks import TASKS, load_task
-from shared.tasks.task import Signature
 from shared.validation import resolve
 from shared.weights import initialize
 from tests.support import reference

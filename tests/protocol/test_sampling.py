@@ -16,10 +16,11 @@ import rnn_jax.sampling
 import rnn_torch.sampling
 from shared.backend import Backend, Snapshot, State, load_backend
 from shared.config import Config, NetworkConfig
+from shared.dataset import Signature
 from shared.errors import InvalidInput
+from shared.generate import CHUNK, stream
 from shared.randomness import generator
-from shared.sampling import CHUNK, Sampling, stream
-from shared.tasks.task import Signature
+from shared.sampling import Sampling
 from shared.validation import resolve
 from shared.weights import initialize
 from tests.support.compare_arrays import check_all_close, check_close

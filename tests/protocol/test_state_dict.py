@@ -12,7 +12,8 @@ from torch import nn
 from rnn_torch.state_dict import read_torch, write_torch
 from shared.errors import InvalidInput
 from shared.layer import LayerConfig
-from shared.state_dict import find_layer, read_safetensors, write_safetensors
+from shared.state_dict import find_layer, read_safetensors
+from shared.tensor_files import write_tensors
 
 
 @pytest.mark.parametrize("cell", ["RNN", "LSTM", "GRU"])
@@ -45,7 +46,7 @@ def test_files_of_torch_and_safetensors_hold_the_same(tmp_path: Path) -> None:
         "weight_hh_l0": np.asarray([[1.5]], ml_dtypes.bfloat16),
     }
     write_torch(tmp_path / "a.pt", tensors)
-    write_safetensors(tmp_path / "a.safetensors", tensors)
+    write_tensors(tmp_path / "a.safetensors", tensors)
     for read, name in ((read_torch, "a.pt"), (read_safetensors, "a.safetensors")):
         found, others = read(tmp_path / name)
         assert others == []

@@ -13,18 +13,10 @@ from safetensors.numpy import save_file
 
 from shared import lockstep
 from shared.checkpoint import flatten
-from shared.config import Config, NetworkConfig, constants
-from shared.layer import Cell, Nonlinearity
-from shared.trace import (
-    PHASES,
-    Trace,
-    ordered,
-    phase_of,
-    read_trace,
-    split_steps,
-    steps_in,
-    write_trace,
-)
+from shared.choices import constants
+from shared.config import Cell, Config, NetworkConfig, Nonlinearity
+from shared.trace import PHASES, Trace, ordered, phase_of, split_steps
+from shared.trace_files import read_trace, steps_in, write_trace
 from tests.support import reference
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.pairwise import slow_but

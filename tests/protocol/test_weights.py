@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from shared.config import NetworkConfig
-from shared.layer import Cell, LayerConfig
+from shared.config import Cell, NetworkConfig
+from shared.layer import LayerConfig
 from shared.weights import initialize, network_shapes
 
 

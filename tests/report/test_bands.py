@@ -8,9 +8,10 @@ import pytest
 
 from shared.bands import band
 from shared.config import NetworkConfig
-from shared.contenders import contenders, read_runs
+from shared.contenders import contenders
 from shared.data_config import GeneratedData
 from shared.seed_training import train_seeds
+from shared.seeds import read_runs
 from shared.tasks import TASKS
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import NetworkConfig, with_choice
+from shared.choices import with_choice
+from shared.config import NetworkConfig
 from shared.contenders import contenders
 from shared.data_config import TextData
 from shared.errors import InvalidInput
-from shared.history import Curve, Run, read_config, read_run
 from shared.report import check_comparable, write_report
+from shared.run import Curve, Run, read_run
+from shared.run_folder import read_config
 from shared.tasks import TASKS
 from shared.training import train
 from shared.verdict import pairs, statements

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 
 from shared.config import NetworkConfig
-from shared.contenders import run_folders
 from shared.data_config import GeneratedData
-from shared.history import read_run
 from shared.report import HTML, write_report
-from shared.seeds import save_seeds, seed_folder
+from shared.run import read_run
+from shared.seeds import run_folders, save_seeds, seed_folder
 from shared.tasks import TASKS
 from shared.training import train
 from tests.support.browser import Looked, chromium, opened, wait_until

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from shared import pictures, predictions
 from shared.config import Config
-from shared.history import Run
 from shared.pictures import save_predictions
 from shared.plotting import new_figure
+from shared.run import Run
 from shared.schema import Schema, save_schema
 from shared.summary import Reference
 from shared.tasks.task import Column, Series

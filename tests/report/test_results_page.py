@@ -11,15 +11,16 @@ from typing import Any, cast
 
 import pytest
 
-from shared import environment, history, suite
+from shared import environment, run_folder, suite
 from shared.config import Config
 from shared.data_config import SunspotsData, TextData
 from shared.errors import InvalidInput
-from shared.history import Run
+from shared.jobs import Job, jobs
+from shared.run import Run
 from shared.scores import in_unit, spread
-from shared.suite import CHANCE, GOALS, Goal, Job, jobs, write_results
+from shared.suite import CHANCE, write_results
 from shared.summary import Reference
-from shared.tasks import TASKS
+from shared.tasks import TASKS, Goal
 from shared.training import train
 from shared.validation import resolve
 from tests.support.command_line import check_refused
@@ -43,7 +44,7 @@ def test_every_task_is_trained_from_every_seed_in_both_frameworks() -> None:
 
 
 def test_every_task_has_a_goal_that_can_be_reached() -> None:
-    assert list(GOALS) == list(TASKS)
+    assert all(row.goal.score for row in TASKS.values())
 
 
 @pytest.mark.parametrize(
@@ -67,20 +68,20 @@ def test_a_run_is_new_then_stopped_then_done(tmp_path: Path, monkeypatch) -> Non
     assert job.state == "new"
     job.folder.mkdir()
     assert job.state == "new"
-    history.save_config(job.folder, job.config)
+    run_folder.save_config(job.folder, job.config)
     assert job.state == "stopped"
-    (job.folder / history.SUMMARY).touch()
+    (job.folder / run_folder.SUMMARY).touch()
     with pytest.raises(InvalidInput, match=r"summary\.json: "):
         _ = job.state  # damaged
-    monkeypatch.setattr(suite, "read_run", lambda folder: folder)
+    monkeypatch.setattr("shared.jobs.read_run", lambda folder: folder)
     assert job.state == "done"
 
 
 def test_a_run_with_other_settings_is_refused(tmp_path: Path) -> None:
     job = jobs(("hello",), (0,), tmp_path)[0]
     job.folder.mkdir()
-    history.save_config(job.folder, replace(job.config, epochs=7))
-    (job.folder / history.SUMMARY).touch()
+    run_folder.save_config(job.folder, replace(job.config, epochs=7))
+    (job.folder / run_folder.SUMMARY).touch()
     with pytest.raises(
         InvalidInput, match=r"hello-jax-0: expected a run with the settings of this version, got "
     ):
@@ -177,7 +178,7 @@ def page(plan: list[Job], tmp_path_factory: pytest.TempPathFactory) -> Path:
         other.folder.mkdir()
         for file in job.folder.iterdir():
             (other.folder / file.name).write_bytes(file.read_bytes())
-        history.save_config(other.folder, other.config)
+        run_folder.save_config(other.folder, other.config)
         made.append(other)
     write_results(made, folder, "scripts/compare.py --suite results")
     return folder
@@ -185,7 +186,7 @@ def page(plan: list[Job], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def summaries(plan: list[Job], task: str) -> list[dict]:
     return [
-        json.loads((job.folder / history.SUMMARY).read_text(encoding="utf-8"))
+        json.loads((job.folder / run_folder.SUMMARY).read_text(encoding="utf-8"))
         for job in plan
         if job.config.task == task
     ]
@@ -203,7 +204,7 @@ def test_finished_runs_are_done(plan: list[Job]) -> None:
 
 @pytest.mark.parametrize("task", ["sunspots", "text"])
 def test_the_table_shows_the_scores_of_the_runs(task: str, page: Path, plan: list[Job]) -> None:
-    goal, found = GOALS[task], summaries(plan, task)
+    goal, found = TASKS[task].goal, summaries(plan, task)
     first, second = (summary["test"][goal.score] for summary in found)
     mean, deviation = (first + second) / 2, abs(first - second) / 2**0.5
     expected = f"{in_unit(goal.score, mean)} ± {in_unit(goal.score, deviation)}"
@@ -259,7 +260,7 @@ def test_the_data_beside_the_page_are_the_summaries(page: Path, plan: list[Job])
 def test_an_unfinished_run_has_no_results(plan: list[Job], tmp_path: Path) -> None:
     other = Job(plan[0].config, tmp_path / "run")
     other.folder.mkdir()
-    history.save_config(other.folder, other.config)
+    run_folder.save_config(other.folder, other.config)
     with pytest.raises(InvalidInput, match=r"a finished run, got one without summary.json"):
         write_results([other], tmp_path / "docs", "")
     assert not (tmp_path / "docs").exists()
@@ -301,7 +302,7 @@ BAD = {
 def test_a_suite_that_cannot_be_run_is_refused_in_one_line(case: str, tmp_path: Path, call) -> None:
     job = jobs(("hello",), (0,), tmp_path / "runs")[0]
     job.folder.mkdir(parents=True)
-    history.save_config(job.folder, replace(job.config, epochs=7))
+    run_folder.save_config(job.folder, replace(job.config, epochs=7))
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / suite.PAGE).write_text("")
     before = sorted(tmp_path.rglob("*"))
@@ -325,12 +326,12 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) ->
         "scripts.compare._run_script", lambda options, *others: calls.append(options)
     )
     monkeypatch.setattr("shared.suite.write_results", lambda *arguments: calls.append("results"))
-    monkeypatch.setattr("shared.suite.read_run", lambda folder: folder)
+    monkeypatch.setattr("shared.jobs.read_run", lambda folder: folder)
     done, stopped, new, again = jobs(("hello",), (0, 1), tmp_path / "runs")
     for job in (done, stopped, again):
         job.folder.mkdir(parents=True)
-        history.save_config(job.folder, job.config)
-    (done.folder / history.SUMMARY).touch()
+        run_folder.save_config(job.folder, job.config)
+    (done.folder / run_folder.SUMMARY).touch()
     ran = call("compare.py", "--suite", "results", "--tasks", "hello", "--seeds", "0", "1",
                "--runs", "runs", "--out", "docs")  # fmt: skip
     assert ran.returncode == 0, ran.stderr

@@ -12,8 +12,9 @@ import pytest
 
 from scripts.parity import parse_arguments
 from shared import cli
+from shared.diagnosis import Diagnosis, Finding
 from shared.gallery import Planted, single, write_gallery
-from shared.lockstep import Diagnosis, Finding, Lockstep
+from shared.lockstep import Lockstep
 from shared.parity import compare
 from shared.traps import TRAPS, about
 from shared.validation import resolve

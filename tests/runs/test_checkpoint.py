@@ -8,10 +8,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from shared.backend import Snapshot
-from shared.checkpoint import Checkpoint, Retention, Running, digest, read, steps, write
+from shared.checkpoint import Checkpoint, Retention, Running, read, steps, write
 from shared.errors import InvalidInput
 from shared.files import write_atomically
 from shared.segments import Segment
+from shared.tensor_files import digest
 
 RNG = np.random.default_rng(0)
 WEIGHTS = {"rnn.weight_ih_l0": RNG.standard_normal((4, 3)), "head.bias": RNG.standard_normal(2)}

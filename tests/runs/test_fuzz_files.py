@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnn_torch.state_dict import read_torch
-from shared import checkpoint, history, predictions, tables
+from shared import checkpoint, predictions, tables
 from shared.config import NetworkConfig
 from shared.data_config import GeneratedData, TextData
 from shared.errors import InvalidInput
+from shared.run import read_run
 from shared.schema import read_schema
 from shared.tasks import TASKS, load_task
 from shared.training import train
@@ -78,11 +79,11 @@ def test_a_damaged_text_file_is_recognised(
     shutil.copytree(run, folder, dirs_exist_ok=True)
     (folder / name).write_bytes(damaged((run / name).read_bytes(), edits))
     try:
-        found = history.read_run(folder), read_schema(folder)
+        found = read_run(folder), read_schema(folder)
     except InvalidInput as error:
         check_line(error, folder / name)
         return
-    expected = history.read_run(run), read_schema(run)
+    expected = read_run(run), read_schema(run)
     assert found[1] == expected[1]
     assert (found[0].config, found[0].summary) == (expected[0].config, expected[0].summary)
     for split, curve in expected[0].curves.items():
@@ -96,7 +97,7 @@ def test_damaged_predictions_are_recognised(run: Path, tmp_path: Path, edits: li
     file = tmp_path / predictions.FILE
     content = damaged((run / predictions.FILE).read_bytes(), edits)
     file.write_bytes(content)
-    digest = history.read_run(run).summary.predictions
+    digest = read_run(run).summary.predictions
     try:
         predictions.read(tmp_path, digest)
     except InvalidInput as error:

@@ -6,16 +6,10 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidInput
-from shared.files import CHECKSUM, free_folder
-from shared.history import (
-    METRICS,
-    History,
-    check_free,
-    created,
-    lines_up_to,
-    read_config,
-    save_config,
-)
+from shared.folders import free_folder
+from shared.history import METRICS, History, lines_up_to
+from shared.json_files import CHECKSUM
+from shared.run_folder import check_free, created, read_config, save_config
 from shared.tasks import TASKS
 
 

@@ -7,10 +7,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from shared import predictions
+from shared import evaluation, predictions
 from shared.backend import Evaluation
+from shared.dataset import Signature, Split
 from shared.scores import derived, in_unit, long_name, named, perplexity, shown, to_show
-from shared.tasks.task import Column, Series, Signature, Split, Task
+from shared.tasks.task import Column, Series, Task
 
 CLASSES = Signature(2, 2, tokens=True, per_step=True, loss="cross_entropy")
 VALUES = Signature(1, 1, tokens=False, per_step=False, loss="mse")
@@ -169,7 +170,7 @@ def test_every_sequence_is_predicted_once_whatever_the_size_of_a_call(count: int
     inputs = np.arange(float(count))[:, None, None]
     backend = cast(Any, SimpleNamespace(predict=predict))
     made = task(VALUES, Split(inputs, inputs[:, 0]))
-    found = predictions.outputs(made, backend, None, inputs, inputs[:, 0, 0])
+    found = evaluation.outputs(made, backend, None, inputs, inputs[:, 0, 0])
     np.testing.assert_array_equal(found, inputs[:, 0])
     assert len(set(shapes)) == 1
 

@@ -16,7 +16,7 @@ from shared import events
 from shared.config import Config, NetworkConfig
 from shared.data_config import GeneratedData
 from shared.errors import InvalidInput
-from shared.history import read_run
+from shared.run import read_run
 from shared.tasks import TASKS
 from shared.training import train
 

@@ -10,8 +10,9 @@ import pytest
 
 from shared.config import NetworkConfig
 from shared.data_config import GeneratedData, TextData
-from shared.history import read_config, read_run
 from shared.report import HTML, write_report
+from shared.run import read_run
+from shared.run_folder import read_config
 from shared.tasks import TASKS
 from shared.training import train
 from shared.validation import resolve

@@ -230,7 +230,7 @@ def test_an_interruption_that_a_callback_swallows_counts_a_moment_later() -> Non
     """Python drops what a callback of its garbage collector raises, and JAX has one."""
     code = """
 import gc, signal, sys, time
-from shared import cli
+from shared import process
 
 def callback(phase, info):
     gc.callbacks.remove(callback)
@@ -243,7 +243,7 @@ def main(argv):
     print("not interrupted")
 
 sys.argv = ["x.py"]
-cli.run(main)
+process.run(main)
 """
     ran = subprocess.run(
         [sys.executable, "-c", code], cwd=SCRIPTS.parent, capture_output=True, text=True, timeout=60

@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from shared import checkpoint, cli
+from shared import checkpoint, process
 from shared.backend import Snapshot
 from tests.support.command_line import SMALL, check_refused, script
 
@@ -35,7 +35,7 @@ def convert(tmp_path: Path, monkeypatch, capfd) -> Convert:
         capfd.readouterr()
         code = 0
         try:
-            cli.run(module.main)
+            process.run(module.main)
         except SystemExit as stop:
             code = int(stop.code or 0)
         out, err = capfd.readouterr()

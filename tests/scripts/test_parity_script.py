@@ -18,13 +18,15 @@ import pytest
 from matplotlib import image
 from matplotlib.axes import Axes
 
-from shared import cli
+from shared import process
+from shared.diagnosis import Diagnosis, Finding
 from shared.envelope import Envelope
-from shared.lockstep import Diagnosis, Finding
+from shared.findings import Findings, growth
 from shared.parity import compare
 from shared.parity_plots import phases, save_envelope, save_losses, save_phase, tensors
-from shared.parity_report import Findings, growth, write_parity_report
-from shared.trace import PHASES, read_trace, write_trace
+from shared.parity_report import write_parity_report
+from shared.trace import PHASES
+from shared.trace_files import read_trace, write_trace
 from tests.scripts.test_imports import BLOCKER, python
 from tests.support.command_line import SCRIPTS, script
 from tests.support.pairwise import slow_but
@@ -260,9 +262,9 @@ def test_an_interruption_speaks_of_resuming_only_where_there_is_something_to_res
 
     monkeypatch.setattr(sys, "argv", ["parity.py"])
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
-    monkeypatch.setattr(cli, "_leave", sys.exit)
+    monkeypatch.setattr(process, "_leave", sys.exit)
     with pytest.raises(SystemExit) as stop:
-        cli.run(interrupt)
+        process.run(interrupt)
     assert stop.value.code == 130
     assert capsys.readouterr().err == "parity.py: interrupted\n"
 

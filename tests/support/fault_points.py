@@ -23,10 +23,11 @@ from typing import Any
 import torch
 
 import rnn_torch.backend  # noqa: F401  (so that no child has to)
-from shared import checkpoint, history, lock
+from shared import checkpoint, history, lock, run_folder
 from shared.config import Config, NetworkConfig
 from shared.data_config import GeneratedData
 from shared.errors import InvalidInput
+from shared.run import read_run
 from shared.tasks import TASKS
 from shared.training import train
 
@@ -104,8 +105,8 @@ def in_child(body: Callable[[], object]) -> int:
 
 def begin_or_resume(config: Config, folder: Path) -> None:
     """As a user goes on with a run, whatever was left of it."""
-    begun = (folder / history.CONFIG).exists()
-    if not (begun and (folder / history.SUMMARY).exists()):
+    begun = (folder / run_folder.CONFIG).exists()
+    if not (begun and (folder / run_folder.SUMMARY).exists()):
         train(config, folder, resume=begun, quiet=True)
 
 
@@ -119,7 +120,7 @@ def check_same(folder: Path, whole: Path) -> None:
     one, other = ((part / history.METRICS).read_bytes() for part in (folder, whole))
     assert one == other, "metrics.jsonl"
     check_same_checkpoints(folder, whole)
-    summaries = [history.read_run(part).summary for part in (folder, whole)]
+    summaries = [read_run(part).summary for part in (folder, whole)]
     for part in ("train", "valid", "test", "steps", "data", "history"):
         assert getattr(summaries[0], part) == getattr(summaries[1], part), part
 

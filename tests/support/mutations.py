@@ -37,7 +37,7 @@ MUTATIONS = [
         "tests/system/test_files.py::test_a_write_that_fails_leaves_the_old_file_and_nothing_else",
     ),
     Mutation(
-        "shared/files.py", "if not edited and said != found:",
+        "shared/json_files.py", "if not edited and said != found:",
         "if not edited and said and said != found:",
         "tests/runs/test_history.py::test_a_configuration_without_its_checksum_is_refused",
     ),
@@ -61,7 +61,7 @@ MUTATIONS = [
         "tests/scripts/test_bad_input.py::test_bad_input_is_refused_in_one_line_and_nothing_is_written",
     ),
     Mutation(
-        "shared/due.py", '"m": 60.0', '"m": 61.0', "tests/training/test_calls.py::test_every_is_steps_or_a_time",
+        "shared/interval.py", '"m": 60.0', '"m": 61.0', "tests/training/test_calls.py::test_every_is_steps_or_a_time",
     ),
     # protocol
     Mutation("shared/weights.py", "width *= 2", "width *= 1", "tests/protocol/test_weights.py::test_initial_values_have_the_distributions_of_torch"),
@@ -92,7 +92,7 @@ MUTATIONS = [
         "tests/runs/test_checkpoint.py::test_the_last_and_the_best_stay",
     ),
     Mutation(
-        "shared/checkpoint.py",
+        "shared/tensor_files.py",
         "found.update(json.dumps([name, array.dtype.str, array.shape]).encode())", "pass",
         "tests/runs/test_fuzz_files.py::test_a_damaged_checkpoint_is_recognised",
     ),
@@ -115,7 +115,7 @@ MUTATIONS = [
         "tests/parity/test_comparison.py::test_an_element_of_any_tensor_that_differs_is_named",
     ),
     Mutation(
-        "shared/lockstep.py", "if found[0] > largest:", "if found[0] < largest:",
+        "shared/diagnosis.py", "if found[0] > largest:", "if found[0] < largest:",
         "tests/parity/test_traps.py::test_what_began_in_an_earlier_step_is_looked_for_there",
     ),
     Mutation(
@@ -123,7 +123,7 @@ MUTATIONS = [
     ),
     Mutation("shared/traps.py", "if comparison.equal:", "if False:", "tests/scripts/test_parity_script.py::test_a_trap_that_changes_nothing_is_no_proof"),
     Mutation(
-        "shared/pair.py", "[gate * rows : (gate + 1) * rows] -= 1",
+        "shared/misreadings.py", "[gate * rows : (gate + 1) * rows] -= 1",
         "[gate * rows : (gate + 1) * rows] += 1",
         "tests/parity/test_pair_causes.py::test_one_added_to_the_forget_gate_is_named",
     ),

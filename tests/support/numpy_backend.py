@@ -14,9 +14,10 @@ import numpy as np
 
 from shared.backend import Evaluation, Metrics, Snapshot
 from shared.batching import Batch
-from shared.config import Config, moment_names
+from shared.choices import moment_names
+from shared.config import Config
+from shared.dataset import Signature
 from shared.sampling import Sampling
-from shared.tasks.task import Signature
 from shared.weights import Weights, network_shapes, state_shapes
 
 

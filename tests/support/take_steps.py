@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.backend import Snapshot, load_backend
-from shared.batching import training_batches
-from shared.config import Config, OptimizationConfig
-from shared.layer import Cell, Nonlinearity
+from shared.batches import training_batches
+from shared.config import Cell, Config, Nonlinearity, OptimizationConfig
 from shared.schedule import learning_rates
 from shared.tasks import load_task
 from shared.validation import resolve

@@ -120,7 +120,7 @@ def test_programs_that_run_get_a_signal_once(number: int, code: int, tmp_path: P
     (tmp_path / "parent.py").write_text(f"""
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from shared import cli
+from shared import process
 from shared.children import Children
 
 def main(argv):
@@ -130,7 +130,7 @@ def main(argv):
         print(codes, flush=True)
         children.run([*command, "c"])
 
-cli.run(main)
+process.run(main)
 """)
     with subprocess.Popen(
         [sys.executable, "parent.py"], cwd=tmp_path, stdout=subprocess.PIPE,

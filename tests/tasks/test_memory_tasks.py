@@ -11,10 +11,11 @@ import pytest
 
 from shared.config import Config
 from shared.data_config import AddingData, CopyData, Data, ParityData
+from shared.dataset import Split
 from shared.errors import InvalidInput
 from shared.scores import shown
 from shared.tasks import TASKS, load_task
-from shared.tasks.task import Split, Task
+from shared.tasks.task import Task
 from shared.training import train
 
 ADDING = AddingData(300, 20, 4000, sequence_length=9)

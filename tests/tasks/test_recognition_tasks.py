@@ -9,10 +9,11 @@ import pytest
 
 from shared.config import Config
 from shared.data_config import Data, MotionData, RowsData, VowelsData
+from shared.dataset import Split
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task, published
 from shared.tasks.recognition import DIRECTIONS
-from shared.tasks.task import Split, Task
+from shared.tasks.task import Task
 
 MOTION = MotionData(300, 40, 200, frames=5)
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from shared.data_config import Data, SunspotsData, VolumeData, WeatherData
+from shared.dataset import Split
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task, published
 from shared.tasks.series import known
-from shared.tasks.task import Series, Split, Task
+from shared.tasks.task import Series, Task
 
 TARGETS = {"volume": "log_volume", "weather": "temp_max", "sunspots": "monthly"}
 SIZES = {"volume": (3848, 428, 1770), "weather": (724, 365, 365), "sunspots": (1938, 282, 564)}

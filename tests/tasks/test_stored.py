@@ -198,7 +198,7 @@ def test_a_run_from_files_is_the_run_in_memory(backend: str, tmp_path: Path) -> 
 PEAK = """
 import sys, threading
 from dataclasses import replace
-from shared.batching import training_batches
+from shared.batches import training_batches
 from shared.data_config import GeneratedData
 from shared.tasks import TASKS, load_task
 

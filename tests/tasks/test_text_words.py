@@ -14,9 +14,10 @@ import pytest
 
 from shared.config import Config
 from shared.data_config import TextData
+from shared.dataset import Split
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task
-from shared.tasks.task import Split, Task
+from shared.tasks.task import Task
 from shared.tasks.text import END_OF_LINE, UNKNOWN_WORD, words_of
 from shared.validation import resolve
 

@@ -8,9 +8,10 @@ import pytest
 
 from shared.config import Config
 from shared.data_config import TranslateData
+from shared.dataset import Split
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task
-from shared.tasks.task import Split, Task
+from shared.tasks.task import Task
 from tests.support.command_line import check_refused
 
 SMALL = TranslateData(largest=199)

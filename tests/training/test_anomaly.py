@@ -14,11 +14,11 @@ import rnn_torch.backend
 from shared import anomaly, checkpoint, history
 from shared.anomaly import Anomaly, first_anomaly
 from shared.backend import Evaluation, Metrics, Snapshot
-from shared.batching import training_batches
+from shared.batches import training_batches
 from shared.config import Config, NetworkConfig, OptimizationConfig
 from shared.data_config import GeneratedData
 from shared.errors import TrainingDiverged
-from shared.history import read_config
+from shared.run_folder import read_config
 from shared.schedule import learning_rates
 from shared.tasks import TASKS, load_task
 from shared.training import train

@@ -16,8 +16,9 @@ import rnn_torch.backend
 from shared import checkpoint, training
 from shared.config import Config, NetworkConfig, OptimizationConfig
 from shared.data_config import GeneratedData, TextData
-from shared.history import METRICS, read_config
+from shared.history import METRICS
 from shared.interruption import Interrupted
+from shared.run_folder import read_config
 from shared.tasks import TASKS
 from shared.training import train
 from tests.support.fault_points import check_same_checkpoints
@@ -140,7 +141,7 @@ def test_a_time_between_checkpoints_changes_no_bit(backend: str, tmp_path: Path)
     with few_steps_a_call():
         train(config, tmp_path / "whole", quiet=True)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("shared.due.UNITS", {"s": 0.0})
+            patch.setattr("shared.interval.UNITS", {"s": 0.0})
             often = replace(config, checkpoint_every="1s", keep_checkpoints=9)
             train(often, tmp_path / "often", quiet=True)
     assert checkpoint.steps(tmp_path / "often") == [3, 6, 9, 12, 15, 18, 21, 24]

@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 from shared import calls
-from shared.batching import training_batches
+from shared.batches import training_batches
 from shared.calls import Call
 from shared.config import NetworkConfig
 from shared.data_config import GeneratedData
-from shared.due import Due, Every
 from shared.errors import InvalidInput
+from shared.interval import Every
 from shared.tasks import TASKS, load_task
+from shared.timing import Due
 
 
 def test_calls_are_of_nearly_equal_size() -> None:
@@ -79,7 +80,7 @@ def test_steps_are_due_after_so_many() -> None:
 
 def test_a_time_is_due_when_it_has_passed(monkeypatch) -> None:
     now = 100.0
-    monkeypatch.setattr("shared.due.time.monotonic", lambda: now)
+    monkeypatch.setattr("shared.timing.time.monotonic", lambda: now)
     due = Due(Every.of("30s"), origin=0)
     now = 129.0
     assert not due.after(7)

@@ -24,10 +24,10 @@ import rnn_torch.backend
 from shared import batching, checkpoint
 from shared.backend import Snapshot
 from shared.checkpoint import Checkpoint, Running
-from shared.config import Config, NetworkConfig, OptimizationConfig
+from shared.config import Cell, Config, NetworkConfig, OptimizationConfig
 from shared.data_config import GeneratedData, TextData
-from shared.history import CONFIG, METRICS, SUMMARY, lines_up_to, read_config
-from shared.layer import Cell
+from shared.history import METRICS, lines_up_to
+from shared.run_folder import CONFIG, SUMMARY, read_config
 from shared.segments import Segment
 from shared.tasks import TASKS
 from shared.training import train

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import checkpoint, history
+from shared import checkpoint, history, run_folder
 from tests.support.command_line import SCRIPTS, script
 from tests.support.fault_points import check_same, survived
 from tests.support.fuzz import SEED
@@ -54,8 +54,8 @@ def test_runs_go_on_after_kills_at_random_moments(backend: str, tmp_path: Path) 
     run, reached = tmp_path / "run", []
     for number in range(10):
         kills = 1 + number % 2
-        while not (run / history.SUMMARY).exists():
-            begun = (run / history.CONFIG).exists()
+        while not (run / run_folder.SUMMARY).exists():
+            begun = (run / run_folder.CONFIG).exists()
             go_on = [*command[:2], "--resume", "run"] if begun else [*command, "run"]
             process = subprocess.Popen(
                 go_on, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE

@@ -15,8 +15,9 @@ from shared import checkpoint
 from shared.config import Config, NetworkConfig, OptimizationConfig
 from shared.data_config import GeneratedData, TextData
 from shared.errors import InvalidInput
-from shared.history import read_config
+from shared.run_folder import read_config
 from shared.tasks import TASKS
+from shared.tensor_files import digest
 from shared.training import train
 from tests.support import checksummed
 
@@ -185,7 +186,7 @@ def edit_checkpoint(file: Path, **changes) -> None:
     tensors |= changes.get("tensors", {})
     kept = {name: array for name, array in tensors.items() if array is not None}
     metadata |= changes.get("metadata", {})
-    save_file(kept, file, metadata | {"sha256": checkpoint.digest(kept, metadata)})
+    save_file(kept, file, metadata | {"sha256": digest(kept, metadata)})
 
 
 HOSTILE = {

@@ -15,20 +15,22 @@ import pytest
 
 from rnn_jax import backend as jax_backend
 from shared import calls, checkpoint, seed_training
+from shared.cli import parse_seeds
 from shared.config import Config, NetworkConfig
-from shared.contenders import contenders, read_runs, run_folders
+from shared.contenders import contenders
 from shared.data_config import GeneratedData, TextData
 from shared.errors import InvalidInput
-from shared.history import read_run
 from shared.interruption import Interrupted
 from shared.loop import Asked, Loop, Steps, drive
 from shared.report import check_comparable
+from shared.run import read_run
 from shared.seed_training import remove_runs, train_seeds
 from shared.seeds import (
     are_in,
-    parse_seeds,
+    read_runs,
     read_seeds,
     read_shared_config,
+    run_folders,
     save_seeds,
     seed_folder,
 )

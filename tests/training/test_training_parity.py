@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from shared.checkpoint import flatten
-from shared.config import Config, NetworkConfig
+from shared.config import Cell, Config, NetworkConfig, Nonlinearity
 from shared.data_config import GeneratedData, TextData
-from shared.layer import Cell, Nonlinearity
 from shared.tasks import TASKS
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.take_steps import OPTIMIZERS, RUN, in_backend, take_steps

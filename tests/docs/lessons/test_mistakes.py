@@ -24,7 +24,7 @@ from rnn_torch.trials import (
     spelling,
 )
 from shared.backend import Snapshot
-from shared.batching import training_batches
+from shared.batches import training_batches
 from shared.mistakes import MISTAKES, Measured, conditional_entropy
 from shared.mistakes_page import FILES, PAGE, PICTURES, write_mistakes
 from shared.weights import initialize

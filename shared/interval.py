@@ -1,8 +1,7 @@
-"""When checkpoints are written between evaluations: after steps, or after a time."""
+"""How often checkpoints are written between evaluations: after steps, or after a time."""
 
 import math
 import re
-import time
 from dataclasses import dataclass
 
 from shared.errors import InvalidInput
@@ -32,26 +31,3 @@ class Every:
             )
         number, unit = int(match[1]), match[2]
         return Every(seconds=number * UNITS[unit]) if unit else Every(steps=number)
-
-
-@dataclass
-class Due:
-    """When the next checkpoint is to be written."""
-
-    every: Every
-    origin: int
-    """The step of the last evaluation, from which steps are counted."""
-
-    def __post_init__(self) -> None:
-        self.written()
-
-    def written(self) -> None:
-        """A checkpoint was written just now."""
-        self._mark = time.monotonic()
-
-    def after(self, step: int) -> bool:
-        """Whether one is due after a step at which a call ends."""
-        steps = self.every.steps
-        if steps is not None:
-            return (step - self.origin) % steps == 0
-        return time.monotonic() - self._mark >= self.every.seconds

@@ -1,0 +1,89 @@
+"""Folders that an option names: what lies in them, and whether they can be written to."""
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from shared.errors import InvalidInput
+
+
+def occupants(folder: Path, option: str = "--out") -> set[str]:
+    """Names of what lies in the folder that an option named; none if it has still to be made.
+
+    Raises:
+        InvalidInput: it is no folder, or cannot be read.
+    """
+    try:
+        return {file.name for file in folder.iterdir()}
+    except FileNotFoundError as error:
+        if folder.is_symlink():
+            raise InvalidInput(
+                f"{option} {folder}: expected a folder, got a broken link"
+            ) from error
+        return set()
+    except NotADirectoryError as error:
+        raise InvalidInput(f"{option} {folder}: expected a folder, got a file") from error
+    except OSError as error:
+        raise InvalidInput(
+            f"{option} {folder}: expected a folder, got: {error.strerror}"
+        ) from error
+
+
+def remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """The first of name-1, name-2, … that does not exist in a folder."""
+    number = 1
+    while (parent / f"{name}-{number}").exists():
+        number += 1
+    return parent / f"{name}-{number}"
+
+
+def report_folder(out: str | None, name: str, files: Collection[str], overwrite: bool) -> Path:
+    """Where a report of these files goes: the folder --out, or the next free one in reports/.
+
+    Raises:
+        InvalidInput: it holds another report and overwrite is False, or anything that is no report.
+    """
+    if out is None:
+        return free_folder(Path("reports"), name)
+    folder = Path(out)
+    names = occupants(folder)
+    if not names <= set(files):
+        raise InvalidInput(
+            f"--out {folder}: expected a new or empty folder, got one with other files"
+        )
+    if names and not overwrite:
+        raise InvalidInput(f"--out {folder}: holds another report; --overwrite replaces it")
+    return folder
+
+
+@contextmanager
+def reserved(folder: Path, option: str) -> Iterator[None]:
+    """Makes a folder for what its body writes at the end, and removes it and those above it that
+    it made if nothing was written.
+
+    Raises:
+        InvalidInput: it cannot be made or written to; better known before hours of work than after.
+    """
+    made: list[Path] = []
+    try:
+        try:
+            made += [one for one in (folder, *folder.parents) if not one.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise InvalidInput(
+                f"{option} {folder}: expected a folder that can be written to, "
+                f"got: {error.strerror}"
+            ) from error
+        yield
+    finally:
+        with suppress(OSError):  # the first that is not empty, or was not made after all
+            for one in made:
+                one.rmdir()
