@@ -1,6 +1,7 @@
 """The training protocol in JAX: many optimizer steps in one compiled scan.
 
-See `shared/backend.py` for the contract. A state is a tuple of arrays; every function here is pure.
+See `shared/protocol/backend.py` for the contract. A state is a tuple of arrays; every function here
+is pure.
 """
 
 import contextlib
@@ -21,15 +22,15 @@ from jax.sharding import Mesh
 from rnn_jax import cells, compilation, losses, native, optimizers, sampling, sharding
 from rnn_jax.network import Network
 from rnn_jax.sharding import BATCHES, CARRY, WHOLE
-from shared.backend import Evaluation, Metrics, Snapshot
-from shared.batching import Batch
-from shared.choices import moment_names
-from shared.config import Config, NetworkConfig, OptimizationConfig
-from shared.dataset import Signature
+from shared.config.choices import moment_names
+from shared.config.settings import Config, NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
-from shared.sampling import Sampling
-from shared.trace import Trace, below, given, ordered
-from shared.weights import Weights
+from shared.protocol.backend import Evaluation, Metrics, Snapshot
+from shared.protocol.batching import Batch
+from shared.protocol.dataset import Signature
+from shared.protocol.sampling import Sampling
+from shared.protocol.trace import Trace, below, given, ordered
+from shared.protocol.weights import Weights
 
 Params = dict[str, jax.Array]
 

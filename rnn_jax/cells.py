@@ -21,7 +21,7 @@ State = tuple[Float[Array, "*B _"], ...]
 
 
 class Weights(NamedTuple):
-    """The tensors of one layer and direction, as `shared/layer.py` describes them."""
+    """The tensors of one layer and direction, as `shared/protocol/layer.py` describes them."""
 
     weight_ih: Float[Array, "GH I"]
     weight_hh: Float[Array, "GH P"]

@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from shared.environment import processor_fingerprint
+from shared.system.environment import processor_fingerprint
 
 _config: Any = jax.config  # whose values have no types
 

@@ -21,12 +21,12 @@ from rnn_jax.layers import Layer, make
 from rnn_jax.native import bias_name, cell_params, cell_tensors, make_cell
 from rnn_jax.nnx_cells import Recurrence
 from rnn_jax.stack import Recurrent
-from shared.checks import check_inherited, check_one_dtype, check_tensors, named
-from shared.config import Cell, Nonlinearity
+from shared.config.settings import Cell, Nonlinearity
 from shared.errors import InvalidInput
-from shared.exchange import CanonicalLayer, canonical_layer
-from shared.layer import LayerConfig
-from shared.weights import Weights
+from shared.protocol.checks import check_inherited, check_one_dtype, check_tensors, named
+from shared.protocol.exchange import CanonicalLayer, canonical_layer
+from shared.protocol.layer import LayerConfig
+from shared.protocol.weights import Weights
 
 FlaxLayer = nnx.RNN | nnx.Bidirectional
 _CELLS: dict[type, Cell] = {

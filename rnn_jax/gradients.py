@@ -7,8 +7,8 @@ from flax import nnx
 from jaxtyping import Float
 
 from rnn_jax import layers
-from shared.layer import LayerConfig
-from shared.weights import Weights
+from shared.protocol.layer import LayerConfig
+from shared.protocol.weights import Weights
 
 
 def gradient_norms(
@@ -22,7 +22,7 @@ def gradient_norms(
 
     Args:
         config: layers of one direction, without dropout.
-        weights: as in `shared/layer.py`, without a prefix.
+        weights: as in `shared/protocol/layer.py`, without a prefix.
     """
     with jax.enable_x64(True):
         layer = layers.make(config, param_dtype=jnp.float64, rngs=nnx.Rngs(0))

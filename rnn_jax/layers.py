@@ -13,8 +13,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from rnn_jax.stack import Device, Hidden, Inputs, Keys, Lengths, Masks, Memory, Outputs, Recurrent
-from shared.config import Nonlinearity
-from shared.layer import LayerConfig
+from shared.config.settings import Nonlinearity
+from shared.protocol.layer import LayerConfig
 
 
 class RNN(Recurrent):

@@ -17,10 +17,10 @@ from jax import Array
 from jaxtyping import Float, Integer
 
 from rnn_jax.stack import Stacked
-from shared.config import Cell, NetworkConfig
-from shared.layer import LayerConfig
-from shared.trace import Trace, ordered, split_steps
-from shared.weights import Weights, layer_config
+from shared.config.settings import Cell, NetworkConfig
+from shared.protocol.layer import LayerConfig
+from shared.protocol.trace import Trace, ordered, split_steps
+from shared.protocol.weights import Weights, layer_config
 
 
 class Layout(NamedTuple):
@@ -194,7 +194,7 @@ def to_moments(network: NetworkConfig, moments: Weights) -> Weights:
 
 
 def canonical(layout: Layout, seen: Trace, moments: Sequence[str]) -> Trace:
-    """A trace of native layers (shared/trace.py) by canonical names.
+    """A trace of native layers (shared/protocol/trace.py) by canonical names.
 
     Args:
         moments: names of the optimizer's.

@@ -12,10 +12,10 @@ from jaxtyping import Float, Integer
 from rnn_jax import layers
 from rnn_jax.native import Native
 from rnn_jax.stack import Stacked
-from shared import trace
-from shared.config import NetworkConfig
-from shared.dataset import Signature
-from shared.weights import layer_config, state_shapes
+from shared.config.settings import NetworkConfig
+from shared.protocol import trace
+from shared.protocol.dataset import Signature
+from shared.protocol.weights import layer_config, state_shapes
 
 
 class Network(nnx.Module):
@@ -64,7 +64,7 @@ class Network(nnx.Module):
             state: as `zero_state` gives.
             lengths: (B,) steps of each sequence, or None if all have T.
             masks: (L-1, B, T, D·H) dropout between layers, or None.
-            seen: gets what is computed on the way, by the names of `shared/trace.py`.
+            seen: gets what is computed on the way, by the names of `shared/protocol/trace.py`.
         """
         if self.network.embedding_size is not None:
             x = self.embedding.weight[...][inputs]

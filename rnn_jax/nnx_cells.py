@@ -20,8 +20,8 @@ from jaxtyping import Float
 
 from rnn_jax.cells import CELLS, State, Weights, linear
 from rnn_jax.stack import check_flax_arguments, is_array
-from shared.config import Nonlinearity
-from shared.layer import LayerConfig
+from shared.config.settings import Nonlinearity
+from shared.protocol.layer import LayerConfig
 
 Hidden = Float[Array, "*B P"]
 Memory = Float[Array, "*B H"]

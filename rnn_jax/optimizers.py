@@ -1,7 +1,8 @@
 """Optimizers and clipping with PyTorch's formulas, every constant explicit.
 
 The learning rate is not part of them: a step is `weights - rate · direction`, with the rate from
-`shared/schedule.py`. PyTorch applies it there too; optax would put it inside RMSprop's momentum.
+`shared/protocol/schedule.py`. PyTorch applies it there too; optax would put it inside RMSprop's
+momentum.
 """
 
 import math
@@ -12,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from shared.choices import constants, moment_names
-from shared.config import OptimizationConfig
+from shared.config.choices import constants, moment_names
+from shared.config.settings import OptimizationConfig
 
 Params = dict[str, jax.Array]
 Scaling = Callable[..., optax.GradientTransformation]

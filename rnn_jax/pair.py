@@ -1,4 +1,4 @@
-"""A JAX function or a Flax module as one program of a pair (see `shared/pair.py`)."""
+"""A JAX function or a Flax module as one program of a pair (see `shared/parity/pair.py`)."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +13,9 @@ from flax import nnx
 from rnn_jax.functional import as_function
 from rnn_jax.precision import narrowings
 from shared.errors import InvalidInput
-from shared.program import Example, calling, parts
-from shared.trace import Trace, below, ordered
-from shared.weights import Weights
+from shared.protocol.program import Example, calling, parts
+from shared.protocol.trace import Trace, below, ordered
+from shared.protocol.weights import Weights
 
 Place = str | Sequence[str] | None
 """Where a tensor of PyTorch is in the parameters of JAX, see `JaxProgram`."""

@@ -16,8 +16,8 @@ import jax.flatten_util
 from jax.sharding import AxisType, Mesh, NamedSharding, Sharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
-from shared.batching import Batch
-from shared.environment import cores
+from shared.protocol.batching import Batch
+from shared.system.environment import cores
 
 AXIS = "rows"
 
@@ -28,7 +28,7 @@ CARRY = P(None, AXIS)
 OF_STEPS = P(None, AXIS)
 """(S, B, …)"""
 BATCHES = Batch(OF_STEPS, OF_STEPS, OF_STEPS, WHOLE, P(None, None, AXIS), OF_STEPS)
-"""S batches, as `shared/batching.py` stacks them."""
+"""S batches, as `shared/protocol/batching.py` stacks them."""
 
 LEAST_WORK = 7_500_000
 LEAST_ROWS = 8

@@ -20,7 +20,8 @@ from jaxtyping import Float, Integer
 
 from rnn_jax import bptt, recurrence
 from rnn_jax.cells import CELLS, State, Weights
-from shared.checks import (
+from shared.errors import InvalidInput
+from shared.protocol.checks import (
     check_input,
     check_kind,
     check_lengths,
@@ -29,8 +30,7 @@ from shared.checks import (
     check_tensors,
     warn_of_idle_dropout,
 )
-from shared.errors import InvalidInput
-from shared.layer import LayerConfig
+from shared.protocol.layer import LayerConfig
 
 Inputs = Float[Array | np.ndarray, "*TB I"]
 Outputs = Float[Array, "*TB DP"]

@@ -1,4 +1,4 @@
-"""The traps of `shared/traps.py` in code: each does one thing in another way than PyTorch.
+"""The traps of `shared/parity/traps.py` in code: each does one thing in another way than PyTorch.
 
 A parity run switches them in its JAX side, to plant one or to find out which one explains a
 difference. Nothing else uses them.
@@ -18,14 +18,14 @@ from flax import nnx
 from rnn_jax import cells, optimizers
 from rnn_jax.backend import REFERENCE, Algebra, Backend, Params
 from rnn_jax.network import Network
-from shared.batching import Batch, Batches
-from shared.config import Config
-from shared.dataset import Signature
-from shared.diagnosis import Suspect
+from shared.config.settings import Config
 from shared.errors import InvalidInput
-from shared.lockstep import Side
-from shared.traps import TRAPS, about, check_shown, find
-from shared.weights import Weights
+from shared.parity.diagnosis import Suspect
+from shared.parity.lockstep import Side
+from shared.parity.traps import TRAPS, about, check_shown, find
+from shared.protocol.batching import Batch, Batches
+from shared.protocol.dataset import Signature
+from shared.protocol.weights import Weights
 
 Forward = Callable[..., tuple[jax.Array, cells.State]]
 

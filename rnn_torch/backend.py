@@ -1,6 +1,7 @@
 """The training protocol in PyTorch: one optimizer step after another.
 
-See `shared/backend.py` for the contract. A state is the module and its optimizer, changed in place.
+See `shared/protocol/backend.py` for the contract. A state is the module and its optimizer, changed
+in place.
 """
 
 import os
@@ -13,15 +14,15 @@ import torch
 
 from rnn_torch import bptt, cells, losses, native, optimizers, sampling
 from rnn_torch.network import Network
-from shared.backend import Evaluation, Metrics, Snapshot
-from shared.batching import Batch
-from shared.config import Config
-from shared.dataset import Signature
+from shared.config.settings import Config
 from shared.errors import InvalidInput
-from shared.layer import GATES
-from shared.sampling import Sampling
-from shared.trace import Trace, below, given, ordered
-from shared.weights import layer_config, network_shapes
+from shared.protocol.backend import Evaluation, Metrics, Snapshot
+from shared.protocol.batching import Batch
+from shared.protocol.dataset import Signature
+from shared.protocol.layer import GATES
+from shared.protocol.sampling import Sampling
+from shared.protocol.trace import Trace, below, given, ordered
+from shared.protocol.weights import layer_config, network_shapes
 
 SMALL = 50_000
 """Multiplications of a step's product with W_hh, B·G·H·H, up to which one thread computes: a second

@@ -21,7 +21,7 @@ State = tuple[Float[Tensor, "*B _"], ...]
 
 
 class Weights(NamedTuple):
-    """The tensors of one layer and direction, as `shared/layer.py` describes them."""
+    """The tensors of one layer and direction, as `shared/protocol/layer.py` describes them."""
 
     weight_ih: Float[Tensor, "GH I"]
     weight_hh: Float[Tensor, "GH P"]

@@ -15,11 +15,11 @@ from torch import nn
 
 from rnn_torch.layers import Layer, make
 from rnn_torch.stack import Recurrent
-from shared.checks import check_inherited, check_one_dtype, named
-from shared.config import Cell
+from shared.config.settings import Cell
 from shared.errors import InvalidInput
-from shared.exchange import CanonicalLayer, canonical_layer
-from shared.layer import LayerConfig
+from shared.protocol.checks import check_inherited, check_one_dtype, named
+from shared.protocol.exchange import CanonicalLayer, canonical_layer
+from shared.protocol.layer import LayerConfig
 
 _MODES: dict[str, Cell] = {"RNN_TANH": "rnn", "RNN_RELU": "rnn", "LSTM": "lstm", "GRU": "gru"}
 

@@ -5,8 +5,8 @@ import torch
 from jaxtyping import Float
 
 from rnn_torch import layers
-from shared.layer import LayerConfig
-from shared.weights import Weights
+from shared.protocol.layer import LayerConfig
+from shared.protocol.weights import Weights
 
 
 def gradient_norms(
@@ -20,7 +20,7 @@ def gradient_norms(
 
     Args:
         config: layers of one direction, without dropout.
-        weights: as in `shared/layer.py`, without a prefix.
+        weights: as in `shared/protocol/layer.py`, without a prefix.
     """
     layer = layers.make(config, dtype=torch.float64)
     layer.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})

@@ -12,8 +12,8 @@ in less time.
 import torch
 
 from rnn_torch.stack import Hidden, Inputs, Masks, Memory, Outputs, Recurrent
-from shared.config import Nonlinearity
-from shared.layer import LayerConfig
+from shared.config.settings import Nonlinearity
+from shared.protocol.layer import LayerConfig
 
 
 class RNN(Recurrent):

@@ -7,8 +7,8 @@ masks, so a run with dropout is not comparable step by step. `gaps` says so; eve
 import torch
 from torch import nn
 
-from shared.config import NetworkConfig
-from shared.layer import LayerConfig
+from shared.config.settings import NetworkConfig
+from shared.protocol.layer import LayerConfig
 
 
 def make(config: LayerConfig, *, device: torch.device, dtype: torch.dtype) -> nn.RNNBase:

@@ -12,10 +12,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from rnn_torch import layers, native
 from rnn_torch.stack import Stacked
-from shared import trace
-from shared.config import NetworkConfig
-from shared.dataset import Signature
-from shared.weights import layer_config, state_shapes
+from shared.config.settings import NetworkConfig
+from shared.protocol import trace
+from shared.protocol.dataset import Signature
+from shared.protocol.weights import layer_config, state_shapes
 
 
 class Network(nn.Module):
@@ -67,7 +67,8 @@ class Network(nn.Module):
             state: as `zero_state` gives.
             lengths: (B,) steps of each sequence, or None if all have T.
             masks: (L-1, B, T, D·H) dropout between layers, or None; native layers draw their own.
-            seen: gets what is computed on the way, by the names of `shared/trace.py`. Of native
+            seen: gets what is computed on the way, by the names of `shared/protocol/trace.py`. Of
+            native
                 layers it gets only the last one's outputs: torch keeps the others to itself.
         """
         if self.network.embedding_size is not None:

@@ -1,12 +1,12 @@
 """Optimizers and clipping of torch.optim, every constant explicit.
 
-The learning rate is set before each step from `shared/schedule.py`.
+The learning rate is set before each step from `shared/protocol/schedule.py`.
 """
 
 import torch
 
-from shared.choices import constants, moment_names
-from shared.config import OptimizationConfig
+from shared.config.choices import constants, moment_names
+from shared.config.settings import OptimizationConfig
 
 Params = dict[str, torch.Tensor]
 

@@ -1,4 +1,4 @@
-"""A PyTorch module as one program of a pair (see `shared/pair.py`)."""
+"""A PyTorch module as one program of a pair (see `shared/parity/pair.py`)."""
 
 import copy
 from collections import Counter
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from rnn_torch.precision import Narrowings, subnormals_flushed
 from shared.errors import InvalidInput
-from shared.program import Example, calling, parts
-from shared.trace import Trace, below, ordered, phase_of
-from shared.weights import Weights
+from shared.protocol.program import Example, calling, parts
+from shared.protocol.trace import Trace, below, ordered, phase_of
+from shared.protocol.weights import Weights
 
 PRECISIONS = (torch.float64, torch.float32)
 DROPOUT = (

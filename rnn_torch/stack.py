@@ -16,8 +16,14 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnn_torch import bptt, recurrence
 from rnn_torch.cells import CELLS, State, Weights
-from shared.checks import check_input, check_kind, check_masks, check_state, warn_of_idle_dropout
-from shared.layer import LayerConfig
+from shared.protocol.checks import (
+    check_input,
+    check_kind,
+    check_masks,
+    check_state,
+    warn_of_idle_dropout,
+)
+from shared.protocol.layer import LayerConfig
 
 Inputs = Float[Tensor, "*TB I"] | PackedSequence
 Outputs = Float[Tensor, "*TB DP"] | PackedSequence

@@ -15,15 +15,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from shared import cli, process
-from shared.bench import PARTS, QUICK, Part
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what a checkout has beside the packages
+
+from benchmarks import PARTS, QUICK, Part
+from shared.commands import cli
 from shared.errors import InvalidInput
-from shared.folders import report_folder, reserved
-from shared.interruption import Interrupted, number_of
+from shared.system import process
+from shared.system.folders import report_folder, reserved
+from shared.system.signals import Interrupted, number_of
 
 if TYPE_CHECKING:
-    from shared.bench.results import Results
-    from shared.bench.run import Plan
+    from benchmarks.results import Results
+    from benchmarks.run import Plan
+
+HERE = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
 @dataclass(frozen=True)
@@ -61,8 +66,8 @@ def main(argv: Sequence[str]) -> None:
         _render(arguments.render, argv)
         return
 
-    from shared.bench import report
-    from shared.bench.run import Plan
+    from benchmarks import report
+    from benchmarks.run import Plan
 
     for name in ("hidden", "contenders", "parts"):
         if f"--{name}" in argv and not getattr(arguments, name):  # named, but without a value
@@ -77,7 +82,11 @@ def main(argv: Sequence[str]) -> None:
         arguments.seconds if arguments.seconds is not None else 0.1 if quick else Plan.seconds,
         arguments.device,
     )
-    folder = report_folder(arguments.out, "bench", report.FILES, arguments.overwrite)
+    # The results that are published stand beside the code that measured them.
+    code = {file.name for file in HERE.iterdir()} - {*report.FILES}
+    beside = arguments.out is not None and Path(arguments.out).resolve() == HERE
+    known = {*report.FILES, *(code if beside else ())}
+    folder = report_folder(arguments.out, "bench", known, arguments.overwrite)
     with reserved(folder, "--out"):
         try:
             results = _measure(plan, folder, shlex.join(["python", "scripts/bench.py", *argv]))
@@ -97,7 +106,7 @@ def _interrupted(file: Path) -> str:
 def _render(name: str, argv: Sequence[str]) -> None:
     if len(argv) != (1 if argv[0].startswith("--render=") else 2):
         raise InvalidInput("--render writes beside its file: expected no other option")
-    from shared.bench import report, results
+    from benchmarks import report, results
 
     file = Path(name)
     report.write(results.read(file), file.parent)
@@ -107,7 +116,7 @@ def _render(name: str, argv: Sequence[str]) -> None:
 def _measure(plan: "Plan", folder: Path, command: str) -> "Results":
     """Measures what is planned; results.json holds every finished round, also of a run that ends
     early."""
-    from shared.bench import programs, report, results, run
+    from benchmarks import programs, report, results, run
 
     found, say = results.begin(asdict(plan), command), _Progress()
 

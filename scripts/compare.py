@@ -22,16 +22,17 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from shared import cli, process
-from shared.children import Children
-from shared.config import Config
+from shared.commands import cli
+from shared.config.settings import Config
+from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.folders import occupants, report_folder
-from shared.tasks import TASKS
-from shared.validation import resolve
+from shared.system import process
+from shared.system.children import Children
+from shared.system.folders import occupants, report_folder
+from shared.tasks.registry import TASKS
 
 if TYPE_CHECKING:
-    from shared.jobs import Job
+    from shared.runs.jobs import Job
 
 RUNS = "runs"
 SUITE_SEEDS = [0, 1, 2]
@@ -87,10 +88,10 @@ def main(argv: Sequence[str]) -> None:
     if arguments.folders and own:
         raise InvalidInput("run folders are compared as they are: expected no settings beside them")
 
-    from shared import report
+    from shared.report import comparison_page
 
     name = "comparison" if arguments.folders else settings.task
-    files = {*report.FILES, RUNS}
+    files = {*comparison_page.FILES, RUNS}
     # Of a comparison that was stopped, what is done stays.
     begun = arguments.out is not None and occupants(Path(arguments.out)) == {RUNS}
     unfinished = begun and not arguments.folders
@@ -100,11 +101,11 @@ def main(argv: Sequence[str]) -> None:
     else:
         runs = _train(resolve(settings), cli.seeds(argv, arguments.seeds), arguments, folder)
 
-    from shared.cli import reproduction
-    from shared.report import HTML, MARKDOWN, write_report
-    from shared.run import read_run
-    from shared.seeds import run_folders
-    from shared.verdict import pairs
+    from shared.commands.cli import reproduction
+    from shared.report.comparison_page import HTML, MARKDOWN, write_report
+    from shared.report.verdict import pairs
+    from shared.runs.run import read_run
+    from shared.runs.seeds import run_folders
 
     read = [read_run(run) for run in run_folders(runs)]
     write_report(read, folder, reproduction(["scripts/compare.py", *argv]))
@@ -119,10 +120,11 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
         raise InvalidInput(
             "--suite trains tasks with their defaults: expected no settings beside it"
         )
-    from shared import environment, suite
-    from shared.cli import reproduction
-    from shared.folders import free_folder, occupants, reserved
-    from shared.jobs import jobs as planned
+    from shared.commands.cli import reproduction
+    from shared.report import results_page
+    from shared.runs.jobs import jobs as planned
+    from shared.system import environment
+    from shared.system.folders import free_folder, occupants, reserved
 
     if not 1 <= arguments.jobs <= environment.cores():
         raise InvalidInput(
@@ -134,13 +136,13 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
     folder = free_folder(Path("reports"), "results")
     if arguments.out is not None:
         folder = Path(arguments.out)
-        if occupants(folder) & suite.files() and not arguments.overwrite:
+        if occupants(folder) & results_page.files() and not arguments.overwrite:
             raise InvalidInput(f"--out {folder}: holds other results; --overwrite replaces them")
     with reserved(Path(arguments.runs), "--runs"), reserved(folder, "--out"):
         with Children() as children:
             _train_jobs(plan, arguments, children)
-        suite.write_results(plan, folder, reproduction(["scripts/compare.py", *argv]))
-    print(f"wrote {folder / suite.PAGE}")
+        results_page.write_results(plan, folder, reproduction(["scripts/compare.py", *argv]))
+    print(f"wrote {folder / results_page.PAGE}")
 
 
 def _train_jobs(plan: Sequence["Job"], arguments: Arguments, children: Children) -> None:
@@ -179,7 +181,7 @@ def _train_jobs(plan: Sequence["Job"], arguments: Arguments, children: Children)
 
 
 def _train_job(job: "Job", state: str, arguments: Arguments, children: Children) -> None:
-    from shared.run_folder import save_config
+    from shared.runs.run_folder import save_config
 
     with tempfile.TemporaryDirectory() as scratch:
         save_config(Path(scratch), job.config)
@@ -206,10 +208,11 @@ def _run_script(
 
 def _clear(folder: Path, kept: Sequence[Path]) -> None:
     """Removes the report that a new one replaces, and the runs of other contenders."""
-    from shared import folders, report
-    from shared.seed_training import remove_runs
+    from shared.report import comparison_page
+    from shared.system import folders
+    from shared.training.seeds import remove_runs
 
-    folders.remove(folder, report.FILES)
+    folders.remove(folder, comparison_page.FILES)
     for name in CONTENDERS:
         for several in (False, True):
             run = _run_folder(folder, name, several)
@@ -228,8 +231,8 @@ def _state(config: Config, seeds: Sequence[int], folder: Path) -> Literal["new",
     Raises:
         InvalidInput: its folder holds runs from other seeds or with other settings.
     """
-    from shared.jobs import Job
-    from shared.seeds import are_in, read_seeds, seed_folder
+    from shared.runs.jobs import Job
+    from shared.runs.seeds import are_in, read_seeds, seed_folder
 
     if not seeds:
         return Job(config, folder).state
@@ -257,7 +260,7 @@ def _train(config: Config, seeds: Sequence[int], arguments: Arguments, folder: P
         raise InvalidInput(
             f"--contenders: expected two or more of {', '.join(CONTENDERS)}, got {got}"
         )
-    from shared.run_folder import save_config
+    from shared.runs.run_folder import save_config
 
     runs = [_run_folder(folder, name, bool(seeds)) for name in contenders]
     with tempfile.TemporaryDirectory() as scratch, Children() as children:

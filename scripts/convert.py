@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from shared import cli, process
+from shared.commands import cli
 from shared.errors import InvalidInput, printable
+from shared.system import process
 
 if TYPE_CHECKING:
-    from shared.state_dict import FoundLayer
+    from shared.protocol.state_dict import FoundLayer
 
 TORCH = (".pt", ".pth", ".bin")
 
@@ -53,11 +54,11 @@ def main(argv: Sequence[str]) -> None:
     if not target.parent.is_dir():
         raise InvalidInput(f"{target}: expected an existing folder, got {target.parent}")
 
-    from shared.state_dict import find_layer, listed, read_safetensors
-    from shared.tensor_files import write_tensors
+    from shared.protocol.state_dict import find_layer, listed, read_safetensors
+    from shared.system.tensor_files import write_tensors
 
     if from_torch or to_torch:
-        from rnn_torch.state_dict import read_torch, write_torch
+        from rnn_torch.files import read_torch, write_torch
     read = read_torch if from_torch else read_safetensors
     write = write_torch if to_torch else write_tensors
 

@@ -10,12 +10,16 @@ For example:
     python scripts/figures.py --backend torch --only unrolled hidden-states --out pictures
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from shared import cli, process
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what a checkout has beside the packages
+
+from shared.commands import cli
+from shared.system import process
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,8 +43,8 @@ def main(argv: Sequence[str]) -> None:
     assert __doc__ is not None
     arguments = cli.parse(Arguments, argv, Arguments(), __doc__)
 
-    from shared.folders import occupants, reserved
-    from shared.plotting import save_figure
+    from shared.report.style import save_figure
+    from shared.system.folders import occupants, reserved
 
     folder = Path(arguments.out)
     occupants(folder)
@@ -54,12 +58,14 @@ def main(argv: Sequence[str]) -> None:
 def draw(name: Name, backend: Framework) -> "Figure":
     from importlib import import_module
 
-    from shared import idea_plots, reading, state_plots, vanishing
+    from docs.lessons import network_plots, reading, state_plots, vanishing
 
     if name == "network":
-        return idea_plots.draw_network(reading.hello_shapes())
+        return network_plots.draw_network(reading.hello_shapes())
     if name == "unrolled":
-        return idea_plots.draw_unrolled(reading.read(reading.train_hello(backend, hidden_size=3)))
+        return network_plots.draw_unrolled(
+            reading.read(reading.train_hello(backend, hidden_size=3))
+        )
     if name == "hidden-states":
         return state_plots.draw_states(reading.read(reading.train_hello(backend)))
     gradients = import_module(f"rnn_{backend}.gradients")

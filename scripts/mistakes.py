@@ -7,12 +7,17 @@ For example:
 The page, mistakes.md, has a picture of each, and the messages of those that do not run at all.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from shared import cli, process
+sys.path.insert(0, str(Path(__file__).parents[1]))  # what a checkout has beside the packages
+
+from shared.commands import cli
 from shared.errors import InvalidInput
-from shared.folders import report_folder, reserved
+from shared.system import process
+from shared.system.folders import report_folder, reserved
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Arguments:
 
 
 def main(argv: Sequence[str]) -> None:
-    from shared.mistakes import MISTAKES
+    from docs.lessons.catalog import MISTAKES
 
     assert __doc__ is not None
     arguments = cli.parse(Arguments, argv, Arguments(), __doc__)
@@ -46,16 +51,16 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _show(arguments: Arguments, argv: Sequence[str]) -> None:
-    from shared.cli import reproduction
-    from shared.mistakes_page import FILES, PAGE, write_mistakes
+    from docs.lessons.page import FILES, PAGE, write_mistakes
+    from shared.commands.cli import reproduction
 
     folder = report_folder(arguments.out, "mistakes", FILES, arguments.overwrite)
     with reserved(folder, "--out"):
         import torch
 
-        from rnn_torch.crashes import CRASHES, facts, message
-        from rnn_torch.mistakes import MEASURE
-        from rnn_torch.trials import Size
+        from docs.lessons.crashes import CRASHES, facts, message
+        from docs.lessons.mistakes import MEASURE
+        from docs.lessons.trials import Size
 
         torch.set_num_threads(1)  # a second thread only waits where tensors are small
         torch.set_flush_denormal(True)

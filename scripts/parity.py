@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from shared import cli, process
-from shared.config import Config
-from shared.diagnosis import diagnose
+from shared.commands import cli
+from shared.config.settings import Config
 from shared.errors import InvalidInput, printable
-from shared.folders import report_folder, reserved
+from shared.parity.diagnosis import diagnose
+from shared.system import process
+from shared.system.folders import report_folder, reserved
 
 if TYPE_CHECKING:
     from rnn_jax.traps import Switch
-    from shared.diagnosis import Diagnosis
-    from shared.findings import Findings
-    from shared.lockstep import Lockstep, Side
+    from shared.parity.diagnosis import Diagnosis
+    from shared.parity.findings import Findings
+    from shared.parity.lockstep import Lockstep, Side
     from shared.tasks.task import Task
 
 CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/native")
@@ -41,7 +42,8 @@ CONTENDERS = ("jax/handcrafted", "jax/native", "torch/handcrafted", "torch/nativ
 class Arguments:
     settings: cli.Settings
     folders: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Two folders of traces to compare, instead of running anything (format: shared/trace.py)."""
+    """Two folders of traces to compare, instead of running anything (format:
+    shared/protocol/trace.py)."""
     steps: int | None = None
     """Optimizer steps to compare; by default those of the configured run, at most 1000."""
     tolerance: float = 1e-9
@@ -72,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
     base = replace(cli.base_config(argv), precision="float64")
     arguments = parse_arguments(argv, base)
     if arguments.list_traps:
-        from shared.traps import TRAPS
+        from shared.parity.traps import TRAPS
 
         print("\n".join(TRAPS))
     elif arguments.folders:
@@ -89,7 +91,7 @@ def parse_arguments(argv: Sequence[str], base: Config) -> Arguments:
     assert __doc__ is not None
     planted = cli.option(argv, "--inject")
     if planted is not None:
-        from shared.traps import TRAPS, find
+        from shared.parity.traps import TRAPS, find
 
         base = TRAPS[find(planted)[0]].show(base)
     arguments = cli.parse(Arguments, argv, Arguments(base), cli.with_tasks(__doc__))
@@ -144,23 +146,24 @@ def _check_alone(arguments: Arguments, base: Config) -> None:
 
 
 def _compare_folders(arguments: Arguments, argv: Sequence[str]) -> None:
-    from shared.parity import compare_folders
+    from shared.parity.comparison import compare_folders
 
     first, second = map(Path, arguments.folders)
     folder = _folder(arguments, "traces")
     with reserved(folder, "--out"):
         comparison = compare_folders(first, second, arguments.tolerance)
 
-        from shared.findings import Findings
+        from shared.parity.findings import Findings
 
         _finish(Findings(comparison), folder, f"traces of {len(comparison.steps)} steps", argv)
 
 
 def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
-    from shared import lockstep, naming
-    from shared.envelope import measure
-    from shared.findings import Findings
-    from shared.traps import check_seen
+    from shared.config import naming
+    from shared.parity import lockstep
+    from shared.parity.envelope import measure
+    from shared.parity.findings import Findings
+    from shared.parity.traps import check_seen
 
     config, task = _load(arguments.settings)
     folder = _folder(arguments, config.task)
@@ -198,8 +201,8 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
 
 def _load(settings: Config) -> tuple[Config, "Task"]:
     """The configuration, resolved, and its task; imports torch before anyone imports JAX."""
-    from shared.tasks import load_task
-    from shared.validation import resolve
+    from shared.config.validation import resolve
+    from shared.tasks.registry import load_task
 
     config = resolve(settings)
     task = load_task(config)
@@ -220,7 +223,7 @@ def _run(
     traces: Sequence[Path] = (),
 ) -> "tuple[Lockstep, Diagnosis | None]":
     """The lockstep run, with what is planted in its first side; and a diagnosis if they differ."""
-    from shared import lockstep
+    from shared.parity import lockstep
 
     first, second = sides
     observed = first
@@ -239,9 +242,9 @@ def _run(
 
 def _finish(findings: "Findings", folder: Path, title: str, argv: Sequence[str]) -> None:
     """Prints the verdict, writes the report, and exits with 1 unless both sides are equal."""
-    from shared.cli import reproduction
-    from shared.findings import growth
-    from shared.parity_report import HTML, MARKDOWN, write_parity_report
+    from shared.commands.cli import reproduction
+    from shared.parity.findings import growth
+    from shared.report.parity_page import HTML, MARKDOWN, write_parity_report
 
     for line in findings.verdicts:
         print(printable(line))
@@ -259,7 +262,7 @@ def _finish(findings: "Findings", folder: Path, title: str, argv: Sequence[str])
 
 
 def _folder(arguments: Arguments, name: str) -> Path:
-    from shared.parity_report import FILES, GALLERY
+    from shared.report.parity_page import FILES, GALLERY
 
     own = {*FILES, *GALLERY}
     return report_folder(arguments.out, f"parity-{name}", own, arguments.overwrite)
@@ -271,7 +274,7 @@ def _trace_folders(
     """In --traces a folder for each side, or none."""
     if arguments.traces is None:
         return nullcontext(())
-    from shared.trace_files import new_folders
+    from shared.parity.trace_files import new_folders
 
     names = [side.name.replace("/", "-") for side in sides]
     if names[0] == names[1]:
@@ -283,11 +286,11 @@ def _trace_folders(
 
 def _gallery(arguments: Arguments, argv: Sequence[str]) -> None:
     """Plants one trap after the other and writes a page of what each does."""
-    from shared import lockstep
-    from shared.cli import reproduction
-    from shared.gallery import Planted, write_gallery
-    from shared.parity_report import GALLERY_HTML, GALLERY_MARKDOWN
-    from shared.traps import TRAPS
+    from shared.commands.cli import reproduction
+    from shared.parity import lockstep
+    from shared.parity.traps import TRAPS
+    from shared.report.parity_page import GALLERY_HTML, GALLERY_MARKDOWN
+    from shared.report.trap_page import Planted, write_gallery
 
     folder = _folder(arguments, "traps")
     usual, command = Arguments(arguments.settings), reproduction(["scripts/parity.py", *argv])

@@ -15,8 +15,9 @@ from typing import Literal
 
 import tyro
 
-from shared import cli, process
+from shared.commands import cli
 from shared.errors import InvalidInput
+from shared.system import process
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ def main(argv: Sequence[str]) -> None:
     if not 1 <= arguments.beams <= 1000:
         raise InvalidInput(f"--beams: expected a number from 1 to 1000, got {arguments.beams}")
 
-    from shared.files import write_atomically
-    from shared.folders import reserved
-    from shared.inference import predictions
-    from shared.tables import as_csv, as_json
-    from shared.trained import load_trained
+    from shared.inference.predict import predictions
+    from shared.inference.tables import as_csv, as_json
+    from shared.inference.trained import load_trained
+    from shared.system.files import write_atomically
+    from shared.system.folders import reserved
 
     if out is not None:
         with reserved(out.parent, "--out"):

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared import cli, process
-from shared.config import Config
+from shared.commands import cli
+from shared.config.naming import run_name
+from shared.config.settings import Config
+from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.interruption import Interrupted, number_of
-from shared.naming import run_name
-from shared.validation import resolve
+from shared.system import process
+from shared.system.signals import Interrupted, number_of
 
 if TYPE_CHECKING:
-    from shared.run import Run
+    from shared.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,13 @@ def main(argv: Sequence[str]) -> None:
     seeds = _seeds(arguments, argv)
 
     if arguments.tune_allocator:  # before a framework is imported and starts threads
-        from shared.allocator import keep_pages
+        from shared.system.allocator import keep_pages
 
         keep_pages()
 
-    from shared.console import print_seeds, print_summary
-    from shared.seed_training import train_seeds
-    from shared.training import train
+    from shared.report.console import print_seeds, print_summary
+    from shared.training.seeds import train_seeds
+    from shared.training.train import train
 
     print(f"{run_name(config)} → {folder}", flush=True)
     resume, overwrite = arguments.resume is not None, arguments.overwrite
@@ -99,7 +100,7 @@ def _config_of(folder: Path) -> Path:
     Raises:
         InvalidInput: there is none.
     """
-    from shared.seeds import FILE
+    from shared.runs.seeds import FILE
 
     for file in (folder / FILE, folder / "config.json"):
         if file.is_file():
@@ -109,7 +110,7 @@ def _config_of(folder: Path) -> Path:
 
 def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
     """Those to train from, or none where it is a single run."""
-    from shared.seeds import are_in, read_seeds
+    from shared.runs.seeds import are_in, read_seeds
 
     seeds = cli.seeds(argv, arguments.seeds)
     if arguments.resume is not None:
@@ -122,7 +123,7 @@ def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
 
 def _lacks_only_pictures(folder: Path, config: Config) -> bool:
     """Whether a run was stopped between its summary and its curves, which are drawn last."""
-    from shared.run_folder import CONFIG, CURVES, SUMMARY, read_config
+    from shared.runs.run_folder import CONFIG, CURVES, SUMMARY, read_config
 
     finished = (folder / SUMMARY).exists() and not (folder / CURVES).exists()
     return finished and read_config(folder / CONFIG).epochs == config.epochs
@@ -130,10 +131,10 @@ def _lacks_only_pictures(folder: Path, config: Config) -> bool:
 
 def _draw(folder: Path) -> list["Run"]:
     """Draws the pictures of a run, or of all seeds; returns what they show."""
-    from shared.curve_plots import save_curves
-    from shared.pictures import save_predictions
-    from shared.run_folder import CURVES, PICTURE
-    from shared.seeds import read_runs
+    from shared.report.curve_plots import save_curves
+    from shared.report.prediction_plots import save_predictions
+    from shared.runs.run_folder import CURVES, PICTURE
+    from shared.runs.seeds import read_runs
 
     runs = read_runs(folder)
     for run in runs:
@@ -163,15 +164,15 @@ def _folder(arguments: Arguments, config: Config) -> Path:
         return Path(arguments.resume)
     if arguments.out is not None:
         return Path(arguments.out)
-    from shared.folders import free_folder
+    from shared.system.folders import free_folder
 
     name = f"{config.task}-{config.backend}-{config.implementation}-{config.network.cell}"
     return free_folder(Path("runs"), name)
 
 
 def _interrupted(folder: Path, config: Config) -> str:
-    from shared.run_folder import CONFIG, SUMMARY, read_config
-    from shared.seeds import are_in
+    from shared.runs.run_folder import CONFIG, SUMMARY, read_config
+    from shared.runs.seeds import are_in
 
     if are_in(folder):
         return f"interrupted; --resume {folder} finishes the seeds that are not done"
@@ -190,8 +191,8 @@ def _interrupted(folder: Path, config: Config) -> str:
 
 def _unwritten(error: OSError, folder: Path) -> str:
     """What is said of a file that cannot be written."""
-    from shared.run_folder import CONFIG
-    from shared.seeds import are_in
+    from shared.runs.run_folder import CONFIG
+    from shared.runs.seeds import are_in
 
     reason = error.strerror or str(error)
     if are_in(folder):
@@ -200,7 +201,7 @@ def _unwritten(error: OSError, folder: Path) -> str:
 
 
 def _advice(folder: Path) -> str:
-    from shared.checkpoint import steps
+    from shared.runs.checkpoint import steps
 
     reached = steps(folder)
     where = f"goes on after step {reached[-1]}" if reached else "begins anew: no checkpoint was due"

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from shared import cli, process
+from shared.commands import cli
 from shared.errors import InvalidInput
+from shared.system import process
 
 if TYPE_CHECKING:
-    from shared.trained import Trained
+    from shared.inference.trained import Trained
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,11 @@ def main(argv: Sequence[str]) -> None:
         raise InvalidInput(f"--length: expected 1 or more, got {arguments.length}")
     if not 1 <= arguments.beams <= 1000:
         raise InvalidInput(f"--beams: expected a number from 1 to 1000, got {arguments.beams}")
-    from shared.sampling import Sampling
+    from shared.protocol.sampling import Sampling
 
     how = Sampling(arguments.temperature, arguments.top_k, arguments.top_p, arguments.seed)
     how.check()
-    from shared.trained import load_trained
+    from shared.inference.trained import load_trained
 
     folder = Path(arguments.run)
     # In float64 both frameworks' logits agree to their last digits, and so do the texts.
@@ -75,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
     if not translates and cli.option(argv, "--beams") is not None:
         raise InvalidInput(f"--beams: a {schema.task} is drawn, expected no --beams")
     if translates:
-        from shared.inference import answer
+        from shared.inference.predict import answer
 
         if arguments.prompt is None:
             raise InvalidInput("--prompt: expected a text to translate, got none")
@@ -89,8 +90,8 @@ def main(argv: Sequence[str]) -> None:
 
 def _pieces(trained: "Trained", prompt: str | None, how, length: int) -> Iterator[str]:
     """The prompt, and what follows it as it is written."""
-    from shared.generate import stream
-    from shared.inference import encode
+    from shared.inference.generate import stream
+    from shared.inference.predict import encode
     from shared.tasks.text import END_OF_LINE, Writer
 
     schema = trained.schema

@@ -20,8 +20,10 @@ import pytest  # noqa: E402
 
 annotations.install()
 
-from shared import backend, evaluation, process  # noqa: E402
-from shared.interruption import SIGNALS  # noqa: E402
+from shared.inference import evaluation  # noqa: E402
+from shared.protocol import backend  # noqa: E402
+from shared.system import process  # noqa: E402
+from shared.system.signals import SIGNALS  # noqa: E402
 from tests.support import numpy_backend  # noqa: E402
 from tests.support.fuzz import SEED  # noqa: E402
 

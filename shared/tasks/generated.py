@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.config import Config
-from shared.data_config import GeneratedData
-from shared.dataset import Signature, Split
-from shared.environment import check_memory
+from shared.config.data import GeneratedData
+from shared.config.settings import Config
 from shared.errors import InvalidInput
-from shared.randomness import generator
+from shared.protocol.dataset import Signature, Split
+from shared.system.environment import check_memory
+from shared.system.randomness import generator
 from shared.tasks import baselines
 from shared.tasks.stored import Form, Stored
 from shared.tasks.task import Task

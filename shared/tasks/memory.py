@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shared.config import Config
-from shared.data_config import AddingData, CopyData, ParityData
-from shared.dataset import Signature, Split
-from shared.environment import check_memory
+from shared.config.data import AddingData, CopyData, ParityData
+from shared.config.settings import Config
 from shared.errors import InvalidInput
-from shared.randomness import generator
+from shared.protocol.dataset import Signature, Split
+from shared.system.environment import check_memory
+from shared.system.randomness import generator
 from shared.tasks import baselines
 from shared.tasks.task import Baseline, Task
 

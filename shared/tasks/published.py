@@ -1,4 +1,4 @@
-"""Published data sets, in `shared/data/`; SOURCES.md there says where they come from."""
+"""Published data sets, in `shared/tasks/data/`; SOURCES.md there says where they come from."""
 
 import hashlib
 import io
@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.errors import InvalidInput
 
-FOLDER = Path(__file__).parents[1] / "data"
+FOLDER = Path(__file__).parent / "data"
 SHA256 = {
     "digits": "b2dab7b501728c22e9119ad76740b2e17c77a231e42d1e592380d90886f1a05e",
     "sunspots": "9b189071b70fd62487b83a0e3728ada03cd3ba669f3ebc358e9768914d43fd38",

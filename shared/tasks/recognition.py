@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from shared.config import Config
-from shared.data_config import MotionData, RowsData, VowelsData
-from shared.dataset import Signature, Split
-from shared.environment import check_memory
+from shared.config.data import MotionData, RowsData, VowelsData
+from shared.config.settings import Config
 from shared.errors import InvalidInput
-from shared.randomness import generator
+from shared.protocol.dataset import Signature, Split
+from shared.system.environment import check_memory
+from shared.system.randomness import generator
 from shared.tasks import baselines, published
 from shared.tasks.task import Task
 

@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from shared.errors import InvalidInput
-from shared.files import write_atomically
-from shared.folders import occupants, reserved
-from shared.json_files import read_values
+from shared.system.files import write_atomically
+from shared.system.folders import occupants, reserved
+from shared.system.json_files import read_values
 
 IDENTITY = "data.json"
 UNFINISHED = ".part"

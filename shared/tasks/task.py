@@ -8,13 +8,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from shared.dataset import Signature, Split
+from shared.protocol.dataset import Signature, Split
 
 
 class Baseline(NamedTuple):
     """What a predictor without a network reaches on the held-out data of the test.
 
-    scores: by the names of `shared/scores.py`, as many as it has.
+    scores: by the names of `shared/runs/scores.py`, as many as it has.
     """
 
     name: str

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.config import Config
-from shared.data_config import TextData
-from shared.dataset import Signature, Split
+from shared.config.data import TextData
+from shared.config.settings import Config
 from shared.errors import InvalidInput
+from shared.protocol.dataset import Signature, Split
 from shared.tasks import baselines
 from shared.tasks.task import Baseline, Task
 

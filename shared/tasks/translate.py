@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from shared.config import Config
-from shared.data_config import TranslateData
-from shared.dataset import Signature, Split
+from shared.config.data import TranslateData
+from shared.config.settings import Config
 from shared.errors import InvalidInput
-from shared.randomness import generator
+from shared.protocol.dataset import Signature, Split
+from shared.system.randomness import generator
 from shared.tasks import baselines
 from shared.tasks.task import Task
 

@@ -17,8 +17,8 @@ from statistics import median
 import numpy as np
 import pytest
 
-from shared.bench import programs, report, results, run
-from shared.bench.cases import (
+from benchmarks import programs, report, results, run
+from benchmarks.cases import (
     CELLS,
     HELLO,
     HIDDEN,
@@ -30,9 +30,9 @@ from shared.bench.cases import (
     seeds,
     table,
 )
-from shared.bench.programs import Program
-from shared.bench.results import Allocator, Preparation, Results, Round, Sample, Steps
-from shared.bench.targets import targets
+from benchmarks.programs import Program
+from benchmarks.results import Allocator, Preparation, Results, Round, Sample, Steps
+from benchmarks.targets import targets
 from shared.errors import InvalidInput
 from tests.support.command_line import SCRIPTS, check_refused, script
 

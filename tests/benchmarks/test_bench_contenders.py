@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.bench import results, run, worker
-from shared.bench.cases import CONTENDERS, HELLO, Case
-from shared.bench.results import Preparation, Sample
+from benchmarks import results, run, worker
+from benchmarks.cases import CONTENDERS, HELLO, Case
+from benchmarks.results import Preparation, Sample
 
 TINY = Case(hidden_size=4, batch_size=3, length=5)
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from scripts.run import Arguments
-from shared import cli
-from shared.choices import OPTIMIZERS, constants
-from shared.config import Config, NetworkConfig, OptimizationConfig
-from shared.data_config import GeneratedData, HelloData, TextData
+from shared.commands import cli
+from shared.config.choices import OPTIMIZERS, constants
+from shared.config.data import GeneratedData, HelloData, TextData
+from shared.config.options import from_json, options, settings
+from shared.config.settings import Config, NetworkConfig, OptimizationConfig
+from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.json_files import parse, read_values
-from shared.options import from_json, options, settings
-from shared.tasks import TASKS
-from shared.validation import resolve
+from shared.system.json_files import parse, read_values
+from shared.tasks.registry import TASKS
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -18,16 +18,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scripts import run as run_script
-from shared import process, training
-from shared.backend import first_snapshot, load_backend
-from shared.batches import training_batches
-from shared.checkpoint import flatten
-from shared.config import Config
+from shared.config.options import options, settings
+from shared.config.settings import Config
+from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.options import options, settings
-from shared.schedule import learning_rates
-from shared.tasks import TASKS, load_task
-from shared.validation import resolve
+from shared.protocol.backend import first_snapshot, load_backend
+from shared.protocol.schedule import learning_rates
+from shared.runs.checkpoint import flatten
+from shared.system import process
+from shared.tasks.batches import training_batches
+from shared.tasks.registry import TASKS, load_task
+from shared.training import train
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.fuzz import fuzz
 
@@ -197,7 +198,7 @@ def started(monkeypatch) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise Started
 
-    monkeypatch.setattr(training, "train", stop)
+    monkeypatch.setattr(train, "train", stop)
 
 
 NAMES = sorted(settings(TASKS["last-value"].defaults))

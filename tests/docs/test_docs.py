@@ -18,13 +18,13 @@ import torch
 
 import rnn_jax
 import rnn_torch
-from shared import cli
-from shared.bench.cases import CELLS, HIDDEN, PEERS, Case, Kind, seeds, table
-from shared.bench.results import Allocator, Steps, ratios, read
-from shared.jobs import BACKENDS
-from shared.run_folder import save_config
-from shared.tasks import TASKS
-from shared.validation import resolve
+from benchmarks.cases import CELLS, HIDDEN, PEERS, Case, Kind, seeds, table
+from benchmarks.results import Allocator, Steps, ratios, read
+from shared.commands import cli
+from shared.config.validation import resolve
+from shared.runs.jobs import BACKENDS
+from shared.runs.run_folder import save_config
+from shared.tasks.registry import TASKS
 
 ROOT = Path(__file__).parents[2]
 PAGES = {

@@ -6,12 +6,12 @@ from typing import cast
 import numpy as np
 import pytest
 
-from shared.backend import Backend, Snapshot, load_backend
-from shared.beam import Answer, search
-from shared.config import Config, NetworkConfig
-from shared.dataset import Signature
-from shared.validation import resolve
-from shared.weights import initialize
+from shared.config.settings import Config, NetworkConfig
+from shared.config.validation import resolve
+from shared.inference.beam import Answer, search
+from shared.protocol.backend import Backend, Snapshot, load_backend
+from shared.protocol.dataset import Signature
+from shared.protocol.weights import initialize
 from tests.support.compare_arrays import check_close
 
 V, END = 4, 2

@@ -14,11 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared import checkpoint, inference
-from shared.backend import Snapshot
-from shared.checkpoint import Checkpoint
-from shared.config import NetworkConfig
-from shared.data_config import (
+from shared.config.data import (
     Data,
     HelloData,
     ParityData,
@@ -29,17 +25,23 @@ from shared.data_config import (
     VowelsData,
     WeatherData,
 )
+from shared.config.settings import NetworkConfig
+from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.evaluation import evaluate
-from shared.randomness import generator
-from shared.run_folder import save_config
-from shared.schema import save_schema, schema_of
-from shared.tables import as_csv, as_json
-from shared.tasks import TASKS, load_task, published
+from shared.inference import predict
+from shared.inference.evaluation import evaluate
+from shared.inference.tables import as_csv, as_json
+from shared.inference.trained import load_trained
+from shared.protocol.backend import Snapshot
+from shared.protocol.weights import network_shapes
+from shared.runs import checkpoint
+from shared.runs.checkpoint import Checkpoint
+from shared.runs.run_folder import save_config
+from shared.runs.schema import save_schema, schema_of
+from shared.system.randomness import generator
+from shared.tasks import published
+from shared.tasks.registry import TASKS, load_task
 from shared.tasks.task import Task
-from shared.trained import load_trained
-from shared.validation import resolve
-from shared.weights import network_shapes
 from tests.support import checksummed
 from tests.support.command_line import check_refused, script
 
@@ -138,7 +140,7 @@ def test_forecasts_are_what_the_network_says_of_the_published_rows(
         np.savez(file, **rows)  # pyright: ignore[reportArgumentType]
     else:
         write_csv(file, rows)
-    records = inference.predictions(trained, file)
+    records = predict.predictions(trained, file)
     assert len(records) == 31
     inputs = task.test.inputs[-30:]
     outputs, _ = trained.backend.predict(trained.state, inputs)
@@ -171,16 +173,16 @@ def test_the_day_after_friday_is_monday_where_weekdays_count(
     trained = load_trained(run)
     columns = table(task, slice(-5, None))
     columns["date"] = np.busday_offset(np.datetime64(last), np.arange(-4, 1)).astype(str)
-    (record,) = inference.predictions(trained, write_csv(tmp_path / "week.csv", columns))
+    (record,) = predict.predictions(trained, write_csv(tmp_path / "week.csv", columns))
     assert record["date"] == after
     columns["date"] = np.busday_offset(np.datetime64(last), np.arange(-3, 2)).astype(str)
-    (other,) = inference.predictions(trained, write_csv(tmp_path / "week.csv", columns))
+    (other,) = predict.predictions(trained, write_csv(tmp_path / "week.csv", columns))
     assert other["predicted log_volume"] != record["predicted log_volume"]
 
 
 def test_every_day_has_weather(runs, tmp_path: Path) -> None:
     run, task = runs["weather"]
-    records = inference.predictions(
+    records = predict.predictions(
         load_trained(run), write_csv(tmp_path / "days.csv", table(task, slice(-7, None)))
     )
     assert [record["date"] for record in records] == ["2016-01-01"]
@@ -196,7 +198,7 @@ def test_every_day_has_weather(runs, tmp_path: Path) -> None:
     ],
 )
 def test_after_a_long_month_comes_a_short_one(dates: list[str], after: str) -> None:
-    found = inference._times(np.array(dates, "datetime64[D]"), 2, False, "month")
+    found = predict._times(np.array(dates, "datetime64[D]"), 2, False, "month")
     assert [str(day) for day in found] == [*dates, after]
 
 
@@ -204,7 +206,7 @@ def test_a_month_follows_a_month(runs, tmp_path: Path) -> None:
     run, _ = runs["sunspots"]
     months = np.array([f"{1978 + m // 12}-{m % 12 + 1:02d}-15" for m in range(36)])
     columns = {"date": months, "monthly": np.arange(36.0)}
-    records = inference.predictions(load_trained(run), write_csv(tmp_path / "m.csv", columns))
+    records = predict.predictions(load_trained(run), write_csv(tmp_path / "m.csv", columns))
     assert [record["date"] for record in records] == ["1981-01-15"]
 
 
@@ -218,7 +220,7 @@ def test_a_day_or_month_that_is_missing_is_named(name: str, step: str, runs, tmp
     gap = {key: np.delete(column, 50) for key, column in whole.items()}
     before, after = whole["date"][49], whole["date"][51]
     with pytest.raises(InvalidInput, match=f"a row for each {step}, got {after} after {before}$"):
-        inference.predictions(load_trained(run), write_csv(tmp_path / "gap.csv", gap))
+        predict.predictions(load_trained(run), write_csv(tmp_path / "gap.csv", gap))
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,7 @@ def test_rows_that_are_no_series_are_refused(change, message: str, runs, tmp_pat
     run, task = runs["volume"]
     file = write_csv(tmp_path / "rows.csv", change(table(task, slice(-8, None))))
     with pytest.raises(InvalidInput, match=f"rows.csv: {message}"):
-        inference.predictions(load_trained(run), file)
+        predict.predictions(load_trained(run), file)
 
 
 def test_utterances_are_scaled_and_named_alone_and_together(runs, tmp_path: Path) -> None:
@@ -252,13 +254,13 @@ def test_utterances_are_scaled_and_named_alone_and_together(runs, tmp_path: Path
     probability = np.exp(outputs - outputs.max(1, keepdims=True))
     probability /= probability.sum(1, keepdims=True)
     np.savez(tmp_path / "all.npz", inputs=raw, lengths=lengths)
-    records = inference.predictions(trained, tmp_path / "all.npz")
+    records = predict.predictions(trained, tmp_path / "all.npz")
     assert [r["sequence"] for r in records] == list(range(1, 10))
     assert [r["predicted"] for r in records] == [f"speaker {i + 1}" for i in outputs.argmax(1)]
     np.testing.assert_allclose([r["probability"] for r in records], probability.max(1), rtol=1e-9)
     for record, one, length in zip(records, raw, lengths, strict=True):
         np.save(tmp_path / "one.npy", one[:length])
-        (alone,) = inference.predictions(trained, tmp_path / "one.npy")
+        (alone,) = predict.predictions(trained, tmp_path / "one.npy")
         assert alone["predicted"] == record["predicted"]
         assert alone["probability"] == pytest.approx(record["probability"], rel=1e-9)
 
@@ -267,15 +269,15 @@ def test_more_sequences_than_a_call_takes(runs, tmp_path: Path, monkeypatch) -> 
     run, task = runs["vowels"]
     trained = load_trained(run)
     np.savez(tmp_path / "a.npz", inputs=task.test.inputs[:7], lengths=task.test.lengths[:7])
-    whole = inference.predictions(trained, tmp_path / "a.npz")
-    monkeypatch.setattr("shared.inference.EVALUATION_ROWS", 3)
-    parts = inference.predictions(trained, tmp_path / "a.npz")
+    whole = predict.predictions(trained, tmp_path / "a.npz")
+    monkeypatch.setattr("shared.inference.predict.EVALUATION_ROWS", 3)
+    parts = predict.predictions(trained, tmp_path / "a.npz")
     assert [r["predicted"] for r in parts] == [r["predicted"] for r in whole]
     for one, other in zip(parts, whole, strict=True):
         assert one["probability"] == pytest.approx(other["probability"], rel=1e-9)
 
 
-def close(one: inference.Record, other: inference.Record) -> bool:
+def close(one: predict.Record, other: predict.Record) -> bool:
     """Whether two records are the same but for rounding."""
     return one == {
         key: pytest.approx(value, rel=1e-9) if isinstance(value, float) else value
@@ -302,7 +304,7 @@ def test_the_lines_of_a_text_cost_what_evaluation_says(
     content = content[-task.characters["test"] - (unit == "char") :]
     assert content.endswith("\n")
     (tmp_path / "a.txt").write_text(content, encoding="utf-8")
-    *lines, every = inference.predictions(load_trained(run), tmp_path / "a.txt")
+    *lines, every = predict.predictions(load_trained(run), tmp_path / "a.txt")
     bits, loss = own_scores(run, task, "test")
     sizes = [len(line) + 1 for line in content.splitlines()]
     assert [line["line"] for line in lines] == list(range(1, len(sizes) + 1))
@@ -318,7 +320,7 @@ def test_the_lines_of_a_text_cost_what_evaluation_says(
 def test_only_a_line_feed_ends_a_line_of_characters(text, tmp_path: Path) -> None:
     """As in training, where any other line break is a character."""
     (tmp_path / "a.txt").write_bytes("a\r\nb\u2028c\n\nlast".encode())
-    *lines, every = inference.predictions(load_trained(text[0]), tmp_path / "a.txt")
+    *lines, every = predict.predictions(load_trained(text[0]), tmp_path / "a.txt")
     assert [line["tokens"] for line in lines] == [3, 4, 1, 4]
     assert every["tokens"] == 12
 
@@ -326,9 +328,9 @@ def test_only_a_line_feed_ends_a_line_of_characters(text, tmp_path: Path) -> Non
 def test_the_state_is_carried_from_window_to_window(text, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "a.txt").write_text(TEXT * 3 + "Zebra\n", encoding="utf-8")
     trained = load_trained(text[0])
-    whole = inference.predictions(trained, tmp_path / "a.txt")
-    monkeypatch.setattr("shared.inference.WINDOW", 7)
-    parts = inference.predictions(trained, tmp_path / "a.txt")
+    whole = predict.predictions(trained, tmp_path / "a.txt")
+    monkeypatch.setattr("shared.inference.predict.WINDOW", 7)
+    parts = predict.predictions(trained, tmp_path / "a.txt")
     for one, other in zip(parts, whole, strict=True):
         assert close(one, other)
     assert [line["unknown"] for line in whole] == [0] * 9 + [3, 3]  # Z, b, r
@@ -342,7 +344,7 @@ def test_numbers_that_overflow_are_refused_without_a_warning(
     """JSON has no NaN, and a reader of CSV would take it for a prediction."""
     np.save(tmp_path / "a.npy", np.full((2, 5, 12), value) * np.tile([1, -1], 6))
     with pytest.raises(InvalidInput, match=r"a\.npy: expected numbers of a size .* lead to nan$"):
-        inference.predictions(
+        predict.predictions(
             load_trained(runs["vowels"][0], backend, precision="float32"), tmp_path / "a.npy"
         )
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
@@ -356,7 +358,7 @@ def test_lines_of_hello_and_parity_are_spelled(hello, folder: Path, tmp_path: Pa
     ):
         trained = load_trained(run)
         (tmp_path / "a.txt").write_text("\n".join(lines), encoding="utf-8")
-        records = inference.predictions(trained, tmp_path / "a.txt")
+        records = predict.predictions(trained, tmp_path / "a.txt")
         for line, record in zip(lines, records, strict=True):
             tokens = np.array([[task.vocabulary.index(c) for c in line]], np.int32)
             outputs, _ = trained.backend.predict(trained.state, tokens)
@@ -366,7 +368,7 @@ def test_lines_of_hello_and_parity_are_spelled(hello, folder: Path, tmp_path: Pa
         with pytest.raises(
             InvalidInput, match=r"a\.txt: line 1: expected characters .*, got 'x' at"
         ):
-            inference.predictions(trained, tmp_path / "a.txt")
+            predict.predictions(trained, tmp_path / "a.txt")
 
 
 @pytest.mark.parametrize("option", ["--temperature", "--top-k", "--top-p", "--seed", "--length"])
@@ -382,14 +384,14 @@ def test_a_translation_knows_its_characters_and_ends(tmp_path: Path) -> None:
     run, task = made(tmp_path / "translate", TranslateData(largest=42))
     trained = load_trained(run)
     (tmp_path / "a.txt").write_text("forty-two\none\n", encoding="utf-8")
-    records = inference.predictions(trained, tmp_path / "a.txt")
+    records = predict.predictions(trained, tmp_path / "a.txt")
     assert [record["source"] for record in records] == ["forty-two", "one"]
     longest = 2 * task.train.inputs.shape[1]
     for record in records:
         assert len(record["answer"]) <= longest
         assert task.end is not None
         assert task.end not in record["answer"]
-    assert inference.answer(trained, "one", 5, "") == records[1]["answer"]
+    assert predict.answer(trained, "one", 5, "") == records[1]["answer"]
     for source, got in (
         ("42", "'4' at character 1"),
         ("a>b", "'>' at character 2"),
@@ -397,10 +399,10 @@ def test_a_translation_knows_its_characters_and_ends(tmp_path: Path) -> None:
     ):
         (tmp_path / "a.txt").write_text(f"one\n{source}\n", encoding="utf-8")
         with pytest.raises(InvalidInput, match=f"a.txt: line 2: expected characters .*, got {got}"):
-            inference.predictions(trained, tmp_path / "a.txt")
+            predict.predictions(trained, tmp_path / "a.txt")
     (tmp_path / "a.txt").write_text("one\n\none\n", encoding="utf-8")
     with pytest.raises(InvalidInput, match=r"a\.txt: line 2: expected text, got none$"):
-        inference.predictions(trained, tmp_path / "a.txt")
+        predict.predictions(trained, tmp_path / "a.txt")
 
 
 def test_both_frameworks_say_the_same(text, runs, tmp_path: Path) -> None:
@@ -409,7 +411,7 @@ def test_both_frameworks_say_the_same(text, runs, tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", table(task, slice(-9, None)))
     for folder, file in ((text[0], "a.txt"), (run, "a.csv")):
         one, other = (
-            inference.predictions(load_trained(folder, backend), tmp_path / file)
+            predict.predictions(load_trained(folder, backend), tmp_path / file)
             for backend in ("torch", "jax")
         )
         for mine, theirs in zip(one, other, strict=True):

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared import predictions
 from shared.errors import InvalidInput
-from shared.tables import read_columns, read_sequences
+from shared.inference.tables import read_columns, read_sequences
+from shared.runs import predictions
 
 DAYS = "date,high,low\n2024-03-01,1.5,-2\n2024-03-04,2e1,0\n"
 

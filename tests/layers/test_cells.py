@@ -14,9 +14,9 @@ import rnn_jax.layers
 import rnn_torch.layers
 import rnn_torch.native
 from rnn_jax.native import Native, from_weights, to_weights
-from shared.config import Cell, NetworkConfig, Nonlinearity
-from shared.layer import STATES
-from shared.weights import layer_config
+from shared.config.settings import Cell, NetworkConfig, Nonlinearity
+from shared.protocol.layer import STATES
+from shared.protocol.weights import layer_config
 from tests.support import reference
 from tests.support.compare_arrays import check_all_close
 from tests.support.pairwise import slow_but

@@ -10,8 +10,8 @@ import pytest
 from flax import nnx
 
 import rnn_jax
-from shared.config import Cell, Nonlinearity
-from shared.layer import LayerConfig
+from shared.config.settings import Cell, Nonlinearity
+from shared.protocol.layer import LayerConfig
 from tests.support.jax_cases import check_same, randn
 from tests.support.layer_cases import LENGTHS, jax_layer, make_case, named, state_of
 from tests.support.pairwise import covering

@@ -12,7 +12,7 @@ import torch
 from rnn_jax import losses as jax_losses
 from rnn_jax import optimizers
 from rnn_torch import losses as torch_losses
-from shared.config import OptimizationConfig
+from shared.config.settings import OptimizationConfig
 from tests.support import reference
 
 RELATIVE = 1e-6

@@ -9,7 +9,7 @@ import pytest
 
 from rnn_jax import bptt, cells, recurrence
 from rnn_jax.cells import CELLS, Weights
-from shared.layer import GATES
+from shared.protocol.layer import GATES
 from tests.support.jax_cases import check_same
 from tests.support.pairwise import few_by_default
 

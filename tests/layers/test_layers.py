@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from shared.config import Cell, Nonlinearity
-from shared.layer import LayerConfig
+from shared.config.settings import Cell, Nonlinearity
+from shared.protocol.layer import LayerConfig
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.layer_cases import (
     HIDDEN,

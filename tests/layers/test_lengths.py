@@ -12,15 +12,15 @@ from flax import nnx
 
 from rnn_jax.network import Network as JaxNetwork
 from rnn_torch.network import Network as TorchNetwork
-from shared.backend import Backend, Snapshot, load_backend
-from shared.batches import evaluation_batches
-from shared.config import Cell, Config, NetworkConfig
-from shared.data_config import GeneratedData, HelloData
-from shared.dataset import Signature
-from shared.tasks import TASKS, load_task
+from shared.config.data import GeneratedData, HelloData
+from shared.config.settings import Cell, Config, NetworkConfig
+from shared.config.validation import resolve
+from shared.protocol.backend import Backend, Snapshot, load_backend
+from shared.protocol.dataset import Signature
+from shared.protocol.weights import initialize, state_shapes
+from shared.tasks.batches import evaluation_batches
+from shared.tasks.registry import TASKS, load_task
 from shared.tasks.task import Task
-from shared.validation import resolve
-from shared.weights import initialize, state_shapes
 from tests.support import reference
 from tests.support.compare_arrays import check_close
 

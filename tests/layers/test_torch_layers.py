@@ -17,8 +17,8 @@ from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.rnn import pack_sequence
 
 import rnn_torch
-from shared.config import Cell
-from shared.layer import LayerConfig
+from shared.config.settings import Cell
+from shared.protocol.layer import LayerConfig
 from tests.support.compare_arrays import check_all_close
 from tests.support.layer_cases import make_case, run_torch, torch_handcrafted, torch_native
 from tests.support.torch_cases import NAMES, STACKED, check_same, pair, randn

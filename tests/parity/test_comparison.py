@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import NetworkConfig
-from shared.deviation import SMALLEST_LOSS
+from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
-from shared.parity import PROVED, Comparison, Diverged, compare, compare_folders
-from shared.trace import PHASES, Trace, phase_of, split_steps
-from shared.trace_files import write_trace
+from shared.parity.comparison import PROVED, Comparison, Diverged, compare, compare_folders
+from shared.parity.deviation import SMALLEST_LOSS
+from shared.parity.trace_files import write_trace
+from shared.protocol.trace import PHASES, Trace, phase_of, split_steps
 from tests.support.pairwise import slow_but
 from tests.support.traces import STEPS, refused, take, text, words
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from shared.deviation import SMALLEST_LOSS
-from shared.parity import Comparison, compare
+from shared.parity.comparison import Comparison, compare
+from shared.parity.deviation import SMALLEST_LOSS
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.backend import Snapshot
-from shared.config import Config, NetworkConfig, OptimizationConfig
-from shared.data_config import HelloData
-from shared.deviation import SMALLEST_LOSS
-from shared.envelope import ROUNDED, Envelope, measure, moved
-from shared.lockstep import Side, side
-from shared.tasks import TASKS, load_task
-from shared.validation import resolve
+from shared.config.data import HelloData
+from shared.config.settings import Config, NetworkConfig, OptimizationConfig
+from shared.config.validation import resolve
+from shared.parity.deviation import SMALLEST_LOSS
+from shared.parity.envelope import ROUNDED, Envelope, measure, moved
+from shared.parity.lockstep import Side, side
+from shared.protocol.backend import Snapshot
+from shared.tasks.registry import TASKS, load_task
 
 STEPS = 16
 

@@ -16,8 +16,8 @@ from flax import nnx
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
 from shared.errors import InvalidInput
-from shared.pair import compare_programs
-from shared.trace import phase_of
+from shared.parity.pair import compare_programs
+from shared.protocol.trace import phase_of
 from tests.support.pair_cases import (
     CELLS,
     CLASSES,

@@ -14,9 +14,9 @@ import torch
 
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
-from shared.findings import Findings
-from shared.pair import compare_programs
-from shared.parity import Diverged
+from shared.parity.comparison import Diverged
+from shared.parity.findings import Findings
+from shared.parity.pair import compare_programs
 from tests.support.pair_cases import (
     CELLS,
     CLASSES,

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from shared.errors import InvalidInput
-from shared.findings import Findings
-from shared.pair import compare_programs
-from shared.trace import phase_of
+from shared.parity.findings import Findings
+from shared.parity.pair import compare_programs
+from shared.protocol.trace import phase_of
 from tests.support.pair_cases import (
     NAMES,
     Classifier,

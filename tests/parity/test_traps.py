@@ -15,16 +15,16 @@ import rnn_torch.network
 import rnn_torch.optimizers
 import rnn_torch.stack
 from rnn_jax import traps
-from shared import lockstep
-from shared.config import Config, NetworkConfig, OptimizationConfig
-from shared.diagnosis import Diagnosis, diagnose
+from shared.config.settings import Config, NetworkConfig, OptimizationConfig
+from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.findings import cause
-from shared.lockstep import Lockstep, Side
-from shared.tasks import TASKS, load_task
+from shared.parity import lockstep
+from shared.parity.diagnosis import Diagnosis, diagnose
+from shared.parity.findings import cause
+from shared.parity.lockstep import Lockstep, Side
+from shared.parity.traps import TRAPS, VARIANTS, about
+from shared.tasks.registry import TASKS, load_task
 from shared.tasks.task import Task
-from shared.traps import TRAPS, VARIANTS, about
-from shared.validation import resolve
 from tests.support.pairwise import slow_but
 
 # A configuration in which every trap but those of one cell or optimizer changes something.

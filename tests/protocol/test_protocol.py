@@ -10,15 +10,15 @@ import torch
 
 from rnn_jax import optimizers as jax_optimizers
 from rnn_torch import optimizers as torch_optimizers
-from shared.backend import load_backend
-from shared.choices import constants
-from shared.config import Cell, NetworkConfig, Nonlinearity, OptimizationConfig
-from shared.data_config import GeneratedData
-from shared.dataset import Signature
-from shared.schedule import learning_rates
-from shared.tasks import TASKS, load_task
-from shared.validation import resolve
-from shared.weights import initialize
+from shared.config.choices import constants
+from shared.config.data import GeneratedData
+from shared.config.settings import Cell, NetworkConfig, Nonlinearity, OptimizationConfig
+from shared.config.validation import resolve
+from shared.protocol.backend import load_backend
+from shared.protocol.dataset import Signature
+from shared.protocol.schedule import learning_rates
+from shared.protocol.weights import initialize
+from shared.tasks.registry import TASKS, load_task
 from tests.support import reference
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.take_steps import in_backend, take_steps
@@ -226,7 +226,7 @@ def test_training_is_the_reference(
 
 
 def _train_in_numpy(config, steps: int) -> tuple[np.ndarray, Tensors, Tensors]:
-    from shared.randomness import generator
+    from shared.system.randomness import generator
 
     task, network, optimization = load_task(config), config.network, config.optimization
     weights = initialize(network, 2, 2, config.seed, "float64")

@@ -14,15 +14,15 @@ import torch
 
 import rnn_jax.sampling
 import rnn_torch.sampling
-from shared.backend import Backend, Snapshot, State, load_backend
-from shared.config import Config, NetworkConfig
-from shared.dataset import Signature
+from shared.config.settings import Config, NetworkConfig
+from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.generate import CHUNK, stream
-from shared.randomness import generator
-from shared.sampling import Sampling
-from shared.validation import resolve
-from shared.weights import initialize
+from shared.inference.generate import CHUNK, stream
+from shared.protocol.backend import Backend, Snapshot, State, load_backend
+from shared.protocol.dataset import Signature
+from shared.protocol.sampling import Sampling
+from shared.protocol.weights import initialize
+from shared.system.randomness import generator
 from tests.support.compare_arrays import check_all_close, check_close
 
 Choose = Callable[[np.ndarray, np.ndarray, float, int, float], list[int]]

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from rnn_torch.state_dict import read_torch, write_torch
+from rnn_torch.files import read_torch, write_torch
 from shared.errors import InvalidInput
-from shared.layer import LayerConfig
-from shared.state_dict import find_layer, read_safetensors
-from shared.tensor_files import write_tensors
+from shared.protocol.layer import LayerConfig
+from shared.protocol.state_dict import find_layer, read_safetensors
+from shared.system.tensor_files import write_tensors
 
 
 @pytest.mark.parametrize("cell", ["RNN", "LSTM", "GRU"])

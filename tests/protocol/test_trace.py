@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from shared import lockstep
-from shared.checkpoint import flatten
-from shared.choices import constants
-from shared.config import Cell, Config, NetworkConfig, Nonlinearity
-from shared.trace import PHASES, Trace, ordered, phase_of, split_steps
-from shared.trace_files import read_trace, steps_in, write_trace
+from shared.config.choices import constants
+from shared.config.settings import Cell, Config, NetworkConfig, Nonlinearity
+from shared.parity import lockstep
+from shared.parity.trace_files import read_trace, steps_in, write_trace
+from shared.protocol.trace import PHASES, Trace, ordered, phase_of, split_steps
+from shared.runs.checkpoint import flatten
 from tests.support import reference
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.pairwise import slow_but

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from shared.config import Cell, NetworkConfig
-from shared.layer import LayerConfig
-from shared.weights import initialize, network_shapes
+from shared.config.settings import Cell, NetworkConfig
+from shared.protocol.layer import LayerConfig
+from shared.protocol.weights import initialize, network_shapes
 
 
 @pytest.mark.parametrize("bias", [True, False])

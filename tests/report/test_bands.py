@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.bands import band
-from shared.config import NetworkConfig
-from shared.contenders import contenders
-from shared.data_config import GeneratedData
-from shared.seed_training import train_seeds
-from shared.seeds import read_runs
-from shared.tasks import TASKS
+from shared.config.data import GeneratedData
+from shared.config.settings import NetworkConfig
+from shared.report.bands import band
+from shared.report.contenders import contenders
+from shared.runs.seeds import read_runs
+from shared.tasks.registry import TASKS
+from shared.training.seeds import train_seeds
 
 
 @pytest.mark.usefixtures("in_numpy")

@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.choices import with_choice
-from shared.config import NetworkConfig
-from shared.contenders import contenders
-from shared.data_config import TextData
+from shared.config.choices import with_choice
+from shared.config.data import TextData
+from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
-from shared.report import check_comparable, write_report
-from shared.run import Curve, Run, read_run
-from shared.run_folder import read_config
-from shared.tasks import TASKS
-from shared.training import train
-from shared.verdict import pairs, statements
+from shared.report.comparison_page import check_comparable, write_report
+from shared.report.contenders import contenders
+from shared.report.verdict import pairs, statements
+from shared.runs.run import Curve, Run, read_run
+from shared.runs.run_folder import read_config
+from shared.tasks.registry import TASKS
+from shared.training.train import train
 from tests.scripts.test_command_line import script
 from tests.support import checksummed
 

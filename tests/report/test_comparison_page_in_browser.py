@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.config import NetworkConfig
-from shared.data_config import GeneratedData
-from shared.report import HTML, write_report
-from shared.run import read_run
-from shared.seeds import run_folders, save_seeds, seed_folder
-from shared.tasks import TASKS
-from shared.training import train
+from shared.config.data import GeneratedData
+from shared.config.settings import NetworkConfig
+from shared.report.comparison_page import HTML, write_report
+from shared.runs.run import read_run
+from shared.runs.seeds import run_folders, save_seeds, seed_folder
+from shared.tasks.registry import TASKS
+from shared.training.train import train
 from tests.support.browser import Looked, chromium, opened, wait_until
 
 NAMES = ["jax handcrafted", "torch handcrafted", "torch native"]

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from shared import pictures, predictions
-from shared.config import Config
-from shared.pictures import save_predictions
-from shared.plotting import new_figure
-from shared.run import Run
-from shared.schema import Schema, save_schema
-from shared.summary import Reference
+from shared.config.settings import Config
+from shared.report import prediction_plots
+from shared.report.prediction_plots import save_predictions
+from shared.report.style import new_figure
+from shared.runs import predictions
+from shared.runs.run import Run
+from shared.runs.schema import Schema, save_schema
+from shared.runs.summary import Reference
 from shared.tasks.task import Column, Series
 
 pytestmark = pytest.mark.draws
@@ -127,7 +128,7 @@ def drawn(monkeypatch) -> list[Figure]:
         figures.append(new_figure(*args))
         return figures[-1]
 
-    monkeypatch.setattr("shared.pictures.new_figure", remembered)
+    monkeypatch.setattr("shared.report.prediction_plots.new_figure", remembered)
     return figures
 
 
@@ -176,7 +177,7 @@ def test_a_forecast_is_drawn_in_the_unit_of_its_column(
         (truth, found["targets"] + level), (before, found["last"]),
         (predicted, found["predicted"] + level),
     ):  # fmt: skip
-        np.testing.assert_allclose(shown, scaled[-pictures.FORECAST :, 0] * 7 + 15)
+        np.testing.assert_allclose(shown, scaled[-prediction_plots.FORECAST :, 0] * 7 + 15)
     assert left.get_xlabel() == "last 180 days of the test part"
     assert left.get_ylabel() == "temp max, °C"
     assert right.get_xlabel() == "true temp max, °C"
@@ -209,7 +210,7 @@ def test_accuracy_is_shown_over_the_steps_that_count(
     tmp_path: Path, drawn: list[Figure], monkeypatch: pytest.MonkeyPatch, fewest: int, last: int
 ) -> None:
     """And that as many sequences have as there must be, or as there are."""
-    monkeypatch.setattr(pictures, "FEWEST", fewest)
+    monkeypatch.setattr(prediction_plots, "FEWEST", fewest)
     told, found = over_steps(3, 5)
     found |= {
         "targets": np.zeros((2, 3), int), "predicted": np.array([[0, 1, 1], [0, 0, 0]]),

@@ -11,18 +11,20 @@ from typing import Any, cast
 
 import pytest
 
-from shared import environment, run_folder, suite
-from shared.config import Config
-from shared.data_config import SunspotsData, TextData
+from shared.config.data import SunspotsData, TextData
+from shared.config.settings import Config
+from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.jobs import Job, jobs
-from shared.run import Run
-from shared.scores import in_unit, spread
-from shared.suite import CHANCE, write_results
-from shared.summary import Reference
-from shared.tasks import TASKS, Goal
-from shared.training import train
-from shared.validation import resolve
+from shared.report import results_page
+from shared.report.results_page import CHANCE, write_results
+from shared.runs import run_folder
+from shared.runs.jobs import Job, jobs
+from shared.runs.run import Run
+from shared.runs.scores import in_unit, spread
+from shared.runs.summary import Reference
+from shared.system import environment
+from shared.tasks.registry import TASKS, Goal
+from shared.training.train import train
 from tests.support.command_line import check_refused
 
 LOWER = Goal("rmse", 2.75)
@@ -73,7 +75,7 @@ def test_a_run_is_new_then_stopped_then_done(tmp_path: Path, monkeypatch) -> Non
     (job.folder / run_folder.SUMMARY).touch()
     with pytest.raises(InvalidInput, match=r"summary\.json: "):
         _ = job.state  # damaged
-    monkeypatch.setattr("shared.jobs.read_run", lambda folder: folder)
+    monkeypatch.setattr("shared.runs.jobs.read_run", lambda folder: folder)
     assert job.state == "done"
 
 
@@ -115,7 +117,7 @@ def finished(goal: Goal, value: float, **baselines: float) -> Run:
 )
 def test_a_goal_is_a_bound_from_the_right_side(goal: Goal, value: float, reached: bool) -> None:
     run = finished(goal, value, xz=0.0 if goal.score == "exact" else 9.0, gzip=2.0)
-    assert suite._reached(goal, run) is reached
+    assert results_page._reached(goal, run) is reached
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,7 @@ def test_a_goal_is_a_bound_from_the_right_side(goal: Goal, value: float, reached
     ],
 )  # fmt: skip
 def test_a_goal_is_said_in_words(goal: Goal, text: str) -> None:
-    assert suite._goal(goal) == text
+    assert results_page._goal(goal) == text
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def summaries(plan: list[Job], task: str) -> list[dict]:
 
 
 def cells(page: Path, task: str) -> list[str]:
-    lines = (page / suite.PAGE).read_text(encoding="utf-8").splitlines()
+    lines = (page / results_page.PAGE).read_text(encoding="utf-8").splitlines()
     (line,) = (line for line in lines if line.startswith(f"| [`{task}`]"))
     return [cell.strip() for cell in line.strip("|").split("|")]
 
@@ -224,10 +226,10 @@ def test_the_table_shows_the_scores_of_the_runs(task: str, page: Path, plan: lis
 
 def test_the_page_has_a_picture_where_there_are_predictions(page: Path) -> None:
     assert {file.name for file in page.iterdir()} == {
-        suite.PAGE, suite.DATA, "results-sunspots.png",
+        results_page.PAGE, results_page.DATA, "results-sunspots.png",
     }  # fmt: skip
-    assert {file.name for file in page.iterdir()} <= suite.files()
-    written = (page / suite.PAGE).read_text(encoding="utf-8")
+    assert {file.name for file in page.iterdir()} <= results_page.files()
+    written = (page / results_page.PAGE).read_text(encoding="utf-8")
     assert "](results-sunspots.png)" in written
     assert "results-text.png" not in written
     assert "{{" not in written
@@ -240,7 +242,7 @@ def test_the_page_has_a_picture_where_there_are_predictions(page: Path) -> None:
 
 
 def test_a_text_shows_how_both_frameworks_go_on(page: Path, plan: list[Job]) -> None:
-    written = (page / suite.PAGE).read_text(encoding="utf-8")
+    written = (page / results_page.PAGE).read_text(encoding="utf-8")
     assert written.count("goes on (▶) from a text of the test part") == 2
     generated = summaries(plan, "text")[0]["generated"]
     first = (generated["prompt"] + "▶" + generated["continuation"]).splitlines()[0]
@@ -248,7 +250,7 @@ def test_a_text_shows_how_both_frameworks_go_on(page: Path, plan: list[Job]) -> 
 
 
 def test_the_data_beside_the_page_are_the_summaries(page: Path, plan: list[Job]) -> None:
-    records = json.loads((page / suite.DATA).read_text(encoding="utf-8"))
+    records = json.loads((page / results_page.DATA).read_text(encoding="utf-8"))
     assert len(records) == 8
     found = summaries(plan, "sunspots") + summaries(plan, "text")
     for record, summary in zip(records[::2], found, strict=True):
@@ -304,7 +306,7 @@ def test_a_suite_that_cannot_be_run_is_refused_in_one_line(case: str, tmp_path: 
     job.folder.mkdir(parents=True)
     run_folder.save_config(job.folder, replace(job.config, epochs=7))
     (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / suite.PAGE).write_text("")
+    (tmp_path / "docs" / results_page.PAGE).write_text("")
     before = sorted(tmp_path.rglob("*"))
     arguments, expected = BAD[case]
     check_refused(call("compare.py", "--suite", "results", *arguments), *expected)
@@ -325,8 +327,10 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) ->
     monkeypatch.setattr(
         "scripts.compare._run_script", lambda options, *others: calls.append(options)
     )
-    monkeypatch.setattr("shared.suite.write_results", lambda *arguments: calls.append("results"))
-    monkeypatch.setattr("shared.jobs.read_run", lambda folder: folder)
+    monkeypatch.setattr(
+        "shared.report.results_page.write_results", lambda *arguments: calls.append("results")
+    )
+    monkeypatch.setattr("shared.runs.jobs.read_run", lambda folder: folder)
     done, stopped, new, again = jobs(("hello",), (0, 1), tmp_path / "runs")
     for job in (done, stopped, again):
         job.folder.mkdir(parents=True)
@@ -356,7 +360,7 @@ def test_two_runs_train_at_once_each_on_cores_of_its_own(tmp_path: Path, monkeyp
         shares.append((name, os.sched_getaffinity(0)))
 
     monkeypatch.setattr("scripts.compare._run_script", train)
-    monkeypatch.setattr("shared.suite.write_results", lambda *arguments: None)
+    monkeypatch.setattr("shared.report.results_page.write_results", lambda *arguments: None)
     own = os.sched_getaffinity(0)
     ran = call("compare.py", "--suite", "results", "--tasks", "hello", "--seeds", "0", "1",
                "--jobs", "2")  # fmt: skip

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from scripts.parity import parse_arguments
-from shared import cli
-from shared.diagnosis import Diagnosis, Finding
-from shared.gallery import Planted, single, write_gallery
-from shared.lockstep import Lockstep
-from shared.parity import compare
-from shared.traps import TRAPS, about
-from shared.validation import resolve
+from shared.commands import cli
+from shared.config.validation import resolve
+from shared.parity.comparison import compare
+from shared.parity.diagnosis import Diagnosis, Finding
+from shared.parity.lockstep import Lockstep
+from shared.parity.traps import TRAPS, about
+from shared.report.trap_page import Planted, single, write_gallery
 
 GALLERIES = {
     "plain": [],

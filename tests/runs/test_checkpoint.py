@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from shared.backend import Snapshot
-from shared.checkpoint import Checkpoint, Retention, Running, read, steps, write
 from shared.errors import InvalidInput
-from shared.files import write_atomically
-from shared.segments import Segment
-from shared.tensor_files import digest
+from shared.protocol.backend import Snapshot
+from shared.runs.checkpoint import Checkpoint, Retention, Running, read, steps, write
+from shared.runs.segments import Segment
+from shared.system.files import write_atomically
+from shared.system.tensor_files import digest
 
 RNG = np.random.default_rng(0)
 WEIGHTS = {"rnn.weight_ih_l0": RNG.standard_normal((4, 3)), "head.bias": RNG.standard_normal(2)}
@@ -118,7 +118,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch) -> None
     def no_space(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("shared.files.os.fsync", no_space)
+    monkeypatch.setattr("shared.system.files.os.fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
         write_atomically(path, json.dumps("new").encode())
     assert path.read_bytes() == b"old"

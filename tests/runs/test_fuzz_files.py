@@ -15,15 +15,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnn_torch.state_dict import read_torch
-from shared import checkpoint, predictions, tables
-from shared.config import NetworkConfig
-from shared.data_config import GeneratedData, TextData
+from rnn_torch.files import read_torch
+from shared.config.data import GeneratedData, TextData
+from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
-from shared.run import read_run
-from shared.schema import read_schema
-from shared.tasks import TASKS, load_task
-from shared.training import train
+from shared.inference import tables
+from shared.runs import checkpoint, predictions
+from shared.runs.run import read_run
+from shared.runs.schema import read_schema
+from shared.tasks.registry import TASKS, load_task
+from shared.training.train import train
 from tests.support.fuzz import EDITS, Edit, damaged, fuzz
 
 

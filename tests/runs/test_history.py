@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from shared.errors import InvalidInput
-from shared.folders import free_folder
-from shared.history import METRICS, History, lines_up_to
-from shared.json_files import CHECKSUM
-from shared.run_folder import check_free, created, read_config, save_config
-from shared.tasks import TASKS
+from shared.runs.history import METRICS, History, lines_up_to
+from shared.runs.run_folder import check_free, created, read_config, save_config
+from shared.system.folders import free_folder
+from shared.system.json_files import CHECKSUM
+from shared.tasks.registry import TASKS
 
 
 def steps(folder: Path) -> list[tuple[int, str]]:

@@ -7,10 +7,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from shared import evaluation, predictions
-from shared.backend import Evaluation
-from shared.dataset import Signature, Split
-from shared.scores import derived, in_unit, long_name, named, perplexity, shown, to_show
+from shared.inference import evaluation
+from shared.protocol.backend import Evaluation
+from shared.protocol.dataset import Signature, Split
+from shared.runs import predictions
+from shared.runs.scores import derived, in_unit, long_name, named, perplexity, shown, to_show
 from shared.tasks.task import Column, Series, Task
 
 CLASSES = Signature(2, 2, tokens=True, per_step=True, loss="cross_entropy")

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.backend import Snapshot
-from shared.checkpoint import Checkpoint
-from shared.segments import Segment, covers, described, label
-from shared.start import resumption
-from shared.tasks import TASKS
+from shared.protocol.backend import Snapshot
+from shared.runs.checkpoint import Checkpoint
+from shared.runs.segments import Segment, covers, described, label
+from shared.tasks.registry import TASKS
+from shared.training.resume import resumption
 
 
 def run_of(*parts: tuple[str, int]) -> list[Segment]:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared import events
-from shared.config import Config, NetworkConfig
-from shared.data_config import GeneratedData
+from shared.config.data import GeneratedData
+from shared.config.settings import Config, NetworkConfig
 from shared.errors import InvalidInput
-from shared.run import read_run
-from shared.tasks import TASKS
-from shared.training import train
+from shared.runs import tensorboard
+from shared.runs.run import read_run
+from shared.tasks.registry import TASKS
+from shared.training.train import train
 
 pytest.importorskip("tensorboardX")
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
@@ -57,7 +57,7 @@ def scalars(file: Path) -> dict[str, dict[int, float]]:
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob(events.PATTERN))
+    return sorted(folder.glob(tensorboard.PATTERN))
 
 
 def test_the_events_are_those_of_the_history(tmp_path: Path, config: Config) -> None:
@@ -121,7 +121,7 @@ def test_a_missing_package_is_named_before_anything_is_written(
     tmp_path: Path, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    monkeypatch.setattr(events.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(tensorboard.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InvalidInput, match=r"pip install 'rnn-parity\[tensorboard\]'"):
         train(config, tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from shared.config import NetworkConfig
-from shared.data_config import GeneratedData, TextData
-from shared.report import HTML, write_report
-from shared.run import read_run
-from shared.run_folder import read_config
-from shared.tasks import TASKS
-from shared.training import train
-from shared.validation import resolve
+from shared.config.data import GeneratedData, TextData
+from shared.config.settings import NetworkConfig
+from shared.config.validation import resolve
+from shared.report.comparison_page import HTML, write_report
+from shared.runs.run import read_run
+from shared.runs.run_folder import read_config
+from shared.tasks.registry import TASKS
+from shared.training.train import train
 from tests.support.browser import chromium, opened
 from tests.support.command_line import SCRIPTS, SMALL, check_refused, script
 

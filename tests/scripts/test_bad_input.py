@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.trace_files import write_trace
+from shared.parity.trace_files import write_trace
 from tests.support.command_line import SMALL, check_refused, script, started
 
 BAD = {

@@ -230,7 +230,7 @@ def test_an_interruption_that_a_callback_swallows_counts_a_moment_later() -> Non
     """Python drops what a callback of its garbage collector raises, and JAX has one."""
     code = """
 import gc, signal, sys, time
-from shared import process
+from shared.system import process
 
 def callback(phase, info):
     gc.callbacks.remove(callback)

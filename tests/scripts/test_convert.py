@@ -15,8 +15,9 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from shared import checkpoint, process
-from shared.backend import Snapshot
+from shared.protocol.backend import Snapshot
+from shared.runs import checkpoint
+from shared.system import process
 from tests.support.command_line import SMALL, check_refused, script
 
 STACKED: dict[str, Any] = {"num_layers": 2, "bidirectional": True}
@@ -277,7 +278,7 @@ def test_a_failed_write_leaves_nothing_and_names_the_file(
     def no_space(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("shared.files.os.fsync", no_space)
+    monkeypatch.setattr("shared.system.files.os.fsync", no_space)
     finished = convert("in.pt", "out.pt")
     assert finished.returncode == 1
     assert finished.stderr.splitlines() == ["convert.py: out.pt: No space left on device"]

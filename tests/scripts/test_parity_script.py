@@ -18,15 +18,15 @@ import pytest
 from matplotlib import image
 from matplotlib.axes import Axes
 
-from shared import process
-from shared.diagnosis import Diagnosis, Finding
-from shared.envelope import Envelope
-from shared.findings import Findings, growth
-from shared.parity import compare
-from shared.parity_plots import phases, save_envelope, save_losses, save_phase, tensors
-from shared.parity_report import write_parity_report
-from shared.trace import PHASES
-from shared.trace_files import read_trace, write_trace
+from shared.parity.comparison import compare
+from shared.parity.diagnosis import Diagnosis, Finding
+from shared.parity.envelope import Envelope
+from shared.parity.findings import Findings, growth
+from shared.parity.trace_files import read_trace, write_trace
+from shared.protocol.trace import PHASES
+from shared.report.parity_page import write_parity_report
+from shared.report.parity_plots import phases, save_envelope, save_losses, save_phase, tensors
+from shared.system import process
 from tests.scripts.test_imports import BLOCKER, python
 from tests.support.command_line import SCRIPTS, script
 from tests.support.pairwise import slow_but

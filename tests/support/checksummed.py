@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from shared.json_files import CHECKSUM, digest
+from shared.system.json_files import CHECKSUM, digest
 
 
 def read(file: Path) -> dict[str, Any]:

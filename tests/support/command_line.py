@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, Self
 
-from shared import children
+from shared.system import children
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 SMALL = [
@@ -92,7 +92,7 @@ def _become(argv: Sequence[str]) -> NoReturn:
 
 
 class _Forked:
-    """As much of `subprocess.Popen` as `shared.children` uses, of a script."""
+    """As much of `subprocess.Popen` as `shared.system.children` uses, of a script."""
 
     def __init__(self, command: Sequence[str], process_group: int, stdout: int | None):
         self.pid = os.fork()

@@ -14,7 +14,7 @@ import os
 import shutil
 from pathlib import Path
 
-from shared.environment import processor_fingerprint
+from shared.system.environment import processor_fingerprint
 
 CACHE = Path(__file__).parents[2] / ".cache" / "jax"
 LARGEST = 2 * 10**9

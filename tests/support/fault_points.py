@@ -23,13 +23,14 @@ from typing import Any
 import torch
 
 import rnn_torch.backend  # noqa: F401  (so that no child has to)
-from shared import checkpoint, history, lock, run_folder
-from shared.config import Config, NetworkConfig
-from shared.data_config import GeneratedData
+from shared.config.data import GeneratedData
+from shared.config.settings import Config, NetworkConfig
 from shared.errors import InvalidInput
-from shared.run import read_run
-from shared.tasks import TASKS
-from shared.training import train
+from shared.runs import checkpoint, history, run_folder
+from shared.runs.run import read_run
+from shared.system import lock
+from shared.tasks.registry import TASKS
+from shared.training.train import train
 
 CONFIG = replace(
     TASKS["last-value"].defaults,

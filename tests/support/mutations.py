@@ -33,44 +33,44 @@ class Mutation(NamedTuple):
 MUTATIONS = [
     # system
     Mutation(
-        "shared/files.py", "temporary.unlink(missing_ok=True)", "pass",
+        "shared/system/files.py", "temporary.unlink(missing_ok=True)", "pass",
         "tests/system/test_files.py::test_a_write_that_fails_leaves_the_old_file_and_nothing_else",
     ),
     Mutation(
-        "shared/json_files.py", "if not edited and said != found:",
+        "shared/system/json_files.py", "if not edited and said != found:",
         "if not edited and said and said != found:",
         "tests/runs/test_history.py::test_a_configuration_without_its_checksum_is_refused",
     ),
     Mutation(
-        "shared/lock.py", "if _is_at(handle, path):  # and not", "if True:  # and not",
+        "shared/system/lock.py", "if _is_at(handle, path):  # and not", "if True:  # and not",
         "tests/system/test_lock.py::test_a_process_whose_lock_was_removed_writes_nothing_more",
     ),
     Mutation(
-        "shared/interruption.py", "if self.received is not None:", "if self.received == 0:",
+        "shared/system/signals.py", "if self.received is not None:", "if self.received == 0:",
         "tests/system/test_signals.py::test_the_first_signal_is_noted_and_the_second_stops",
     ),
     # config
     Mutation(
-        "shared/validation.py", 'if bias and network.cell == "rnn":',
+        "shared/config/validation.py", 'if bias and network.cell == "rnn":',
         'if bias and network.cell == "gru":',
         "tests/scripts/test_bad_input.py::test_bad_input_is_refused_in_one_line_and_nothing_is_written",
     ),
     Mutation(
-        "shared/validation.py", "if network.bidirectional and config.bptt is not None:",
+        "shared/config/validation.py", "if network.bidirectional and config.bptt is not None:",
         "if network.bidirectional and config.bptt == 0:",
         "tests/scripts/test_bad_input.py::test_bad_input_is_refused_in_one_line_and_nothing_is_written",
     ),
     Mutation(
-        "shared/interval.py", '"m": 60.0', '"m": 61.0', "tests/training/test_calls.py::test_every_is_steps_or_a_time",
+        "shared/config/interval.py", '"m": 60.0', '"m": 61.0', "tests/training/test_calls.py::test_every_is_steps_or_a_time",
     ),
     # protocol
-    Mutation("shared/weights.py", "width *= 2", "width *= 1", "tests/protocol/test_weights.py::test_initial_values_have_the_distributions_of_torch"),
-    Mutation("shared/batching.py", "begins == 0,", "begins >= 0,", "tests/protocol/test_batching.py::test_windows_follow_each_other_and_the_last_is_padded"),
+    Mutation("shared/protocol/weights.py", "width *= 2", "width *= 1", "tests/protocol/test_weights.py::test_initial_values_have_the_distributions_of_torch"),
+    Mutation("shared/protocol/batching.py", "begins == 0,", "begins >= 0,", "tests/protocol/test_batching.py::test_windows_follow_each_other_and_the_last_is_padded"),
     Mutation(
-        "shared/batching.py", '"dropout", start + i)', '"dropout", i)', "tests/protocol/test_batching.py::test_a_step_does_not_depend_on_the_call_it_is_taken_in"
+        "shared/protocol/batching.py", '"dropout", start + i)', '"dropout", i)', "tests/protocol/test_batching.py::test_a_step_does_not_depend_on_the_call_it_is_taken_in"
     ),
     Mutation(
-        "shared/schedule.py", "steps_per_epoch + 1 - optimization.decay_after",
+        "shared/protocol/schedule.py", "steps_per_epoch + 1 - optimization.decay_after",
         "steps_per_epoch - optimization.decay_after",
         "tests/protocol/test_protocol.py::test_decay_begins_after_so_many_epochs_and_goes_on_with_each",
     ),
@@ -88,83 +88,83 @@ MUTATIONS = [
     ),
     # runs
     Mutation(
-        "shared/checkpoint.py", "last = found[-self.keep :]", "last = found[-self.keep - 1 :]",
+        "shared/runs/checkpoint.py", "last = found[-self.keep :]", "last = found[-self.keep - 1 :]",
         "tests/runs/test_checkpoint.py::test_the_last_and_the_best_stay",
     ),
     Mutation(
-        "shared/tensor_files.py",
+        "shared/system/tensor_files.py",
         "found.update(json.dumps([name, array.dtype.str, array.shape]).encode())", "pass",
         "tests/runs/test_fuzz_files.py::test_a_damaged_checkpoint_is_recognised",
     ),
     Mutation(
-        "shared/history.py", 'if record["split"] != "test":', "if True:", "tests/training/test_resume.py::test_a_run_with_nothing_left_to_do_is_refused"
+        "shared/runs/history.py", 'if record["split"] != "test":', "if True:", "tests/training/test_resume.py::test_a_run_with_nothing_left_to_do_is_refused"
     ),
     Mutation(
-        "shared/segments.py", "== ends[:-1] and ends[-1] == steps", "== ends[:-1]",
+        "shared/runs/segments.py", "== ends[:-1] and ends[-1] == steps", "== ends[:-1]",
         "tests/runs/test_segments.py::test_segments_cover_a_run_without_gap_or_overlap",
     ),
     # parity
     Mutation(
-        "shared/deviation.py", "return bits if bits < sign else sign - bits",
+        "shared/parity/deviation.py", "return bits if bits < sign else sign - bits",
         "return bits if bits < sign else bits - sign",
         "tests/parity/test_deviation.py::test_ulps_are_the_numbers_from_one_to_the_other",
     ),
     Mutation(
-        "shared/parity.py", "if self.difference is None and (error[i] > self.tolerance).any():",
+        "shared/parity/comparison.py", "if self.difference is None and (error[i] > self.tolerance).any():",
         "if self.difference is None and (error[i] > 10 * self.tolerance).any():",
         "tests/parity/test_comparison.py::test_an_element_of_any_tensor_that_differs_is_named",
     ),
     Mutation(
-        "shared/diagnosis.py", "if found[0] > largest:", "if found[0] < largest:",
+        "shared/parity/diagnosis.py", "if found[0] > largest:", "if found[0] < largest:",
         "tests/parity/test_traps.py::test_what_began_in_an_earlier_step_is_looked_for_there",
     ),
     Mutation(
-        "shared/envelope.py", "np.maximum.accumulate(spread)", "spread", "tests/parity/test_envelope.py::test_the_edge_is_the_largest_spread_so_far_of_either_side"
+        "shared/parity/envelope.py", "np.maximum.accumulate(spread)", "spread", "tests/parity/test_envelope.py::test_the_edge_is_the_largest_spread_so_far_of_either_side"
     ),
-    Mutation("shared/traps.py", "if comparison.equal:", "if False:", "tests/scripts/test_parity_script.py::test_a_trap_that_changes_nothing_is_no_proof"),
+    Mutation("shared/parity/traps.py", "if comparison.equal:", "if False:", "tests/scripts/test_parity_script.py::test_a_trap_that_changes_nothing_is_no_proof"),
     Mutation(
-        "shared/misreadings.py", "[gate * rows : (gate + 1) * rows] -= 1",
+        "shared/parity/misreadings.py", "[gate * rows : (gate + 1) * rows] -= 1",
         "[gate * rows : (gate + 1) * rows] += 1",
         "tests/parity/test_pair_causes.py::test_one_added_to_the_forget_gate_is_named",
     ),
     # inference
     Mutation(
-        "shared/beam.py", "if len(done) == beams and scores[0] <= done[-1].score:",
+        "shared/inference/beam.py", "if len(done) == beams and scores[0] <= done[-1].score:",
         "if len(done) == beams:",
         "tests/inference/test_beam.py::test_it_does_not_stop_before_nothing_can_become_more_probable",
     ),
     Mutation(
-        "shared/tables.py", "if len(set(named)) < len(named):", "if False:", "tests/inference/test_tables.py::test_a_csv_without_sequences_is_refused"
+        "shared/inference/tables.py", "if len(set(named)) < len(named):", "if False:", "tests/inference/test_tables.py::test_a_csv_without_sequences_is_refused"
     ),
     # report
     Mutation(
-        "shared/verdict.py", "if largest <= PROVED:", "if largest <= 10 * PROVED:",
+        "shared/report/verdict.py", "if largest <= PROVED:", "if largest <= 10 * PROVED:",
         "tests/report/test_comparison_page.py::test_a_difference_in_float64_is_called_a_defect",
     ),
     Mutation(
-        "shared/bands.py", "values.min(axis=0), values.max(axis=0)",
+        "shared/report/bands.py", "values.min(axis=0), values.max(axis=0)",
         "values.max(axis=0), values.max(axis=0)",
         "tests/report/test_bands.py::test_a_band_is_the_mean_in_the_range_of_all_seeds",
     ),
     # training
     Mutation(
-        "shared/calls.py", "yield Call(max(first, position), last - max(first, position))",
+        "shared/training/calls.py", "yield Call(max(first, position), last - max(first, position))",
         "yield Call(first, last - first)",
         "tests/training/test_calls.py::test_a_position_inside_of_a_call_is_gone_on_from",
     ),
     Mutation(
-        "shared/loop.py", 'if best is None or valid.loss < best["loss"]:',
+        "shared/training/loop.py", 'if best is None or valid.loss < best["loss"]:',
         'if best is None or valid.loss > best["loss"]:',
         "tests/training/test_resume.py::test_a_run_stopped_after_its_last_step_is_scored",
     ),
-    Mutation("shared/loop.py", "self.running = Running()", "pass", "tests/training/test_cross_resume.py::test_the_state_between_two_windows_goes_on_in_the_other_framework"),
+    Mutation("shared/training/loop.py", "self.running = Running()", "pass", "tests/training/test_cross_resume.py::test_the_state_between_two_windows_goes_on_in_the_other_framework"),
     Mutation(
-        "shared/training.py", "(reached == total and scored)", "(reached == total and not scored)",
+        "shared/training/train.py", "(reached == total and scored)", "(reached == total and not scored)",
         "tests/training/test_resume.py::test_a_run_stopped_after_its_last_step_is_scored",
     ),
     # commands
     Mutation(
-        "shared/cli.py", 'if option(argv, "--seed") is not None:', "if False:",
+        "shared/commands/cli.py", 'if option(argv, "--seed") is not None:', "if False:",
         "tests/training/test_seeds.py::test_what_seeds_do_not_go_with",
     ),
     # rnn_jax

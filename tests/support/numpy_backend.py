@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shared.backend import Evaluation, Metrics, Snapshot
-from shared.batching import Batch
-from shared.choices import moment_names
-from shared.config import Config
-from shared.dataset import Signature
-from shared.sampling import Sampling
-from shared.weights import Weights, network_shapes, state_shapes
+from shared.config.choices import moment_names
+from shared.config.settings import Config
+from shared.protocol.backend import Evaluation, Metrics, Snapshot
+from shared.protocol.batching import Batch
+from shared.protocol.dataset import Signature
+from shared.protocol.sampling import Sampling
+from shared.protocol.weights import Weights, network_shapes, state_shapes
 
 
 class State(NamedTuple):

@@ -13,8 +13,8 @@ from flax import linen, nnx
 
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
-from shared.findings import Findings
-from shared.pair import compare_programs
+from shared.parity.findings import Findings
+from shared.parity.pair import compare_programs
 
 FEATURES, HIDDEN, CLASSES = 2, 3, 4
 GATES = {"lstm": "ifgo", "gru": "rzn"}

@@ -9,11 +9,11 @@ import torch._dynamo  # as the first optimizer does
 
 import rnn_jax.backend
 import rnn_torch.backend
-import shared.cli
-import shared.console
-import shared.pictures
-import shared.report
-import shared.seed_training
+import shared.commands.cli
+import shared.report.console
+import shared.report.prediction_plots
+import shared.report.comparison_page
+import shared.training.seeds
 
 gc.collect()
 gc.freeze()  # the collector would touch, and so copy, all of it in each child

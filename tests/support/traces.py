@@ -9,15 +9,15 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from shared import lockstep
-from shared.backend import Snapshot
-from shared.config import Config, NetworkConfig, OptimizationConfig
-from shared.data_config import GeneratedData, HelloData, TextData
+from shared.config.data import GeneratedData, HelloData, TextData
+from shared.config.settings import Config, NetworkConfig, OptimizationConfig
+from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.tasks import TASKS, load_task
+from shared.parity import lockstep
+from shared.protocol.backend import Snapshot
+from shared.protocol.trace import Trace
+from shared.tasks.registry import TASKS, load_task
 from shared.tasks.task import Task
-from shared.trace import Trace
-from shared.validation import resolve
 
 STEPS = 3
 OPTIMIZATIONS = {

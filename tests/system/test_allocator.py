@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from shared import allocator
+from shared.system import allocator
 
 # Takes and gives back memory as a step does, in the main thread and in another, and counts the
 # pages that are faulted in.
 FAULTS = """
 import ctypes, resource, threading
-from shared.allocator import described, keep_pages
+from shared.system.allocator import described, keep_pages
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
@@ -57,7 +57,7 @@ def run(code: str, **environment: str) -> list[str]:
 
 
 def own_glibc() -> bool:
-    return run("from shared import allocator; print(allocator._glibc() is not None)") == ["True"]
+    return run("from shared.system import allocator; print(allocator._glibc() is not None)") == ["True"]
 
 
 @pytest.mark.skipif(not own_glibc(), reason="another allocator than glibc's")
@@ -101,6 +101,6 @@ def test_an_allocator_in_front_of_glibcs_is_left_alone(tmp_path: Path) -> None:
     subprocess.run(
         ["cc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "front.c")], check=True
     )
-    code = "from shared.allocator import keep_pages; print(keep_pages())"
+    code = "from shared.system.allocator import keep_pages; print(keep_pages())"
     assert run(code, LD_PRELOAD=str(library)) == [allocator.LEFT]
     assert run(code) == [allocator.KEPT.format(1024)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.files import write_atomically
+from shared.system.files import write_atomically
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])

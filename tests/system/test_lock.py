@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from shared import lock
 from shared.errors import InvalidInput
+from shared.system import lock
 from tests.support.command_line import SCRIPTS, SMALL, check_refused, script
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from shared import lock
+from shared.system import lock
 with lock.held(Path(sys.argv[1]), "--out") as lock:
     print(lock.stale, flush=True)
     sys.stdin.read()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from shared import checkpoint
-from shared.children import Children
-from shared.interruption import Interrupted, Interruption
-from shared.training import NOTICE
+from shared.runs import checkpoint
+from shared.system.children import Children
+from shared.system.signals import Interrupted, Interruption
+from shared.training.train import NOTICE
 from tests.support.command_line import SCRIPTS, script
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
@@ -120,8 +120,8 @@ def test_programs_that_run_get_a_signal_once(number: int, code: int, tmp_path: P
     (tmp_path / "parent.py").write_text(f"""
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from shared import process
-from shared.children import Children
+from shared.system import process
+from shared.system.children import Children
 
 def main(argv):
     command = [sys.executable, {str(tmp_path / "child.py")!r}]

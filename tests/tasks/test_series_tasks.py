@@ -6,10 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared.data_config import Data, SunspotsData, VolumeData, WeatherData
-from shared.dataset import Split
+from shared.config.data import Data, SunspotsData, VolumeData, WeatherData
 from shared.errors import InvalidInput
-from shared.tasks import TASKS, load_task, published
+from shared.protocol.dataset import Split
+from shared.tasks import published
+from shared.tasks.registry import TASKS, load_task
 from shared.tasks.series import known
 from shared.tasks.task import Series, Task
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.config import Config
-from shared.data_config import GeneratedData
+from shared.config.data import GeneratedData
+from shared.config.settings import Config
 from shared.errors import InvalidInput
-from shared.tasks import TASKS, generated, load_task
+from shared.tasks import generated
+from shared.tasks.registry import TASKS, load_task
 from shared.tasks.task import Task
 from tests.support.command_line import SMALL, check_refused, script
 
@@ -142,8 +143,8 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from pathlib import Path
 from tests.tasks.test_stored import config
-from shared.data_config import GeneratedData
-from shared.tasks import load_task
+from shared.config.data import GeneratedData
+from shared.tasks.registry import load_task
 print(load_task(config("last-value", Path("data"), GeneratedData(300_000, 8, 9, 5, 3))).fingerprint)
 """
     both = [
@@ -198,9 +199,9 @@ def test_a_run_from_files_is_the_run_in_memory(backend: str, tmp_path: Path) -> 
 PEAK = """
 import sys, threading
 from dataclasses import replace
-from shared.batches import training_batches
-from shared.data_config import GeneratedData
-from shared.tasks import TASKS, load_task
+from shared.tasks.batches import training_batches
+from shared.config.data import GeneratedData
+from shared.tasks.registry import TASKS, load_task
 
 def own():
     with open("/proc/self/status") as status:

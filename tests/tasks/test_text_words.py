@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.config import Config
-from shared.data_config import TextData
-from shared.dataset import Split
+from shared.config.data import TextData
+from shared.config.settings import Config
+from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.tasks import TASKS, load_task
+from shared.protocol.dataset import Split
+from shared.tasks.registry import TASKS, load_task
 from shared.tasks.task import Task
 from shared.tasks.text import END_OF_LINE, UNKNOWN_WORD, words_of
-from shared.validation import resolve
 
 TRAIN = "the cat sat on the mat\nthe dog sat on a log\n" * 3
 VALID = "a cat sat on the dog\na bird sat\n"

@@ -4,6 +4,7 @@ Where a run may stop: after each call of the backend, at evaluations, and with a
 own. What counts is every byte of metrics.jsonl and of the last checkpoint's tensors.
 """
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,14 +14,14 @@ import pytest
 
 import rnn_jax.backend
 import rnn_torch.backend
-from shared import checkpoint, training
-from shared.config import Config, NetworkConfig, OptimizationConfig
-from shared.data_config import GeneratedData, TextData
-from shared.history import METRICS
-from shared.interruption import Interrupted
-from shared.run_folder import read_config
-from shared.tasks import TASKS
-from shared.training import train
+from shared.config.data import GeneratedData, TextData
+from shared.config.settings import Config, NetworkConfig, OptimizationConfig
+from shared.runs import checkpoint
+from shared.runs.history import METRICS
+from shared.runs.run_folder import read_config
+from shared.system.signals import Interrupted, Interruption
+from shared.tasks.registry import TASKS
+from shared.training.train import train
 from tests.support.fault_points import check_same_checkpoints
 from tests.support.pairwise import few_by_default
 
@@ -60,7 +61,7 @@ def text(folder: Path, **changes) -> Config:
 @contextmanager
 def few_steps_a_call(most: int = 3) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shared.batching.CHUNK_STEPS", most)
+        patch.setattr("shared.protocol.batching.CHUNK_STEPS", most)
         yield
 
 
@@ -70,7 +71,7 @@ def interrupted(backend: str, calls: int) -> Iterator[None]:
     kind = BACKENDS[backend]
     advance = kind.advance
     taken = []
-    received = training.Interruption
+    received = Interruption
 
     class Noted(received):
         def __enter__(self):
@@ -89,7 +90,7 @@ def interrupted(backend: str, calls: int) -> Iterator[None]:
         return advance(self, state, batch, rates)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "Interruption", Noted)
+        patch.setattr(sys.modules["shared.training.train"], "Interruption", Noted)
         patch.setattr(kind, "advance", counting)
         with pytest.raises(Interrupted):
             yield
@@ -141,7 +142,7 @@ def test_a_time_between_checkpoints_changes_no_bit(backend: str, tmp_path: Path)
     with few_steps_a_call():
         train(config, tmp_path / "whole", quiet=True)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("shared.interval.UNITS", {"s": 0.0})
+            patch.setattr("shared.config.interval.UNITS", {"s": 0.0})
             often = replace(config, checkpoint_every="1s", keep_checkpoints=9)
             train(often, tmp_path / "often", quiet=True)
     assert checkpoint.steps(tmp_path / "often") == [3, 6, 9, 12, 15, 18, 21, 24]

@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from shared import calls
-from shared.batches import training_batches
-from shared.calls import Call
-from shared.config import NetworkConfig
-from shared.data_config import GeneratedData
+from shared.config.data import GeneratedData
+from shared.config.interval import Every
+from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
-from shared.interval import Every
-from shared.tasks import TASKS, load_task
-from shared.timing import Due
+from shared.tasks.batches import training_batches
+from shared.tasks.registry import TASKS, load_task
+from shared.training import calls
+from shared.training.calls import Call
+from shared.training.clock import Due
 
 
 def test_calls_are_of_nearly_equal_size() -> None:
@@ -80,7 +80,7 @@ def test_steps_are_due_after_so_many() -> None:
 
 def test_a_time_is_due_when_it_has_passed(monkeypatch) -> None:
     now = 100.0
-    monkeypatch.setattr("shared.timing.time.monotonic", lambda: now)
+    monkeypatch.setattr("shared.training.clock.time.monotonic", lambda: now)
     due = Due(Every.of("30s"), origin=0)
     now = 129.0
     assert not due.after(7)

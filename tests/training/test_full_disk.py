@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import checkpoint
+from shared.runs import checkpoint
 from tests.support.command_line import SCRIPTS, check_refused, script
 from tests.support.fault_points import check_same, survived
 

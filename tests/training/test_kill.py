@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shared import checkpoint, history, run_folder
+from shared.runs import checkpoint, history, run_folder
 from tests.support.command_line import SCRIPTS, script
 from tests.support.fault_points import check_same, survived
 from tests.support.fuzz import SEED

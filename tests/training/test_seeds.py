@@ -14,18 +14,16 @@ import numpy as np
 import pytest
 
 from rnn_jax import backend as jax_backend
-from shared import calls, checkpoint, seed_training
-from shared.cli import parse_seeds
-from shared.config import Config, NetworkConfig
-from shared.contenders import contenders
-from shared.data_config import GeneratedData, TextData
+from shared.commands.cli import parse_seeds
+from shared.config.data import GeneratedData, TextData
+from shared.config.settings import Config, NetworkConfig
 from shared.errors import InvalidInput
-from shared.interruption import Interrupted
-from shared.loop import Asked, Loop, Steps, drive
-from shared.report import check_comparable
-from shared.run import read_run
-from shared.seed_training import remove_runs, train_seeds
-from shared.seeds import (
+from shared.report.comparison_page import check_comparable
+from shared.report.contenders import contenders
+from shared.report.verdict import pairs
+from shared.runs import checkpoint
+from shared.runs.run import read_run
+from shared.runs.seeds import (
     are_in,
     read_runs,
     read_seeds,
@@ -34,9 +32,12 @@ from shared.seeds import (
     save_seeds,
     seed_folder,
 )
-from shared.tasks import TASKS
-from shared.training import Ready, prepare, train
-from shared.verdict import pairs
+from shared.system.signals import Interrupted
+from shared.tasks.registry import TASKS
+from shared.training import calls, seeds
+from shared.training.loop import Asked, Loop, Steps, drive
+from shared.training.seeds import remove_runs, train_seeds
+from shared.training.train import Ready, prepare, train
 from tests.support import numpy_backend
 from tests.support.command_line import SMALL, check_refused, script
 from tests.support.pairwise import slow_but
@@ -157,7 +158,7 @@ def test_batches_of_other_shapes_are_not_taken_together(
         data = replace(SMALL_DATA, sequence_length=5 + (config.seed == 1))
         return prepare(replace(config, data=data), *others)
 
-    monkeypatch.setattr(seed_training, "prepare", prepared)
+    monkeypatch.setattr(seeds, "prepare", prepared)
     summaries = train_seeds(replace(config, epochs=1), [0, 1, 2], tmp_path / "seeds", quiet=True)
     assert [(s.seed, "2 seeds in one program" in s.path) for s in summaries] == [
         (0, True), (2, True), (1, False),
@@ -361,8 +362,8 @@ def test_runs_of_other_settings_are_contenders_of_their_own(config: Config, tmp_
 
 
 def test_only_the_same_seeds_are_compared(config: Config, tmp_path: Path) -> None:
-    for name, seeds in (("one", [0, 1]), ("other", [0, 5])):
-        train_seeds(replace(config, backend="torch"), seeds, tmp_path / name, quiet=True)
+    for name, several in (("one", [0, 1]), ("other", [0, 5])):
+        train_seeds(replace(config, backend="torch"), several, tmp_path / name, quiet=True)
     runs = [read_run(f) for f in run_folders([tmp_path / "one", tmp_path / "other"])]
     with pytest.raises(InvalidInput, match=r"the same seeds, got 0 1 in .*one; 0 5 in .*other"):
         check_comparable(runs)

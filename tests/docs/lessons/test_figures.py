@@ -16,14 +16,14 @@ from matplotlib.text import Text
 
 import rnn_jax.gradients
 import rnn_torch.gradients
+from docs.lessons import reading, vanishing
+from docs.lessons.network_plots import number
+from docs.lessons.reading import Reading, hello_shapes, read, train_hello
+from docs.lessons.state_plots import NAMED, draw_states, told_apart
+from docs.lessons.vanishing import over_distance
 from scripts.figures import Name, draw
-from shared import reading, vanishing
-from shared.idea_plots import number
-from shared.layer import LayerConfig
-from shared.reading import Reading, hello_shapes, read, train_hello
-from shared.state_plots import NAMED, draw_states, told_apart
-from shared.trained import Trained
-from shared.vanishing import over_distance
+from shared.inference.trained import Trained
+from shared.protocol.layer import LayerConfig
 from tests.support.compare_arrays import check_close
 
 Framework = Literal["jax", "torch"]

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from rnn_torch import mistakes
-from rnn_torch.backend import Backend
-from rnn_torch.crashes import CRASHES, facts, message
-from rnn_torch.mistakes import MEASURE
-from rnn_torch.trials import (
+from docs.lessons import mistakes
+from docs.lessons.catalog import MISTAKES, Measured, conditional_entropy
+from docs.lessons.crashes import CRASHES, facts, message
+from docs.lessons.mistakes import MEASURE
+from docs.lessons.page import FILES, PAGE, PICTURES, write_mistakes
+from docs.lessons.trials import (
     Job,
     Size,
     first_value,
@@ -23,11 +24,10 @@ from rnn_torch.trials import (
     right,
     spelling,
 )
-from shared.backend import Snapshot
-from shared.batches import training_batches
-from shared.mistakes import MISTAKES, Measured, conditional_entropy
-from shared.mistakes_page import FILES, PAGE, PICTURES, write_mistakes
-from shared.weights import initialize
+from rnn_torch.backend import Backend
+from shared.protocol.backend import Snapshot
+from shared.protocol.weights import initialize
+from shared.tasks.batches import training_batches
 from tests.support.command_line import check_refused
 
 Call = Callable[..., subprocess.CompletedProcess]

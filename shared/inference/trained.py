@@ -1,0 +1,88 @@
+"""A run folder → its trained network, in either framework.
+
+trained = load_trained(Path("runs/text-1"), backend="torch", precision="float64")
+outputs, carry = trained.backend.predict(trained.state, inputs)
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from shared.config.settings import Config, Precision
+from shared.config.validation import resolve
+from shared.errors import InvalidInput
+from shared.protocol.backend import Backend, Snapshot, State, load_backend
+from shared.protocol.weights import network_shapes
+from shared.runs import checkpoint, run_folder
+from shared.runs.checkpoint import PATTERN
+from shared.runs.schema import FILE, Schema, read_schema
+
+
+class Trained(NamedTuple):
+    config: Config
+    schema: Schema
+    backend: Backend
+    state: State
+    step: int
+    """Optimizer steps after which its weights are."""
+
+
+def load_trained(
+    folder: Path,
+    backend: Literal["jax", "torch"] | None = None,
+    device: Any = None,
+    precision: Precision | None = None,
+) -> Trained:
+    """The network of a run, with the best checkpoint where there is one, else the last.
+
+    Args:
+        backend, device, precision: others than those of the run.
+
+    Raises:
+        InvalidInput: the folder holds no run, one without a checkpoint, or a file that is damaged,
+            of another version, or does not fit the others.
+    """
+    if not (folder / run_folder.CONFIG).is_file():
+        raise InvalidInput(f"{folder}: expected a run folder, with a {run_folder.CONFIG}")
+    config = resolve(run_folder.read_config(folder / run_folder.CONFIG))
+    if not (folder / FILE).is_file():
+        raise InvalidInput(f"{folder}: expected a run of this version, got one without {FILE}")
+    schema = read_schema(folder)
+    if schema.task != config.task:
+        raise InvalidInput(
+            f"{folder / FILE}: expected task {config.task} as in {run_folder.CONFIG}, "
+            f"got {schema.task}"
+        )
+    if not checkpoint.steps(folder):
+        raise InvalidInput(f"{folder}: expected a checkpoint ({PATTERN}), got none")
+    _, found = checkpoint.read_last(folder)
+    file = checkpoint.path(folder, found.snapshot.step)
+    if found.data != schema.data:
+        raise InvalidInput(
+            f"{file}: expected a checkpoint of the data in {FILE} ({schema.data}), "
+            f"got one of other data ({found.data})"
+        )
+    snapshot = found.snapshot
+    _check_shapes(config, schema, snapshot, file)
+    # The run's own layers where the framework has them; both hold the same weights.
+    chosen = replace(
+        config,
+        backend=backend or config.backend,
+        device=device or config.device,
+        precision=precision or config.precision,
+        implementation="handcrafted",
+    )
+    weights = {k: array.astype(chosen.precision) for k, array in snapshot.weights.items()}
+    loaded = load_backend(chosen, schema.signature)
+    return Trained(chosen, schema, loaded, loaded.init(Snapshot.of(weights)), snapshot.step)
+
+
+def _check_shapes(config: Config, schema: Schema, snapshot: Snapshot, file: Path) -> None:
+    expected = network_shapes(config.network, schema.input_size, schema.output_size)
+    got = {name: array.shape for name, array in snapshot.weights.items()}
+    for name in [*expected, *got]:
+        if expected.get(name) != got.get(name):
+            raise InvalidInput(
+                f"{file}: the configuration beside it expects {expected.get(name, 'no tensor')} "
+                f"as {name}, got {got.get(name, 'none')}"
+            )

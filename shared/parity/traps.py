@@ -1,0 +1,219 @@
+"""The known traps: what makes a port train differently although every line of it looks right.
+
+A trap is one thing that the JAX side of a lockstep run does in another way than PyTorch. Here is
+what each one is and which configuration shows it; `rnn_jax/traps.py` has its code.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from shared.config.choices import with_choice
+from shared.config.data import GeneratedData, HelloData
+from shared.config.settings import Config
+from shared.errors import InvalidInput
+from shared.parity.comparison import Comparison
+from shared.protocol.batching import Batches
+
+
+class Trap(NamedTuple):
+    about: str
+    """What one side does and the other does not."""
+    needs: str
+    """What a configuration must have for the trap to change anything; empty if nothing."""
+    shown_by: Callable[[Config, Batches], bool]
+    """Whether a configuration and its training batches have it."""
+    otherwise: Callable[[Config], str]
+    """What a configuration has that does not."""
+    show: Callable[[Config], Config]
+    """The configuration, changed so that it has it."""
+
+
+WORDS = ("hello", "orange", "pink")
+"""Of several lengths, and with first letters that tell them apart."""
+
+
+def _network(**changes) -> Callable[[Config], Config]:
+    return lambda config: replace(config, network=replace(config.network, **changes))
+
+
+def _optimizer(name: str) -> Callable[[Config], Config]:
+    return lambda config: replace(
+        config, optimization=with_choice(config.optimization, "optimizer", name)
+    )
+
+
+def _clipped(config: Config) -> Config:
+    return replace(config, optimization=replace(config.optimization, clip_norm=0.1))
+
+
+def _with_lengths(config: Config) -> Config:
+    data = config.data
+    if isinstance(data, GeneratedData):
+        return replace(config, data=replace(data, min_length=1 + data.sequence_length // 2))
+    return _several_words(config)
+
+
+def _several_words(config: Config) -> Config:
+    if isinstance(config.data, HelloData):
+        return replace(config, data=HelloData(WORDS), batch_size=2)
+    return config
+
+
+def _ragged(config: Config, batches: Batches) -> bool:
+    """Every batch is full but the last one of an epoch, unless sequences have several lengths."""
+    lengths = batches.per_step and batches.split.lengths is not None
+    return lengths or not batches.take(batches.per_epoch - 1, 1).weights.all()
+
+
+def _make_ragged(config: Config) -> Config:
+    data = config.data
+    if isinstance(data, GeneratedData):
+        rows = min(data.train_examples, 3 * config.batch_size) - 1
+        return replace(config, data=replace(data, train_examples=max(1, rows)))
+    return _several_words(config)
+
+
+def _always(*_: object) -> bool:
+    return True
+
+
+def _nothing(_: Config) -> str:
+    return ""
+
+
+def _optimizer_of(config: Config) -> str:
+    return f"--optimizer {config.optimization.optimizer}"
+
+
+def _same(config: Config) -> Config:
+    return config
+
+
+TRAPS: dict[str, Trap] = {
+    "single-bias": Trap(
+        "one bias is trained where PyTorch trains two, whose sum moves twice as far in a step",
+        "", _always, _nothing, _same,
+    ),
+    "clip-epsilon": Trap(
+        "clipping divides by the norm, as optax does; PyTorch by norm + 1e-6",
+        "--clip-norm, below the norm of the gradients",
+        lambda config, _: config.optimization.clip_norm is not None,
+        lambda _: "no --clip-norm", _clipped,
+    ),
+    "reset-gate": Trap(
+        "the GRU's reset gate acts on h before W_hn; PyTorch's on W_hn h + b_hn",
+        "--cell gru", lambda config, _: config.network.cell == "gru",
+        lambda config: f"--cell {config.network.cell}", _network(cell="gru"),
+    ),
+    "adam": Trap(
+        "Adam's epsilon or bias correction has another place than in PyTorch",
+        "--optimizer adam or adamw, with --eps and --betas above 0",
+        lambda config, _: config.optimization.optimizer in ("adam", "adamw"),
+        _optimizer_of, _optimizer("adam"),
+    ),
+    "rmsprop-epsilon": Trap(
+        "RMSprop's epsilon is inside the root, as in optax; PyTorch's is outside",
+        "--optimizer rmsprop, with --eps above 0",
+        lambda config, _: config.optimization.optimizer == "rmsprop",
+        _optimizer_of, _optimizer("rmsprop"),
+    ),
+    "ragged-mean": Trap(
+        "the mean loss of a batch that is not full is divided by the size of a full one, padding "
+        "included",
+        "a batch that is not full, or targets at every step of sequences of several lengths",
+        _ragged, lambda _: "full batches of one length", _make_ragged,
+    ),
+    "padding": Trap(
+        "the recurrence runs on into the padding, whose outputs are not zero",
+        "sequences of several lengths (--data.words, --data.min-length)",
+        lambda _, batches: batches.split.lengths is not None,
+        lambda _: "sequences of one length", _with_lengths,
+    ),
+    "float32": Trap(
+        "recurrent layers compute in float32 inside a float64 run",
+        "--precision float64", lambda config, _: config.precision == "float64",
+        lambda config: f"--precision {config.precision}",
+        lambda config: replace(config, precision="float64"),
+    ),
+    "gates": Trap(
+        "a weight is read transposed, or the gates in another order than PyTorch's",
+        "", _always, _nothing, _same,
+    ),
+    "initial-values": Trap(
+        "training starts from the framework's own initial values",
+        "", _always, _nothing, _same,
+    ),
+    "batch-order": Trap(
+        "examples come in another order",
+        "several sequences that are not alike (--data.words)",
+        lambda _, batches: batches.rows > 1, lambda _: "one sequence", _several_words,
+    ),
+}  # fmt: skip
+
+
+VARIANTS: dict[str, dict[str, str]] = {
+    "adam": {
+        "epsilon-hat": "epsilon is added to a second moment not corrected yet, as in TensorFlow",
+        "epsilon-in-root": "Adam's epsilon is under the root",
+        "no-correction": "Adam's moments are not corrected for their bias",
+    },
+    "gates": {
+        "igfo": "the gates are read in the order i g f o of TensorFlow 1 and Haiku, not i f g o",
+        "ifog": "the gates are read in the order i f o g of Stanford's CS231n, not i f g o",
+        "iofg": "the gates are read in the order i o f g of ONNX, not i f g o",
+        "zrn": "the gates are read in the order z r n of Keras and ONNX, not r z n",
+        "transposed": "the recurrent weights W_hh are read transposed: square, they fit",
+    },
+}
+"""The variants of a trap that has several. The first that fits a network is the default."""
+
+
+NEEDS = {"gates:transposed": "--hidden-size above 1"}
+"""What a variant needs, where it is more than the trap does."""
+
+
+def about(name: str) -> str:
+    """What a trap, or a variant such as "gates:transposed", does."""
+    trap, _, variant = name.partition(":")
+    return VARIANTS[trap][variant] if variant else TRAPS[trap].about
+
+
+def find(name: str) -> tuple[str, str | None]:
+    """The trap of "gates", and the variant of "gates:transposed".
+
+    Raises:
+        InvalidInput: there is no such trap.
+    """
+    trap, _, variant = name.partition(":")
+    if trap not in TRAPS:
+        raise InvalidInput(f"--inject: expected one of {', '.join(TRAPS)}, got {name}")
+    return trap, variant or None
+
+
+def check_shown(name: str, config: Config, batches: Batches) -> None:
+    """Refuses a configuration in which a trap changes nothing.
+
+    Raises:
+        InvalidInput: what it needs, and what came.
+    """
+    trap = TRAPS[name]
+    if not trap.shown_by(config, batches):
+        raise InvalidInput(
+            f"--inject {name} changes nothing here: expected {trap.needs}, "
+            f"got {trap.otherwise(config)}"
+        )
+
+
+def check_seen(name: str, comparison: Comparison) -> None:
+    """Refuses to call a run with a planted trap equal.
+
+    Raises:
+        InvalidInput: the run was equal all the same.
+    """
+    if comparison.equal:
+        needs = NEEDS.get(name, TRAPS[name.partition(":")[0]].needs)
+        raise InvalidInput(
+            f"--inject {name}: expected a run that it changes{needs and f' ({needs})'}, "
+            f"got one {comparison.sentence}"
+        )

@@ -1,0 +1,206 @@
+"""The contract between the training loop and a framework: pure steps on an opaque state.
+
+    backend = load_backend(config, signature)
+    state = backend.init(Snapshot.of(weights))
+    state, metrics = backend.advance(state, batch, rates)        # S optimizer steps in one call
+    state, trace = backend.trace(state, batch, rates)            # the same, every phase of it shown
+    snapshot = backend.export(state)                             # canonical, for any backend
+
+`init` and `export` speak the canonical layout of `shared/protocol/weights.py`, so a snapshot that
+one framework wrote continues in the other.
+"""
+
+import importlib
+import math
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from shared.config.choices import moment_names
+from shared.config.settings import Config
+from shared.errors import InvalidInput
+from shared.protocol.batching import Batch
+from shared.protocol.dataset import Signature
+from shared.protocol.trace import Trace
+from shared.protocol.weights import Weights, initialize, network_shapes
+from shared.system import environment
+
+if TYPE_CHECKING:
+    from shared.protocol.sampling import Sampling
+
+State = Any
+
+
+class Snapshot(NamedTuple):
+    """Everything a run needs to go on, in NumPy and in the canonical layout.
+
+    weights: name → array, as in `shared/protocol/weights.py`.
+    moments: "exp_avg.rnn.weight_ih_l0" → array: the optimizer's moments under torch's names.
+    carry:   the recurrent state between two windows, each (L·D, B, H); () stands for zeros.
+    step:    optimizer steps taken.
+    """
+
+    weights: Weights
+    moments: dict[str, np.ndarray]
+    carry: tuple[np.ndarray, ...]
+    step: int
+
+    @staticmethod
+    def of(weights: Weights) -> "Snapshot":
+        return Snapshot(weights, {}, (), 0)
+
+
+def first_snapshot(config: Config, signature: Signature) -> Snapshot:
+    """Where a run begins, at step 0: weights drawn from the seed, no moments.
+
+    Raises:
+        InvalidInput: the machine has no memory for the weights, their gradients and moments.
+    """
+    shapes = network_shapes(config.network, signature.input_size, signature.output_size)
+    parameters = sum(map(math.prod, shapes.values()))
+    tensors = 2 + len(moment_names(config.optimization))  # weights, gradients and moments
+    environment.check_memory(
+        parameters * tensors * np.dtype(config.precision).itemsize,
+        f"{parameters} parameters (--hidden-size, --num-layers), their gradients and moments",
+    )
+    weights = initialize(
+        config.network, signature.input_size, signature.output_size, config.seed, config.precision
+    )
+    return Snapshot.of(weights)
+
+
+class Metrics(NamedTuple):
+    """Loss and metric of S steps, shape (S,), and the norm of each gradient before clipping, (S, P)
+    for `Backend.parameters`; arrays of the framework, read with np.asarray."""
+
+    loss: Any
+    metric: Any
+    norms: Any
+
+
+class Evaluation(NamedTuple):
+    """Mean loss (nats or squared error) and metric over all targets of a data set."""
+
+    loss: float
+    metric: float
+
+
+class Backend(Protocol):
+    device: str
+    """Where it computes, as the framework names it."""
+    path: str
+    """The implementation that really runs."""
+    notes: list[str]
+    """What a reader of the numbers must know, such as weights that a native layer cannot hold."""
+    parameters: list[str]
+    """Names of what is trained, as the layer has them: canonical ones, but of Flax's layers."""
+    compile_s: float
+    """Seconds spent compiling so far."""
+
+    @property
+    def compilation(self) -> str:
+        """What was compiled so far, and how much of it came from a cache."""
+        ...
+
+    def __init__(self, config: Config, signature: Signature) -> None: ...
+
+    def init(self, snapshot: Snapshot) -> State: ...
+
+    def advance(
+        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
+    ) -> tuple[State, Metrics]:
+        """Takes S optimizer steps, one for each batch stacked in `batch` and rate in `rates` (S,).
+        The state given is used up. Metrics are those before each step."""
+        ...
+
+    def together(self, operations: float) -> bool:
+        """Whether the steps of several seeds, of so many operations each, are to be taken in one
+        call: `advance_seeds`."""
+        ...
+
+    def advance_seeds(
+        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
+    ) -> tuple[list[State], list[Metrics]]:
+        """As `advance`, for N states and the stacked batches of each: what comes of each is what
+        `advance` makes of it, but for rounding."""
+        ...
+
+    def trace(
+        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
+    ) -> tuple[State, Trace]:
+        """As `advance`, but on a single device, and shows what each step computes: the arrays of
+        `shared/protocol/trace.py` in canonical names and shapes, each with a leading axis S."""
+        ...
+
+    def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
+        """Scores without dropout; the carry starts at zero and passes through all batches."""
+        ...
+
+    def predict(
+        self,
+        state: State,
+        inputs: np.ndarray,
+        lengths: np.ndarray | None = None,
+        carry: tuple[np.ndarray, ...] | None = None,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Outputs for inputs (B, T, …): (B, T, O), or (B, O) of the last step; and the recurrent
+        state after them, each (L·D, B, H). From a zero state, or from a carry."""
+        ...
+
+    def generate(
+        self,
+        state: State,
+        logits: np.ndarray,
+        carry: tuple[np.ndarray, ...],
+        noise: np.ndarray,
+        how: "Sampling",
+    ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
+        """Draws N tokens, each from the logits of the one before: `choose` in sampling.py.
+
+        Args:
+            logits: (V,) of the first token.
+            carry: the recurrent state of a single sequence, each (L·D, 1, H).
+            noise: (N, V) Gumbel noise.
+
+        Returns:
+            The tokens (N,) int32, the logits of the next one and the state after the last.
+        """
+        ...
+
+    def export(self, state: State) -> Snapshot: ...
+
+
+_failed: dict[str, Exception] = {}
+"""What went wrong where a framework was first imported: a second try fails for another reason."""
+
+
+def import_backend(name: str) -> None:
+    """Imports a framework ahead of `load_backend`, which raises what went wrong here."""
+    try:
+        _module(name)
+    except Exception as error:
+        _failed[name] = error
+
+
+def load_backend(config: Config, signature: Signature) -> Backend:
+    """The backend of a configuration; imports its framework if nobody has.
+
+    Raises:
+        InvalidInput: the framework is not installed, cannot be imported, or has no such device.
+    """
+    try:
+        module = _module(config.backend)
+    except Exception as second:
+        error = _failed.get(config.backend, second)
+        if isinstance(error, ModuleNotFoundError):
+            message = f"--backend {config.backend} needs the package {error.name}"
+        else:  # such as JAX_ENABLE_COMPILATION_CACHE=maybe
+            message = f"--backend {config.backend}: cannot be imported: {error}"
+        raise InvalidInput(message) from error
+    return module.Backend(config, signature)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"rnn_{name}.backend")

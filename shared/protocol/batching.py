@@ -1,0 +1,181 @@
+"""The order of examples → stacked batches of fixed shape, the same bytes for every framework.
+
+    batches = Batches(task.train, batch_size=64, window=None, shuffle=True, seed=0, dtype="float32")
+    batch = batches.take(start=0, count=10)         # steps 0 … 9, leading axis 10
+
+`take` is a pure function of the step numbers: a resumed run needs no other position than its step.
+The data set stays one array (it may be a memory-mapped file); a call copies only the rows it needs.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from shared.protocol.dataset import Split
+from shared.system.randomness import generator
+
+Array = TypeVar("Array")
+
+CHUNK_BYTES = 32 * 2**20
+CHUNK_STEPS = 128
+EVALUATION_ROWS = 512
+EVALUATION_CALL = 2048
+"""Rows in a call that evaluates."""
+EVALUATION_WINDOW = 256
+"""Steps of a stream that are scored at once; how many does not matter, as the state is carried."""
+
+
+class Batch(NamedTuple, Generic[Array]):
+    """S batches, stacked: everything that one call of a backend needs.
+
+    inputs:  (S, B, T, I) in the run's precision, or (S, B, T) int32 token numbers.
+    targets: (S, B), or (S, B, T) for outputs at every step, int32 classes; values for mean squared
+             error have a last axis more.
+    weights: like the classes; 1 for a real target, 0 for one that only fills the shape. A mean over
+             a batch is sum(weights · losses) / sum(weights), so a ragged batch counts by its real
+             size.
+    reset:   (S,) True where a new sequence begins and the carried state starts from zero.
+    masks:   (S, L-1, B, T, D·H) dropout between layers, values 0 or 1/(1-p); None without dropout.
+    lengths: (S, B) int32, the steps of each sequence; None if all have T.
+    """
+
+    inputs: Array
+    targets: Array
+    weights: Array
+    reset: Array
+    masks: Array | None
+    lengths: Array | None = None
+
+
+class Dropout(NamedTuple):
+    probability: float
+    layers: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of one part of a data set.
+
+    An epoch visits every sequence once. With `window`, a batch of sequences is read in windows of
+    that many steps before the next batch of sequences begins.
+    """
+
+    split: Split
+    batch_size: int
+    window: int | None
+    shuffle: bool
+    seed: int
+    dtype: str
+    per_step: bool
+    dropout: Dropout | None = None
+
+    @property
+    def rows(self) -> int:
+        return len(self.split.inputs)
+
+    @property
+    def length(self) -> int:
+        return self.split.inputs.shape[1]
+
+    @property
+    def steps(self) -> int:
+        """Time steps T of a batch."""
+        return self.length if self.window is None else min(self.window, self.length)
+
+    @property
+    def windows(self) -> int:
+        return -(-self.length // self.steps)
+
+    @property
+    def per_epoch(self) -> int:
+        return -(-self.rows // self.batch_size) * self.windows
+
+    @property
+    def evaluation_chunk(self) -> int:
+        """How many batches to stack in a call that evaluates. All calls have as many, so that one
+        program is compiled; few enough that what fills the last one up costs little."""
+        most = max(1, min(self.chunk, EVALUATION_CALL // self.batch_size))
+        calls = -(-self.per_epoch // most)
+        return -(-self.per_epoch // calls)
+
+    @property
+    def chunk(self) -> int:
+        """How many batches to stack in a call: few enough for memory and for progress to show."""
+        features = int(np.prod(self.split.inputs.shape[2:], dtype=np.int64))
+        if self.dropout is not None:
+            features += self.dropout.layers * self.dropout.width
+        bytes_per_batch = self.batch_size * self.steps * features * np.dtype(self.dtype).itemsize
+        return max(1, min(CHUNK_STEPS, CHUNK_BYTES // bytes_per_batch))
+
+    def take(self, start: int, count: int) -> Batch[np.ndarray]:
+        """Batches number start … start + count - 1, counted over all epochs from 0."""
+        inputs, targets = np.asarray(self.split.inputs), np.asarray(self.split.targets)
+        lengths = self.split.lengths
+        rows, begins, real = self._positions(start, count)
+        features = np.issubdtype(inputs.dtype, np.floating)
+        classes = np.issubdtype(targets.dtype, np.integer)
+        target_type = np.int32 if classes else self.dtype
+        steps = np.arange(self.steps)
+        weights = np.arange(self.batch_size) < real[:, None]
+        if self.per_step:
+            ends = self.length if lengths is None else lengths[rows][..., None]
+            weights = weights[..., None] & (begins[:, None, None] + steps < ends)
+        if self.split.weights is not None:
+            weights = weights & self._gather(self.split.weights, rows, begins, bool)
+        return Batch(
+            self._gather(inputs, rows, begins, self.dtype if features else np.int32),
+            self._gather(targets, rows, begins, target_type)
+            if self.per_step
+            else targets[rows].astype(target_type, copy=False),
+            weights.astype(self.dtype),
+            begins == 0,
+            self._masks(start, count),
+            None if lengths is None else lengths[rows].astype(np.int32, copy=False),
+        )
+
+    def _gather(
+        self, part: np.ndarray, rows: np.ndarray, begins: np.ndarray, dtype: DTypeLike
+    ) -> np.ndarray:
+        """(S, B, T, …) of (N, length, …): each step's rows from its first time step on, with zeros
+        where the sequence has ended."""
+        if self.windows == 1:
+            return part[rows].astype(dtype, copy=False)
+        taken = np.zeros((*rows.shape, self.steps, *part.shape[2:]), dtype)
+        for i, begin in enumerate(begins):
+            window = part[rows[i], begin : begin + self.steps]
+            taken[i, :, : window.shape[1]] = window
+        return taken
+
+    def _positions(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows of each step's batch (S, B), its window's first time step (S,), and how many rows
+        are real (S,)."""
+        epochs, within = np.divmod(np.arange(start, start + count), self.per_epoch)
+        batch, window = np.divmod(within, self.windows)
+        first = batch * self.batch_size
+        # A ragged batch repeats its last row: real numbers, kept out of the mean by weights of 0.
+        rows = np.minimum(first[:, None] + np.arange(self.batch_size), self.rows - 1)
+        if self.shuffle and self.rows > 1:
+            for epoch in np.unique(epochs):
+                now = epochs == epoch
+                rows[now] = _order(self.seed, int(epoch), self.rows)[rows[now]]
+        return rows, window * self.steps, np.minimum(self.rows - first, self.batch_size)
+
+    def _masks(self, start: int, count: int) -> np.ndarray | None:
+        if self.dropout is None:
+            return None
+        probability, layers, width = self.dropout
+        shape = (layers, self.batch_size, self.steps, width)
+        masks = np.empty((count, *shape), self.dtype)
+        for i in range(count):
+            drawn = generator(self.seed, "dropout", start + i).random(shape, np.float32)
+            masks[i] = (drawn >= probability) / (1 - probability)
+        return masks
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, rows: int) -> np.ndarray:
+    return generator(seed, "order", epoch).permutation(rows)

@@ -1,0 +1,44 @@
+"""A recurrent layer of any framework in the canonical layout, and how to ask a framework for it.
+
+    found = canonical_layer("torch", torch.nn.LSTM(10, 64))
+    found.config, found.weights                         # LayerConfig, name → array
+
+Each backend's `exchange.py` knows the layers of its own framework and has a function `canonical`.
+It is found by name, so that neither backend imports the other.
+"""
+
+import importlib
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from shared.protocol.layer import LayerConfig
+from shared.protocol.weights import Weights
+
+
+class CanonicalLayer(NamedTuple):
+    """Everything that a layer holds, in no framework's terms."""
+
+    config: LayerConfig
+    weights: Weights
+    """Name → array, in the order of `LayerConfig.shapes`."""
+    training: bool
+    """Whether it drops, as in training, or computes as in evaluation."""
+    computed_in: np.dtype | None = None
+    """The dtype that it computes in; None where that follows from parameters and inputs."""
+
+
+def canonical_layer(
+    framework: Literal["jax", "torch"], module: Any, **arguments: Any
+) -> CanonicalLayer:
+    """A layer as the backend of its framework reads it.
+
+    Args:
+        framework: to which the layer belongs.
+        arguments: what that backend's `canonical` takes besides, such as one_bias.
+
+    Raises:
+        ModuleNotFoundError: the framework is not installed.
+        TypeError, InvalidInput: as that backend's `canonical`.
+    """
+    return importlib.import_module(f"rnn_{framework}.exchange").canonical(module, **arguments)

@@ -1,0 +1,79 @@
+"""The canonical layout of a network's weights: PyTorch's names, shapes and gate order.
+
+    embedding.weight                  (V, E)          only with --embedding-size
+    rnn.weight_ih_l0, …               as in `shared/protocol/layer.py`
+    head.weight, head.bias            (O, D·H), (O,); a tied head has only a bias
+
+V vocabulary, E embedding size, D directions, H hidden size, O outputs.
+"""
+
+import math
+
+import numpy as np
+
+from shared.config.settings import NetworkConfig
+from shared.protocol.layer import LayerConfig
+from shared.system.randomness import generator
+
+Weights = dict[str, np.ndarray]
+
+
+def layer_config(network: NetworkConfig, input_size: int) -> LayerConfig:
+    """The recurrent layers of a network, for its features: embedded, one-hot or as they come."""
+    return LayerConfig(
+        network.cell,
+        network.embedding_size or input_size,
+        network.hidden_size,
+        network.num_layers,
+        network.nonlinearity,
+        batch_first=True,
+        dropout=network.dropout,
+        bidirectional=network.bidirectional,
+    )
+
+
+def state_shapes(network: NetworkConfig, batch_size: int) -> tuple[tuple[int, ...], ...]:
+    """Shapes of a batch's recurrent state: h, and for an LSTM c, each (L·D, B, H)."""
+    return layer_config(network, 1).state_shapes(batch_size)
+
+
+def network_shapes(
+    network: NetworkConfig, input_size: int, output_size: int
+) -> dict[str, tuple[int, ...]]:
+    """Name → shape of every tensor of a network, in the order of its layers."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    if network.embedding_size is not None:
+        shapes["embedding.weight"] = (input_size, network.embedding_size)
+    layer = layer_config(network, input_size)
+    shapes |= {f"rnn.{name}": shape for name, shape in layer.shapes().items()}
+    width = layer.directions * layer.hidden_size
+    if not network.tied:
+        shapes["head.weight"] = (output_size, width)
+    return shapes | {"head.bias": (output_size,)}
+
+
+def initialize(
+    network: NetworkConfig, input_size: int, output_size: int, seed: int, dtype: str
+) -> Weights:
+    """Initial weights with the distributions of torch.nn, drawn in NumPy for both frameworks.
+
+    Recurrent tensors are uniform on ±1/√H, the head on ±1/√(D·H) (its fan-in), the embedding is
+    standard normal, or as the head where they are tied. With `init_range` all are uniform on that
+    range. `forget_bias` comes on top. Values are drawn in float64 and then rounded, so that a
+    float32 run starts from the rounded weights of the float64 run.
+    """
+    rng = generator(seed, "weights")
+    weights: Weights = {}
+    for name, shape in network_shapes(network, input_size, output_size).items():
+        if name == "embedding.weight" and not network.tied and network.init_range is None:
+            values = rng.standard_normal(shape)
+        else:
+            width = network.hidden_size
+            if not name.startswith("rnn.") and network.bidirectional:
+                width *= 2
+            bound = network.init_range or 1 / math.sqrt(width)
+            values = rng.uniform(-bound, bound, shape)
+        if name.startswith("rnn.bias_ih"):  # forget gate and update gate are the second block
+            values[network.hidden_size : 2 * network.hidden_size] += network.forget_bias
+        weights[name] = values.astype(dtype)
+    return weights

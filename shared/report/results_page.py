@@ -1,0 +1,146 @@
+"""Every task with its defaults, in both frameworks, from several seeds → one page of results.
+
+    plan = jobs(tasks, seeds, Path("runs/results"))
+    for job in plan: …                       # scripts/compare.py has run.py train those not done
+    write_results(plan, Path("docs"), command)
+
+A run that is finished is not trained again, and one that was stopped goes on: so the whole can be
+stopped at any time and started again with the same command.
+"""
+
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.config.naming import network_and_size
+from shared.report.prediction_plots import save_predictions
+from shared.report.render import write_pages
+from shared.runs.jobs import BACKENDS, Job
+from shared.runs.run import Run, read_run
+from shared.runs.scores import LOWER_IS_BETTER, in_unit, long_name, spread
+from shared.system import environment
+from shared.system.files import write_atomically
+from shared.tasks.registry import TASKS, Goal, row
+
+PAGE, DATA = "results.md", "results.json"
+
+
+CHANCE = 0.01
+"""A held-out accuracy further than this from one half would be a leak."""
+
+
+def write_results(plan: Sequence[Job], folder: Path, command: str) -> None:
+    """Writes results.md, results.json and a picture of each task's predictions.
+
+    Args:
+        plan: whose runs are all done.
+        command: the command line that made them.
+    """
+    runs = [read_run(job.folder) for job in plan]
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures, rows = {}, []
+    for task in dict.fromkeys(job.config.task for job in plan):
+        own = [run for run in runs if run.config.task == task]
+        rows.append(_row(task, own))
+        first = [run for run in own if run.config.seed == own[0].config.seed]
+        name = picture(task)
+        if save_predictions(first, folder / name):
+            pictures[task] = name
+    context = {
+        "rows": rows,
+        "seeds": sorted({run.config.seed for run in runs}),
+        "shown": pictures,
+        "generated": [
+            (run.config.backend, run.summary.generated)
+            for run in runs
+            if run.summary.generated and run.config.seed == runs[0].config.seed
+        ],
+        "machine": environment.machine(),
+        "versions": runs[0].summary.versions | runs[-1].summary.versions,
+        "command": command,
+        "beside_docs": (folder / "tasks.md").is_file(),
+    }
+    write_pages(folder, (PAGE,), {}, context)
+    text = json.dumps([_record(run) for run in runs], indent=1, ensure_ascii=False)
+    write_atomically(folder / DATA, (text + "\n").encode())
+
+
+def picture(task: str) -> str:
+    return f"results-{task}.png"
+
+
+def files() -> set[str]:
+    """Names of all that `write_results` may write."""
+    return {PAGE, DATA, *map(picture, TASKS)}
+
+
+def _row(task: str, runs: Sequence[Run]) -> dict[str, Any]:
+    goal, first = row(task).goal, runs[0].summary
+    by_backend = {
+        backend: [run.summary for run in runs if run.config.backend == backend]
+        for backend in BACKENDS
+    }
+    references = {
+        b.name: in_unit(goal.score, b.scores[goal.score])
+        for b in first.baselines
+        if goal.score in b.scores
+    }
+    reached = sum(_reached(goal, run) for run in runs)
+    return {
+        "task": task,
+        "score": long_name(goal.score, first.unit),
+        "network": network_and_size(runs[0].config),
+        "means": {
+            backend: spread(goal.score, [s.test[goal.score] for s in summaries])
+            for backend, summaries in by_backend.items()
+        },
+        "seconds": {
+            backend: f"{statistics.mean(s.total_s for s in summaries):.0f}"
+            for backend, summaries in by_backend.items()
+        },
+        "devices": {
+            backend: ", ".join(sorted({s.device for s in summaries}))
+            for backend, summaries in by_backend.items()
+        },
+        "baselines": ", ".join(f"{value} {name}" for name, value in references.items()) or "–",
+        "goal": _goal(goal),
+        "reached": f"{reached} of {len(runs)}",
+        "published": goal.published,
+    }
+
+
+def _goal(goal: Goal) -> str:
+    if goal.bound == "chance":
+        return "chance"
+    lower = goal.score in LOWER_IS_BETTER
+    if isinstance(goal.bound, str):
+        return f"{'below' if lower else 'above'} {goal.bound}"
+    return f"{'≤' if lower else '≥'} {in_unit(goal.score, goal.bound)}"
+
+
+def _reached(goal: Goal, run: Run) -> bool:
+    value, bound = run.summary.test[goal.score], goal.bound
+    if bound == "chance":
+        return abs(value - 0.5) <= CHANCE
+    if isinstance(bound, str):
+        bound = next(b.scores[goal.score] for b in run.summary.baselines if b.name == bound)
+    return value <= bound if goal.score in LOWER_IS_BETTER else value >= bound
+
+
+def _record(run: Run) -> dict[str, Any]:
+    summary = run.summary
+    return {
+        "task": summary.task,
+        "backend": summary.backend,
+        "seed": summary.seed,
+        "test": summary.test,
+        "baselines": {b.name: b.scores for b in summary.baselines},
+        "total_s": summary.total_s,
+        "step_ms": summary.step_ms,
+        "steps": summary.steps,
+        "parameters": summary.parameters,
+        "device": summary.device,
+        "versions": summary.versions,
+    }

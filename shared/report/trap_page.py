@@ -1,0 +1,100 @@
+"""Every trap in a run of its own → one page of what each does, and a picture of each.
+
+write_gallery([Planted(name, config, lockstep, diagnosis), …], folder, base, own, command=…)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from shared.config.naming import task_and_cell
+from shared.config.options import options, settings
+from shared.config.settings import Config
+from shared.config.validation import resolve
+from shared.parity.diagnosis import Diagnosis
+from shared.parity.findings import cause
+from shared.parity.lockstep import Lockstep
+from shared.parity.traps import TRAPS, about
+from shared.report.parity_page import FILES, GALLERY, GALLERY_HTML, GALLERY_MARKDOWN
+from shared.report.parity_plots import save_losses
+from shared.report.render import write_pages
+from shared.system import environment
+from shared.system.folders import remove
+from shared.tasks.registry import row
+
+
+class Planted(NamedTuple):
+    """A trap and what came of it."""
+
+    name: str
+    config: Config
+    """Of its run, resolved."""
+    lockstep: Lockstep
+    diagnosis: Diagnosis | None
+
+    @property
+    def named(self) -> bool:
+        """Whether the instrument names this trap and no other."""
+        return self.diagnosis is not None and self.diagnosis.causes == [self.name]
+
+
+def write_gallery(
+    shown: Sequence[Planted],
+    folder: Path,
+    base: Config,
+    own: Mapping[str, Any],
+    *,
+    command: str,
+) -> None:
+    """Writes traps.html, traps.md and a picture of each trap: what it does to a whole run.
+
+    Args:
+        base: the configuration that each trap changed until it showed.
+        own: options of `scripts/parity.py` itself that every run had, such as {"steps": 100}.
+        command: the command line, shown for reproduction.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    remove(folder, (*FILES, *GALLERY))  # the older one may have had pictures that this one lacks
+    pictures, rows = {}, []
+    for planted in shown:
+        trap, comparison = planted.name.partition(":")[0], planted.lockstep.comparison
+        pictures[trap] = f"trap-{trap}.png"
+        names = (f"{comparison.first} with {planted.name}", comparison.second)
+        losses = planted.lockstep.losses
+        save_losses(losses, names, folder / pictures[trap])
+        rows.append(
+            {
+                "trap": trap,
+                "name": planted.name,
+                "about": about(planted.name)[0].upper() + about(planted.name)[1:],
+                "needs": TRAPS[trap].needs,
+                "task": task_and_cell(planted.config),
+                "sentence": comparison.sentence,
+                "causes": cause(comparison, planted.diagnosis),
+                "first_loss": f"{losses[0][-1]:.4g}",
+                "second_loss": f"{losses[1][-1]:.4g}",
+                "steps": len(losses[0]),
+                "options": _changed(base, planted.config),
+                "command": single(planted.name, planted.config, own),
+            }
+        )
+    context = {"rows": rows, "machine": environment.machine(), "command": command}
+    write_pages(folder, (GALLERY_HTML, GALLERY_MARKDOWN), pictures, context)
+
+
+def single(name: str, config: Config, own: Mapping[str, Any]) -> str:
+    """The command line that plants one trap in a run of this configuration."""
+    usual = TRAPS[name.partition(":")[0]].show(
+        replace(row(config.task).defaults, precision="float64")
+    )
+    task = {} if config.task == "hello" else {"task": config.task}
+    words = [*options(task, {}), *_changed(usual, config), *options(own, {})]
+    return " ".join(["python scripts/parity.py --inject", name, *words])
+
+
+def _changed(base: Config, config: Config) -> list[str]:
+    """The options that make the second configuration of the first."""
+    before, after = settings(resolve(base)), settings(config)
+    changed = {name: after[name] for name in after if after[name] != before.get(name)}
+    return options(changed, settings(base))

@@ -1,0 +1,156 @@
+"""What a run leaves behind: a folder with its configuration, one JSON line a step, and a summary.
+
+    config.json                    the resolved configuration
+    metrics.jsonl                  {"step", "epoch", "split", "loss", "accuracy" or "mae"} a line
+    checkpoint-<step>.safetensors  the last ones and the best: shared/runs/checkpoint.py
+    schema.json                    what the network's inputs and outputs mean: shared/runs/schema.py
+    predictions.npz                what it predicts for the test part: shared/runs/predictions.py
+    events.out.tfevents.…          the history for TensorBoard, if wanted: runs/tensorboard.py
+    curves.png, predictions.png    loss over the steps; what is predicted, as the task needs
+    summary.json                   written last: a folder without it holds an unfinished run
+    run.lock                       while a process writes: shared/system/lock.py
+
+Each file is whole or not there, but for the last line of metrics.jsonl. JSON files and checkpoints
+have checksums of themselves; that of metrics.jsonl stands in each checkpoint and in summary.json.
+
+Everything that compares or reports reads these folders, and nothing else.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from shared.errors import DamagedFile, InvalidInput
+from shared.system.files import naming, write_atomically
+
+METRICS = "metrics.jsonl"
+SPLITS = ("train", "valid", "test")
+
+
+class History:
+    """Appends to metrics.jsonl: `flush` writes what was added since.
+
+    Args:
+        folder: the run folder.
+        metric: name under which a metric is written, "accuracy" or "mae".
+        log_every: training steps between two lines.
+        keep: a resumed run keeps the training and validation lines up to this step. What comes
+            after them is written again, also a line that was cut off when the run was killed.
+    """
+
+    def __init__(self, folder: Path, metric: str, log_every: int, keep: int = 0):
+        self._metric = metric
+        self._log_every = log_every
+        self._path = folder / METRICS
+        kept = b"".join(lines_up_to(keep, self._path, metric)) if keep else b""
+        write_atomically(self._path, kept)
+        self._digest = hashlib.sha256(kept)
+        self._added: list[bytes] = []
+        self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
+
+    def train(self, step: int, epoch: int, loss: float, metric: float) -> None:
+        if step % self._log_every == 0:
+            self.add(step, epoch, "train", loss, metric)
+
+    def add(self, step: int, epoch: int, split: str, loss: float, metric: float) -> None:
+        line = {"step": step, "epoch": epoch, "split": split, "loss": loss, self._metric: metric}
+        self._added.append((json.dumps(line) + "\n").encode())
+
+    def flush(self) -> None:
+        """Raises OSError, with the name of the file, where it cannot be written."""
+        content = b"".join(self._added)
+        self._added.clear()
+        with naming(self._path):
+            left = memoryview(content)
+            while left:
+                left = left[self._file.write(left) :]
+        self._digest.update(content)
+
+    def sync(self) -> str:
+        """Waits until all lines have reached the disk; returns their SHA-256."""
+        self.flush()
+        with naming(self._path):
+            os.fsync(self._file.fileno())
+        return self._digest.hexdigest()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.flush()
+            else:  # what stopped the run counts, not that its last lines could not be written
+                with suppress(OSError):
+                    self.flush()
+        finally:
+            self._file.close()
+
+
+def check_history(folder: Path, step: int, metric: str, digest: str, file: Path) -> None:
+    """Compares metrics.jsonl up to a step with what a checkpoint says of it.
+
+    Args:
+        digest: its SHA-256, as `file` has it.
+
+    Raises:
+        DamagedFile: the file is missing, or damaged before that step.
+    """
+    path = folder / METRICS
+    try:
+        kept = b"".join(lines_up_to(step, path, metric))
+    except InvalidInput as error:
+        raise DamagedFile(str(error)) from error
+    if hashlib.sha256(kept).hexdigest() != digest:
+        raise DamagedFile(
+            f"{path}: expected the lines up to step {step} that {file.name} was written after, "
+            "got others: it is damaged, or was edited"
+        )
+
+
+def lines_up_to(step: int, path: Path, metric: str) -> list[bytes]:
+    """The lines of metrics.jsonl that a run resumed after this step keeps.
+
+    Raises:
+        InvalidInput: the file is missing, or damaged before that step.
+    """
+    kept = []
+    for line, record in records(path, metric, cut_off=True):
+        if record["step"] > step:
+            break
+        if record["split"] != "test":
+            kept.append(line)
+    return kept
+
+
+def records(
+    path: Path, metric: str, cut_off: bool = False
+) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Each line of metrics.jsonl with what it says. With cut_off, a damaged last line is left out:
+    it was being written when the run was killed."""
+    types = {"step": int, "epoch": int, "split": str, "loss": float, metric: float}
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise InvalidInput(f"{path}: expected a run's history, got: {error.strerror}") from error
+    for i, line in enumerate(lines):
+        try:
+            record = json.loads(line, parse_constant=_no_number)
+            found = {name: type(value) for name, value in record.items()}
+        except (ValueError, AttributeError, RecursionError):
+            found = None
+        if found == types and record["split"] in SPLITS:
+            yield line, record
+        elif not cut_off or i < len(lines) - 1:
+            raise InvalidInput(
+                f"{path}: expected {', '.join(types)} in line {i + 1}, got {line[:80]!r}"
+            )
+
+
+def _no_number(name: str) -> None:
+    """JSON knows no NaN and no Infinity, but Python reads them."""
+    raise ValueError(f"{name} is no number")

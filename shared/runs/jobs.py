@@ -1,0 +1,68 @@
+"""Runs that are still to be trained: each task in each framework from each seed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from shared.config.settings import Config
+from shared.config.validation import resolve
+from shared.errors import InvalidInput
+from shared.runs import run_folder
+from shared.runs.run import read_run
+from shared.runs.run_folder import read_config
+from shared.tasks.registry import TASKS, row
+
+BACKENDS: tuple[Literal["jax", "torch"], ...] = ("jax", "torch")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of the suite."""
+
+    config: Config
+    folder: Path
+
+    @property
+    def state(self) -> Literal["done", "stopped", "new"]:
+        """Whether it is to be trained yet.
+
+        Raises:
+            InvalidInput: its folder holds a run with other settings, or a damaged one.
+        """
+        if not (self.folder / run_folder.CONFIG).is_file():
+            return "new"
+        found = read_config(self.folder / run_folder.CONFIG)
+        if found != self.config:
+            raise InvalidInput(
+                f"{self.folder}: expected a run with the settings of this version, got another; "
+                "move it away"
+            )
+        if (self.folder / run_folder.SUMMARY).is_file():
+            read_run(self.folder)  # what is damaged is known before others are trained
+            return "done"
+        return "stopped"
+
+
+def jobs(tasks: Sequence[str], seeds: Sequence[int], folder: Path) -> list[Job]:
+    """All runs, task by task.
+
+    Raises:
+        InvalidInput: an unknown task, a task or seed named twice, or none.
+    """
+    for task in tasks:
+        if task not in TASKS:
+            raise InvalidInput(f"--tasks: expected any of {', '.join(TASKS)}, got {task}")
+    for name, given in (("--tasks", tasks), ("--seeds", seeds)):
+        if not given or len(set(given)) < len(given):
+            got = " ".join(map(str, given)) or "none"
+            raise InvalidInput(f"{name}: expected one or more, each once, got {got}")
+    return [
+        Job(
+            resolve(replace(row(task).defaults, backend=backend, seed=seed)),
+            folder / f"{task}-{backend}-{seed}",
+        )
+        for task in tasks
+        for seed in seeds
+        for backend in BACKENDS
+    ]

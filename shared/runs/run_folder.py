@@ -1,0 +1,106 @@
+"""A run folder: made, locked, cleared, and its configuration and summary."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.config.options import from_json
+from shared.config.settings import Config
+from shared.errors import InvalidInput
+from shared.runs import checkpoint, predictions, schema, tensorboard
+from shared.runs.history import METRICS
+from shared.runs.summary import Summary
+from shared.system import lock
+from shared.system.files import TEMPORARY, remove_temporary
+from shared.system.folders import occupants, remove, reserved
+from shared.system.json_files import read_signed, write_signed
+
+CONFIG, CURVES, SUMMARY = "config.json", "curves.png", "summary.json"
+
+
+PICTURE = "predictions.png"
+
+
+RESULTS = (SUMMARY, CURVES, PICTURE, predictions.FILE)
+
+
+def check_free(folder: Path, overwrite: bool) -> None:
+    """Refuses a folder that a new run must not write to.
+
+    Raises:
+        InvalidInput: it holds another run and overwrite is False, or anything that is no run.
+    """
+    names = {name for name in occupants(folder) if not TEMPORARY.fullmatch(name)} - {lock.FILE}
+    if names and not _is_run(folder, names):
+        raise InvalidInput(
+            f"--out {folder}: expected a new or empty folder, got one with other files"
+        )
+    if names and not overwrite:
+        raise InvalidInput(
+            f"--out {folder}: holds another run; continue it with --resume {folder}, "
+            "replace it with --overwrite, or name another folder"
+        )
+
+
+def _is_run(folder: Path, names: Collection[str]) -> bool:
+    """Whether a folder with these files is a run's: others, too, have a config.json."""
+    if CONFIG not in names or METRICS in names:
+        return CONFIG in names
+    try:
+        read_config(folder / CONFIG, edited=True)
+    except InvalidInput:
+        return False
+    return True
+
+
+@contextmanager
+def created(folder: Path, config: Config, overwrite: bool) -> Iterator[lock.Lock]:
+    """A run folder that holds nothing but the configuration, and is locked.
+
+    Raises:
+        InvalidInput: it cannot be made or written to, or another process writes it or has just
+            finished a run there.
+    """
+    with reserved(folder, "--out"), lock.held(folder, "--out") as own:
+        check_free(folder, overwrite)
+        # The old configuration goes last: until then the folder is known to be a run's.
+        clear(folder, but=(CONFIG,))
+        save_config(folder, config)
+        yield own
+
+
+def clear(folder: Path, but: Collection[str] = ()) -> None:
+    """Removes all files of a run."""
+    own = {CONFIG, METRICS, schema.FILE, *RESULTS}
+    own |= {checkpoint.path(folder, step).name for step in checkpoint.steps(folder)}
+    remove(folder, own - {*but})
+    tensorboard.clear(folder)
+    remove_temporary(folder)
+
+
+def reopen(folder: Path, config: Config) -> None:
+    """Makes a run unfinished again: what its end left would not fit what now comes."""
+    remove(folder, RESULTS)
+    remove_temporary(folder)
+    save_config(folder, config)
+
+
+def save_config(folder: Path, config: Config) -> None:
+    write_signed(folder / CONFIG, config)
+
+
+def save_summary(folder: Path, summary: Summary) -> None:
+    write_signed(folder / SUMMARY, summary)
+
+
+def read_config(file: Path, *, edited: bool = False) -> Config:
+    """The configuration in a JSON file.
+
+    Args:
+        edited: it may have been changed by hand since a run wrote it.
+
+    Raises:
+        InvalidInput: the file is missing, damaged, or is not a configuration of this version.
+    """
+    advice = f"; --config {file} trains a new run with it as it is"
+    return read_signed(file, from_json, edited=edited, advice=advice)

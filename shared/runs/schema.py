@@ -1,0 +1,125 @@
+"""What goes into a network and comes out of it, in terms of its task: schema.json in a run folder.
+
+With it and a checkpoint, a run can read new data and say what it predicts, without the data that it
+was trained on.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from shared.config.settings import Config
+from shared.errors import InvalidInput
+from shared.protocol.dataset import Signature
+from shared.system.json_files import parse, read_signed, write_signed
+from shared.tasks.task import Series, Task
+
+FILE = "schema.json"
+
+
+@dataclass(frozen=True)
+class Schema:
+    task: str
+    data: str
+    """Fingerprint of the data that the network is trained on."""
+    input_size: int
+    output_size: int
+    tokens: bool
+    per_step: bool
+    loss: Literal["cross_entropy", "mse"]
+    vocabulary: list[str]
+    unit: Literal["char", "word"]
+    """What a token is."""
+    continues: bool
+    """Whether each output is the next input, so that the network can go on by itself."""
+    between: str | None
+    end: str | None
+    """What follows a source that is to be answered, and what ends the answer."""
+    reverse: bool
+    """A source is read from its end."""
+    streams: bool
+    """Whether it reads one long text instead of sequences."""
+    classes: list[str]
+    series: Series | None
+    mean: list[float]
+    std: list[float]
+    """Of features that are scaled otherwise than in a series: (value - mean) / std."""
+    image: list[int] | None
+    """Height and width of a step that is an image, or a row of one."""
+    longest: int | None
+    """Steps of the longest sequence of the training part, or None."""
+
+    @property
+    def signature(self) -> Signature:
+        return Signature(self.input_size, self.output_size, self.tokens, self.per_step, self.loss)
+
+
+def schema_of(config: Config, task: Task) -> Schema:
+    return Schema(
+        task=config.task,
+        data=task.fingerprint,
+        **task.signature._asdict(),
+        vocabulary=list(task.vocabulary),
+        unit=task.unit,
+        streams=task.streams,
+        classes=list(task.classes),
+        continues=task.continues,
+        between=task.between,
+        end=task.end,
+        reverse=task.reverse,
+        series=task.series,
+        mean=[] if task.scaling is None else task.scaling[0].tolist(),
+        std=[] if task.scaling is None else task.scaling[1].tolist(),
+        image=None if task.image is None else list(task.image),
+        longest=None if task.streams else task.train.inputs.shape[1],
+    )
+
+
+def save_schema(folder: Path, schema: Schema) -> None:
+    write_signed(folder / FILE, schema)
+
+
+def read_schema(folder: Path) -> Schema:
+    """Reads what `save_schema` wrote.
+
+    Raises:
+        InvalidInput: the file is missing, damaged, or of another version.
+    """
+    schema = read_signed(folder / FILE, partial(parse, Schema))
+    for what, holds in _claims(schema).items():
+        if not holds:
+            raise InvalidInput(f"{folder / FILE}: expected {what}, got a damaged schema")
+    return schema
+
+
+def _claims(schema: Schema) -> dict[str, bool]:
+    """What is true of every schema that a run writes, and is relied on where it is used."""
+    inputs, outputs, series = schema.input_size, schema.output_size, schema.series
+    ends = schema.between, schema.end
+    numbers = [*schema.mean, *schema.std]
+    claims = {
+        "one value where errors are squared": schema.loss != "mse" or outputs == 1,
+        "a vocabulary for tokens": len(schema.vocabulary) == inputs * schema.tokens,
+        "no more outputs than tokens": outputs <= inputs or not schema.tokens,
+        "tokens between and after what is answered": ends == (None, None)
+        or (all(token in schema.vocabulary for token in ends) and (schema.longest or 0) > 0),
+        "a name for each class": len(schema.classes) in (0, outputs),
+        "a mean and a deviation of each feature": len(schema.mean) == len(schema.std)
+        and len(schema.mean) in (0, inputs),
+    }
+    if series is not None:
+        known = {"weekday": 5, "season": 2, None: 0}[series.known]
+        numbers += [number for c in series.columns for number in (c.mean, c.std)]
+        claims |= {
+            "a value after each window of a series": series.window > 0
+            and (schema.tokens, schema.per_step, outputs) == (False, False, 1),
+            "the columns that a series reads": inputs == len(series.columns) + known
+            and series.target in series.columns,
+        }
+    scales = [*schema.std, *(c.std for c in series.columns)] if series else schema.std
+    return claims | {
+        "finite means and deviations, of which none is 0": all(map(math.isfinite, numbers))
+        and all(scale > 0 for scale in scales)
+    }

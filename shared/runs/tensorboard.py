@@ -1,0 +1,101 @@
+"""TensorBoard's events beside metrics.jsonl, with `--logger tensorboard`.
+
+    tensorboard --logdir runs
+
+They repeat what the history has, with learning rate and gradient norm; nothing here reads them.
+"""
+
+import importlib.util
+import json
+import textwrap
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+from shared.config.settings import Config
+from shared.errors import InvalidInput
+from shared.system.files import naming
+from shared.system.folders import remove
+
+PATTERN = "events.out.tfevents.*"
+
+
+def check_available(config: Config) -> None:
+    """Raises InvalidInput where the package that a logger needs is missing."""
+    if config.logger == "tensorboard" and importlib.util.find_spec("tensorboardX") is None:
+        raise InvalidInput(
+            "--logger tensorboard needs the package tensorboardX: "
+            "pip install 'rnn-parity[tensorboard]'"
+        )
+
+
+def clear(folder: Path) -> None:
+    """Removes the events of a run."""
+    remove(folder, [file.name for file in folder.glob(PATTERN)])
+
+
+class Events:
+    """Appends to a run's events; does nothing where the configuration asks for none.
+
+    Args:
+        keep: a resumed run's steps up to this one count, those after it are taken again.
+    """
+
+    def __init__(self, folder: Path, config: Config, keep: int):
+        self._folder = folder
+        self._writer: Any = None
+        if config.logger == "tensorboard":
+            # Not its SummaryWriter: whose thread a full disk ends, and which then waits for ever.
+            from tensorboardX.event_file_writer import EventsWriter
+            from tensorboardX.proto.event_pb2 import (
+                Event,  # pyright: ignore
+                SessionLog,  # pyright: ignore
+            )
+            from tensorboardX.summary import scalar, text
+
+            self._event, self._scalar = Event, scalar
+            with naming(folder):
+                # Their second alone does not tell two files apart.
+                self._writer = EventsWriter(str(folder / "events"), f".{keep}")
+            if keep:  # TensorBoard drops what an earlier file has from this step on
+                start = SessionLog(status=SessionLog.START)
+                self._write(Event(step=keep + 1, session_log=start))
+            else:
+                settings = json.dumps(asdict(config), indent=1, ensure_ascii=False)
+                shown = textwrap.indent(settings, "    ")
+                self._write(Event(step=0, summary=text("config", shown)))
+
+    @property
+    def written(self) -> bool:
+        """Whether there is anything to write to."""
+        return self._writer is not None
+
+    def add(self, split: str, step: int, values: Mapping[str, float]) -> None:
+        """One scalar a name, as split/name: "train/loss"."""
+        if self._writer is not None:
+            for name, value in values.items():
+                summary = self._scalar(f"{split}/{name}", float(value))
+                self._write(self._event(step=step, summary=summary))
+
+    def flush(self) -> None:
+        """Raises OSError, with the name of the folder, where they cannot be written."""
+        if self._writer is not None:
+            with naming(self._folder):
+                self._writer.flush()
+
+    def _write(self, event: Any) -> None:
+        event.wall_time = time.time()
+        with naming(self._folder):
+            self._writer.write_event(event)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._writer is not None:
+            # What stopped the run counts, not that its last events could not be written.
+            with naming(self._folder) if kind is None else suppress(OSError):
+                self._writer.close()

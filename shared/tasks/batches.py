@@ -1,0 +1,34 @@
+"""The batches of a task, as its configuration wants them."""
+
+from shared.config.settings import Config
+from shared.protocol.batching import EVALUATION_ROWS, EVALUATION_WINDOW, Batches, Dropout
+from shared.protocol.dataset import Split
+from shared.tasks.task import Task
+
+
+def training_batches(config: Config, task: Task) -> Batches:
+    network = config.network
+    width = network.hidden_size * (2 if network.bidirectional else 1)
+    dropout = Dropout(network.dropout, network.num_layers - 1, width) if network.dropout else None
+    return Batches(
+        task.train,
+        batch_size=min(config.batch_size, len(task.train.inputs)),
+        window=config.bptt,
+        shuffle=not task.streams,
+        seed=config.seed,
+        dtype=config.precision,
+        per_step=task.signature.per_step,
+        dropout=dropout,
+    )
+
+
+def evaluation_batches(config: Config, task: Task, split: Split) -> Batches:
+    return Batches(
+        split,
+        batch_size=min(max(config.batch_size, EVALUATION_ROWS), len(split.inputs)),
+        window=max(config.bptt or 0, EVALUATION_WINDOW) if task.streams else config.bptt,
+        shuffle=False,
+        seed=config.seed,
+        dtype=config.precision,
+        per_step=task.signature.per_step,
+    )

@@ -1,0 +1,59 @@
+"""Training steps → calls of a backend, the same for a run and for one that is resumed in between.
+
+A program of another number of steps may round otherwise. So where a call ends depends on the
+configuration alone: neither on where this process began nor on when it wrote checkpoints.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from shared.config.settings import Config
+from shared.protocol.batching import Batches
+from shared.protocol.dataset import Signature
+from shared.protocol.weights import network_shapes
+
+OPERATIONS = 3e11
+"""Operations of a call, at most: some seconds on two cores, and so long does a signal wait."""
+
+
+class Call(NamedTuple):
+    start: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.count
+
+
+def operations(config: Config, signature: Signature, batches: Batches) -> int:
+    """Floating-point operations of a step, roughly: its products of matrices."""
+    shapes = network_shapes(config.network, signature.input_size, signature.output_size)
+    elements = sum(math.prod(shape) for shape in shapes.values() if len(shape) == 2)
+    # Two operations with each element forth and four back, at every row and time step.
+    return 6 * elements * batches.batch_size * batches.steps
+
+
+def most_steps(config: Config, signature: Signature, batches: Batches) -> int:
+    """Steps of a call, at most: few enough for memory, for progress to show, and for a signal."""
+    return max(1, min(batches.chunk, int(OPERATIONS / operations(config, signature, batches))))
+
+
+def calls(begin: int, end: int, most: int, every: int | None, position: int) -> Iterator[Call]:
+    """The calls between two evaluations, from a position on.
+
+    Args:
+        begin, end: steps of the two evaluations.
+        most: steps of a call, at most.
+        every: a call ends after every so many steps, too.
+        position: step from which to go on.
+    """
+    stride = every or end - begin
+    for start in range(begin, end, stride):
+        count = min(stride, end - start)
+        # Of nearly equal size, so that few sizes have to be compiled.
+        size = -(-count // -(-count // most))
+        for first in range(start, start + count, size):
+            last = min(first + size, start + count)
+            if last > position:
+                yield Call(max(first, position), last - max(first, position))
