@@ -10,15 +10,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from shared.config import Config, resolve
 from shared.config.data import GeneratedData
-from shared.config.settings import Cell, Config, NetworkConfig
-from shared.config.validation import resolve
-from shared.protocol.batching import Batch
+from shared.config.settings import Cell, NetworkConfig
+from shared.protocol import Batch
 from shared.protocol.dataset import Signature
 from shared.protocol.layer import GATES
 from shared.protocol.weights import Weights, initialize
+from shared.tasks import load_task
 from shared.tasks.batches import training_batches
-from shared.tasks.registry import load_task, row
+from shared.tasks.registry import row
 
 INPUT_SIZE = 10
 CLASSES = 2

@@ -21,8 +21,7 @@ from benchmarks.worker import Prepared
 from rnn_jax import exchange, layers, sharding
 from rnn_jax.backend import Backend
 from shared.errors import InvalidInput
-from shared.protocol.backend import Snapshot
-from shared.protocol.batching import Batch
+from shared.protocol import Batch, Snapshot
 from shared.protocol.weights import Weights, layer_config
 from shared.system.environment import cores
 

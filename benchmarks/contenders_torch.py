@@ -17,7 +17,7 @@ from benchmarks.worker import Prepared
 from rnn_torch import layers
 from rnn_torch.backend import Backend
 from shared.errors import InvalidInput
-from shared.protocol.backend import Snapshot
+from shared.protocol import Snapshot
 from shared.protocol.weights import layer_config
 
 

@@ -22,11 +22,12 @@ from jax.sharding import Mesh
 from rnn_jax import cells, compilation, losses, native, optimizers, sampling, sharding
 from rnn_jax.network import Network
 from rnn_jax.sharding import BATCHES, CARRY, WHOLE
+from shared.config import Config
 from shared.config.choices import moment_names
-from shared.config.settings import Config, NetworkConfig, OptimizationConfig
+from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
-from shared.protocol.backend import Evaluation, Metrics, Snapshot
-from shared.protocol.batching import Batch
+from shared.protocol import Batch, Snapshot
+from shared.protocol.backend import Evaluation, Metrics
 from shared.protocol.dataset import Signature
 from shared.protocol.sampling import Sampling
 from shared.protocol.trace import Trace, below, given, ordered

@@ -23,9 +23,9 @@ from rnn_jax.nnx_cells import Recurrence
 from rnn_jax.stack import Recurrent
 from shared.config.settings import Cell, Nonlinearity
 from shared.errors import InvalidInput
+from shared.protocol import LayerConfig
 from shared.protocol.checks import check_inherited, check_one_dtype, check_tensors, named
 from shared.protocol.exchange import CanonicalLayer, canonical_layer
-from shared.protocol.layer import LayerConfig
 from shared.protocol.weights import Weights
 
 FlaxLayer = nnx.RNN | nnx.Bidirectional

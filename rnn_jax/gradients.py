@@ -7,7 +7,7 @@ from flax import nnx
 from jaxtyping import Float
 
 from rnn_jax import layers
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from shared.protocol.weights import Weights
 
 

@@ -14,7 +14,7 @@ from jax.typing import DTypeLike
 
 from rnn_jax.stack import Device, Hidden, Inputs, Keys, Lengths, Masks, Memory, Outputs, Recurrent
 from shared.config.settings import Nonlinearity
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 
 
 class RNN(Recurrent):

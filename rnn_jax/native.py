@@ -18,7 +18,7 @@ from jaxtyping import Float, Integer
 
 from rnn_jax.stack import Stacked
 from shared.config.settings import Cell, NetworkConfig
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from shared.protocol.trace import Trace, ordered, split_steps
 from shared.protocol.weights import Weights, layer_config
 

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from rnn_jax.cells import CELLS, State, Weights, linear
 from rnn_jax.stack import check_flax_arguments, is_array
 from shared.config.settings import Nonlinearity
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 
 Hidden = Float[Array, "*B P"]
 Memory = Float[Array, "*B H"]

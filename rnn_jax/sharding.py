@@ -16,7 +16,7 @@ import jax.flatten_util
 from jax.sharding import AxisType, Mesh, NamedSharding, Sharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 
-from shared.protocol.batching import Batch
+from shared.protocol import Batch
 from shared.system.environment import cores
 
 AXIS = "rows"

@@ -21,6 +21,7 @@ from jaxtyping import Float, Integer
 from rnn_jax import bptt, recurrence
 from rnn_jax.cells import CELLS, State, Weights
 from shared.errors import InvalidInput
+from shared.protocol import LayerConfig
 from shared.protocol.checks import (
     check_input,
     check_kind,
@@ -30,7 +31,6 @@ from shared.protocol.checks import (
     check_tensors,
     warn_of_idle_dropout,
 )
-from shared.protocol.layer import LayerConfig
 
 Inputs = Float[Array | np.ndarray, "*TB I"]
 Outputs = Float[Array, "*TB DP"]

@@ -18,12 +18,13 @@ from flax import nnx
 from rnn_jax import cells, optimizers
 from rnn_jax.backend import REFERENCE, Algebra, Backend, Params
 from rnn_jax.network import Network
-from shared.config.settings import Config
+from shared.config import Config
 from shared.errors import InvalidInput
 from shared.parity.diagnosis import Suspect
 from shared.parity.lockstep import Side
 from shared.parity.traps import TRAPS, about, check_shown, find
-from shared.protocol.batching import Batch, Batches
+from shared.protocol import Batch
+from shared.protocol.batching import Batches
 from shared.protocol.dataset import Signature
 from shared.protocol.weights import Weights
 

@@ -14,10 +14,10 @@ import torch
 
 from rnn_torch import bptt, cells, losses, native, optimizers, sampling
 from rnn_torch.network import Network
-from shared.config.settings import Config
+from shared.config import Config
 from shared.errors import InvalidInput
-from shared.protocol.backend import Evaluation, Metrics, Snapshot
-from shared.protocol.batching import Batch
+from shared.protocol import Batch, Snapshot
+from shared.protocol.backend import Evaluation, Metrics
 from shared.protocol.dataset import Signature
 from shared.protocol.layer import GATES
 from shared.protocol.sampling import Sampling
@@ -314,6 +314,11 @@ def _find_device(name: str) -> torch.device:
     if name == "gpu" and not torch.cuda.is_available():
         raise InvalidInput("--device gpu: PyTorch sees no such device, only: cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def use_one_thread() -> None:
+    """Has torch compute in one thread from now on: where tensors are small, a second one waits."""
+    torch.set_num_threads(1)
 
 
 def _describe(device: torch.device, threads: int) -> str:

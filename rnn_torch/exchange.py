@@ -17,9 +17,9 @@ from rnn_torch.layers import Layer, make
 from rnn_torch.stack import Recurrent
 from shared.config.settings import Cell
 from shared.errors import InvalidInput
+from shared.protocol import LayerConfig
 from shared.protocol.checks import check_inherited, check_one_dtype, named
 from shared.protocol.exchange import CanonicalLayer, canonical_layer
-from shared.protocol.layer import LayerConfig
 
 _MODES: dict[str, Cell] = {"RNN_TANH": "rnn", "RNN_RELU": "rnn", "LSTM": "lstm", "GRU": "gru"}
 

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Float
 
 from rnn_torch import layers
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from shared.protocol.weights import Weights
 
 

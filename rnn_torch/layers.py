@@ -13,7 +13,7 @@ import torch
 
 from rnn_torch.stack import Hidden, Inputs, Masks, Memory, Outputs, Recurrent
 from shared.config.settings import Nonlinearity
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 
 
 class RNN(Recurrent):

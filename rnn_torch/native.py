@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from shared.config.settings import NetworkConfig
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 
 
 def make(config: LayerConfig, *, device: torch.device, dtype: torch.dtype) -> nn.RNNBase:

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnn_torch import bptt, recurrence
 from rnn_torch.cells import CELLS, State, Weights
+from shared.protocol import LayerConfig
 from shared.protocol.checks import (
     check_input,
     check_kind,
@@ -23,7 +24,6 @@ from shared.protocol.checks import (
     check_state,
     warn_of_idle_dropout,
 )
-from shared.protocol.layer import LayerConfig
 
 Inputs = Float[Tensor, "*TB I"] | PackedSequence
 Outputs = Float[Tensor, "*TB DP"] | PackedSequence

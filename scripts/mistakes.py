@@ -52,7 +52,6 @@ def main(argv: Sequence[str]) -> None:
 
 def _show(arguments: Arguments, argv: Sequence[str]) -> None:
     from docs.lessons.page import FILES, PAGE, write_mistakes
-    from shared.commands.cli import reproduction
 
     folder = report_folder(arguments.out, "mistakes", FILES, arguments.overwrite)
     with reserved(folder, "--out"):
@@ -72,7 +71,7 @@ def _show(arguments: Arguments, argv: Sequence[str]) -> None:
                 print(f"{name}: loss {wrong:.4f}, without it {right:.4f}", flush=True)
         write_mistakes(
             measured, {name: message(call) for name, call in CRASHES.items()}, facts(size), folder,
-            seed=size.seed, command=reproduction(["scripts/mistakes.py", *argv]),
+            seed=size.seed, command=cli.reproduction("mistakes", argv),
         )  # fmt: skip
     print(f"wrote {folder / PAGE} and the pictures beside it")
 

@@ -75,7 +75,7 @@ def short_texts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def in_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever backend a configuration names, `tests.support.numpy_backend` takes its steps."""
-    monkeypatch.setattr(backend, "_module", lambda _: numpy_backend)
+    monkeypatch.setattr(backend, "part_of", lambda *_: numpy_backend)
 
 
 PIXEL = bytes.fromhex(

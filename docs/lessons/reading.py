@@ -10,10 +10,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from shared.inference.trained import Trained, load_trained
+from shared.inference import load_trained
+from shared.inference.trained import Trained
 from shared.protocol.weights import network_shapes, state_shapes
-from shared.tasks.registry import TASKS, load_task
-from shared.training.train import train
+from shared.tasks import TASKS, load_task
+from shared.training import train
 
 
 class Reading(NamedTuple):

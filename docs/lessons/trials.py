@@ -19,15 +19,14 @@ from torch import Tensor
 from docs.lessons.catalog import Curve
 from rnn_torch import losses, optimizers
 from rnn_torch.network import Network
+from shared.config import Config, resolve
 from shared.config.choices import with_choice
 from shared.config.data import GeneratedData, HelloData
-from shared.config.settings import Config
-from shared.config.validation import resolve
 from shared.protocol.dataset import Split
 from shared.protocol.weights import Weights, initialize
 from shared.system.randomness import generator
+from shared.tasks import TASKS, load_task
 from shared.tasks.batches import training_batches
-from shared.tasks.registry import TASKS, load_task
 from shared.tasks.task import Task
 
 Forward = Callable[[Network, Tensor], Tensor]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from shared.config.settings import NetworkConfig
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from shared.protocol.weights import Weights, initialize, layer_config
 from shared.system.randomness import generator
 

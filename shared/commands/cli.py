@@ -7,6 +7,7 @@ import contextlib
 import io
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +15,14 @@ from typing import Annotated, TypeVar
 
 import tyro
 
+from shared.commands.program import NAME
+from shared.config import Config
 from shared.config.choices import OPTIMIZERS, SCHEDULES, with_choice
 from shared.config.options import flag, settings
-from shared.config.settings import Config, NetworkConfig, OptimizationConfig
+from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
-from shared.tasks.registry import TASKS, row
+from shared.tasks import TASKS
+from shared.tasks.registry import row
 
 Arguments = TypeVar("Arguments")
 Group = TypeVar("Group")
@@ -43,6 +47,10 @@ def parse(
 ) -> Arguments:
     """Parses a command line into a dataclass.
 
+    Args:
+        description: what `--help` says, with examples of how the installed program is called; they
+            are shown as the user can type them.
+
     Raises:
         InvalidInput: one line that says what was expected and what came.
         SystemExit: `--help` was printed.
@@ -50,14 +58,15 @@ def parse(
     for word in argv:
         if not word.isascii() and _surrogates(word):
             raise InvalidInput(f"expected arguments in UTF-8, got {word!r}")
-    errors = io.StringIO()
+    errors, called = io.StringIO(), re.search(rf"{NAME} \w+", description)
     try:
         with contextlib.redirect_stderr(errors):
             parsed = tyro.cli(
                 tyro.conf.AvoidSubcommands[arguments],
                 args=argv,
                 default=default,
-                description=description.strip(),
+                description=_as_called(description.strip()),
+                prog=None if _is_script() or called is None else called[0],
             )
     except SystemExit as stop:
         if stop.code in (0, None):
@@ -215,5 +224,17 @@ def parse_seeds(words: Sequence[str]) -> list[int]:
     return found
 
 
-def reproduction(argv: Sequence[str]) -> str:
-    return shlex.join(["python", *argv])
+def _is_script() -> bool:
+    """Whether this process is a script of a checkout, and not the installed program."""
+    started = Path(sys.argv[0])
+    return started.suffix == ".py" and started.name != "__main__.py"
+
+
+def _as_called(text: str) -> str:
+    """A text whose command lines are those that the user can type."""
+    return re.sub(rf"{NAME} (\w+)", r"python scripts/\1.py", text) if _is_script() else text
+
+
+def reproduction(command: str, argv: Sequence[str]) -> str:
+    """The command line that was given, as a shell takes it."""
+    return _as_called(f"{NAME} {command} {shlex.join(argv)}".rstrip())

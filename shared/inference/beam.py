@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.inference.generate import after
-from shared.protocol.backend import Backend, State
+from shared.protocol import Backend
+from shared.protocol.backend import State
 
 
 class Answer(NamedTuple):

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.inference.generate import stream
-from shared.protocol.backend import Backend, Evaluation, State
-from shared.protocol.batching import EVALUATION_ROWS, Batch
+from shared.protocol import Backend, Batch
+from shared.protocol.backend import Evaluation, State
+from shared.protocol.batching import EVALUATION_ROWS
 from shared.protocol.dataset import Split
 from shared.protocol.sampling import Sampling
 from shared.runs.predictions import Predictions

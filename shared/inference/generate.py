@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from shared.protocol.backend import Backend, State
+from shared.protocol import Backend
+from shared.protocol.backend import State
 from shared.protocol.sampling import Sampling
 from shared.system.randomness import generator
 

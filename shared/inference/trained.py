@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from shared.config.settings import Config, Precision
-from shared.config.validation import resolve
+from shared.config import Config, resolve
+from shared.config.settings import Precision
 from shared.errors import InvalidInput
-from shared.protocol.backend import Backend, Snapshot, State, load_backend
+from shared.protocol import Backend, Snapshot, load_backend
+from shared.protocol.backend import State
 from shared.protocol.weights import network_shapes
 from shared.runs import checkpoint, run_folder
 from shared.runs.checkpoint import PATTERN

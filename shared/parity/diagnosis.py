@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.parity.comparison import deviation, in_both
 from shared.parity.lockstep import Lockstep, Side, rates, state_before, step_traces, tensors_of
-from shared.protocol.backend import Snapshot
+from shared.protocol import Snapshot
 from shared.protocol.trace import Trace
 
 SAME = 1e-10

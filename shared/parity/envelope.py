@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.parity.deviation import SMALLEST_LOSS
 from shared.parity.lockstep import Side, rates
-from shared.protocol.backend import Snapshot
+from shared.protocol import Snapshot
 from shared.system.randomness import generator
 
 ROUNDED = 2 * float(np.finfo(np.float32).eps)

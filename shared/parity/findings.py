@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.parity.comparison import Comparison
 from shared.parity.diagnosis import Diagnosis
 from shared.parity.envelope import Envelope

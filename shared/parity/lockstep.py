@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.errors import InvalidInput
 from shared.parity.comparison import PROVED, Comparison, in_both
 from shared.parity.trace_files import write_trace
-from shared.protocol.backend import Backend, Snapshot, first_snapshot, load_backend
+from shared.protocol import Backend, Snapshot, load_backend
+from shared.protocol.backend import first_snapshot
 from shared.protocol.batching import Batches
 from shared.protocol.schedule import learning_rates
 from shared.protocol.trace import Trace, split_steps

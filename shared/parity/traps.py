@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from shared.config import Config
 from shared.config.choices import with_choice
 from shared.config.data import GeneratedData, HelloData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.parity.comparison import Comparison
 from shared.protocol.batching import Batches

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
+from shared.config import Config
 from shared.config.choices import moment_names
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.batching import Batch
 from shared.protocol.dataset import Signature
@@ -179,7 +179,7 @@ _failed: dict[str, Exception] = {}
 def import_backend(name: str) -> None:
     """Imports a framework ahead of `load_backend`, which raises what went wrong here."""
     try:
-        _module(name)
+        part_of(name, "backend")
     except Exception as error:
         _failed[name] = error
 
@@ -191,7 +191,7 @@ def load_backend(config: Config, signature: Signature) -> Backend:
         InvalidInput: the framework is not installed, cannot be imported, or has no such device.
     """
     try:
-        module = _module(config.backend)
+        module = part_of(config.backend, "backend")
     except Exception as second:
         error = _failed.get(config.backend, second)
         if isinstance(error, ModuleNotFoundError):
@@ -202,5 +202,11 @@ def load_backend(config: Config, signature: Signature) -> Backend:
     return module.Backend(config, signature)
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"rnn_{name}.backend")
+def part_of(framework: str, name: str) -> ModuleType:
+    """A file of a backend's package, found by name: nothing in `shared` imports a framework.
+
+    Args:
+        framework: "jax" or "torch".
+        name: of the file, such as "exchange".
+    """
+    return importlib.import_module(f"rnn_{framework}.{name}")

@@ -7,11 +7,11 @@ Each backend's `exchange.py` knows the layers of its own framework and has a fun
 It is found by name, so that neither backend imports the other.
 """
 
-import importlib
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from shared.protocol.backend import part_of
 from shared.protocol.layer import LayerConfig
 from shared.protocol.weights import Weights
 
@@ -41,4 +41,4 @@ def canonical_layer(
         ModuleNotFoundError: the framework is not installed.
         TypeError, InvalidInput: as that backend's `canonical`.
     """
-    return importlib.import_module(f"rnn_{framework}.exchange").canonical(module, **arguments)
+    return part_of(framework, "exchange").canonical(module, **arguments)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from shared.config.options import options, settings
+from shared.parity import Findings
 from shared.parity.comparison import Comparison
-from shared.parity.findings import Findings, growth, in_digits
+from shared.parity.findings import growth, in_digits
 from shared.parity.traps import TRAPS
 from shared.protocol.trace import PHASES, phase_of
 from shared.report.parity_plots import (

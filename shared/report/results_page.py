@@ -1,7 +1,7 @@
 """Every task with its defaults, in both frameworks, from several seeds → one page of results.
 
     plan = jobs(tasks, seeds, Path("runs/results"))
-    for job in plan: …                       # scripts/compare.py has run.py train those not done
+    for job in plan: …                       # the command compare trains those not done
     write_results(plan, Path("docs"), command)
 
 A run that is finished is not trained again, and one that was stopped goes on: so the whole can be
@@ -17,12 +17,14 @@ from typing import Any
 from shared.config.naming import network_and_size
 from shared.report.prediction_plots import save_predictions
 from shared.report.render import write_pages
+from shared.runs import read_run
 from shared.runs.jobs import BACKENDS, Job
-from shared.runs.run import Run, read_run
+from shared.runs.run import Run
 from shared.runs.scores import LOWER_IS_BETTER, in_unit, long_name, spread
 from shared.system import environment
 from shared.system.files import write_atomically
-from shared.tasks.registry import TASKS, Goal, row
+from shared.tasks import TASKS
+from shared.tasks.registry import Goal, row
 
 PAGE, DATA = "results.md", "results.json"
 

@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from shared.config import Config, resolve
 from shared.config.naming import task_and_cell
 from shared.config.options import options, settings
-from shared.config.settings import Config
-from shared.config.validation import resolve
 from shared.parity.diagnosis import Diagnosis
 from shared.parity.findings import cause
 from shared.parity.lockstep import Lockstep
@@ -45,13 +44,15 @@ def write_gallery(
     base: Config,
     own: Mapping[str, Any],
     *,
+    program: str,
     command: str,
 ) -> None:
     """Writes traps.html, traps.md and a picture of each trap: what it does to a whole run.
 
     Args:
         base: the configuration that each trap changed until it showed.
-        own: options of `scripts/parity.py` itself that every run had, such as {"steps": 100}.
+        own: options of the command itself that every run had, such as {"steps": 100}.
+        program: how the command is called, such as "rnn-parity parity".
         command: the command line, shown for reproduction.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,21 +77,21 @@ def write_gallery(
                 "second_loss": f"{losses[1][-1]:.4g}",
                 "steps": len(losses[0]),
                 "options": _changed(base, planted.config),
-                "command": single(planted.name, planted.config, own),
+                "command": single(program, planted.name, planted.config, own),
             }
         )
     context = {"rows": rows, "machine": environment.machine(), "command": command}
     write_pages(folder, (GALLERY_HTML, GALLERY_MARKDOWN), pictures, context)
 
 
-def single(name: str, config: Config, own: Mapping[str, Any]) -> str:
+def single(program: str, name: str, config: Config, own: Mapping[str, Any]) -> str:
     """The command line that plants one trap in a run of this configuration."""
     usual = TRAPS[name.partition(":")[0]].show(
         replace(row(config.task).defaults, precision="float64")
     )
     task = {} if config.task == "hello" else {"task": config.task}
     words = [*options(task, {}), *_changed(usual, config), *options(own, {})]
-    return " ".join(["python scripts/parity.py --inject", name, *words])
+    return " ".join([program, "--inject", name, *words])
 
 
 def _changed(base: Config, config: Config) -> list[str]:

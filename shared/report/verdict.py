@@ -198,8 +198,8 @@ def _agreement(sides: Sequence[Contender], compared: Sequence[Pair]) -> Statemen
         worst = max(bad, key=lambda pair: pair.largest)
         text = (
             f"{worst.first} and {worst.second} lie {worst.largest:.1e} apart at step {worst.at}; "
-            f"up to {PROVED:g} is rounding, more is a defect. scripts/parity.py finds where it "
-            "begins, and its cause."
+            f"up to {PROVED:g} is rounding, more is a defect. The command "
+            "parity finds where it begins, and its cause."
         )
         return Statement("Different in float64", text, "different")
     proved = [f"{pair.first} and {pair.second}" for pair in compared if pair.kind == "proved"]

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.errors import DamagedFile, InvalidInput
-from shared.protocol.backend import Snapshot
+from shared.protocol import Snapshot
 from shared.runs.segments import Segment
 from shared.system.folders import occupants, remove
 from shared.system.json_files import parse

@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from shared.config.settings import Config
-from shared.config.validation import resolve
+from shared.config import Config, resolve
 from shared.errors import InvalidInput
 from shared.runs import run_folder
 from shared.runs.run import read_run
 from shared.runs.run_folder import read_config
-from shared.tasks.registry import TASKS, row
+from shared.tasks import TASKS
+from shared.tasks.registry import row
 
 BACKENDS: tuple[Literal["jax", "torch"], ...] = ("jax", "torch")
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.errors import InvalidInput
 from shared.runs import segments
 from shared.runs.history import METRICS, SPLITS, records
@@ -57,7 +57,7 @@ def read_run(folder: Path) -> Run:
     if not (folder / SUMMARY).exists():
         raise InvalidInput(
             f"{folder}: expected a finished run, got one without {SUMMARY}; "
-            f"run.py --resume {folder} finishes it"
+            f"the command run --resume {folder} finishes it"
         )
     summary = read_signed(folder / SUMMARY, partial(parse, Summary))
     if not segments.covers(summary.segments, summary.steps):

@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from shared.config import Config
 from shared.config.options import from_json
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.runs import checkpoint, predictions, schema, tensorboard
 from shared.runs.history import METRICS

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature
 from shared.system.json_files import parse, read_signed, write_signed

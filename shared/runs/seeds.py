@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shared.config import Config
 from shared.config.options import from_json
-from shared.config.settings import Config
 from shared.runs.run import Run, read_run
 from shared.system.json_files import parse, read_signed, write_signed
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.config.settings import Config
-from shared.protocol.backend import Backend
+from shared.config import Config
+from shared.protocol import Backend
 from shared.runs.checkpoint import Checkpoint
 from shared.runs.predictions import Predictions, counted
 from shared.runs.scores import Scores

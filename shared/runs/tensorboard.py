@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.errors import InvalidInput
 from shared.system.files import naming
 from shared.system.folders import remove

@@ -13,14 +13,22 @@ from typing import Any, NoReturn
 from shared.errors import InvalidInput, TrainingDiverged, printable
 from shared.system.signals import SIGNALS, number_of, raise_interrupted
 
+_name = ""
+"""What stands before a message."""
 
-def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
-    """Runs a script's main function and exits.
+
+def run(main: Callable[[Sequence[str]], Any], name: str | None = None) -> NoReturn:
+    """Runs a command's main function with this process's arguments, and exits.
+
+    Args:
+        name: what the command is called in its messages; by default the file that was started.
 
     Bad input (2), divergence (1), a machine that fails us, such as a full disk (1), Ctrl-C (130)
     and SIGTERM (143) each end in one line on stderr, the last two with what the KeyboardInterrupt
     says.
     """
+    global _name
+    _name = name or Path(sys.argv[0]).name
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, raise_interrupted)
     sys.unraisablehook = _interrupt_again
@@ -43,7 +51,7 @@ def run(main: Callable[[Sequence[str]], Any]) -> NoReturn:
     except MemoryError:
         _stop("out of memory; smaller sizes need less", 1)
     except KeyboardInterrupt as error:
-        _say(str(error) or "interrupted")
+        say(str(error) or "interrupted")
         sys.stdout.flush()
         _leave(128 + number_of(error))
     for number in SIGNALS:  # all is done: too late for one that comes while Python shuts down
@@ -69,9 +77,10 @@ def _interrupt_again(unraisable: Any) -> None:
 
 
 def _stop(message: str, code: int) -> NoReturn:
-    _say(message)
+    say(message)
     sys.exit(code)
 
 
-def _say(message: str) -> None:
-    print(f"{Path(sys.argv[0]).name}: {printable(message)}", file=sys.stderr, flush=True)
+def say(message: str) -> None:
+    """Prints a line on stderr, after the command's name."""
+    print(f"{_name}: {printable(message)}", file=sys.stderr, flush=True)

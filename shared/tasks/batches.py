@@ -1,6 +1,6 @@
 """The batches of a task, as its configuration wants them."""
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.protocol.batching import EVALUATION_ROWS, EVALUATION_WINDOW, Batches, Dropout
 from shared.protocol.dataset import Split
 from shared.tasks.task import Task

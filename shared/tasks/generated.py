@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.config import Config
 from shared.config.data import GeneratedData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature, Split
 from shared.system.environment import check_memory

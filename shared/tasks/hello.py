@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shared.config import Config
 from shared.config.data import HelloData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature, Split
 from shared.tasks.task import Task

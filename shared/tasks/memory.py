@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from shared.config import Config
 from shared.config.data import AddingData, CopyData, ParityData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature, Split
 from shared.system.environment import check_memory

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from shared.config import Config
 from shared.config.data import MotionData, RowsData, VowelsData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature, Split
 from shared.system.environment import check_memory

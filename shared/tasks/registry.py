@@ -7,6 +7,7 @@ of importing it, so that `--help` shows a task's defaults without paying for Num
 import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
+from shared.config import Config
 from shared.config.data import (
     AddingData,
     CopyData,
@@ -22,7 +23,7 @@ from shared.config.data import (
     VowelsData,
     WeatherData,
 )
-from shared.config.settings import Config, NetworkConfig, OptimizationConfig
+from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from shared.config import Config
 from shared.config.data import SunspotsData, VolumeData, WeatherData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature, Split
 from shared.tasks import baselines, published

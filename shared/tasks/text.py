@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from shared.config import Config
 from shared.config.data import TextData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature, Split
 from shared.tasks import baselines

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from shared.config import Config
 from shared.config.data import TranslateData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature, Split
 from shared.system.randomness import generator

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shared.protocol.backend import Backend, Metrics, State
-from shared.protocol.batching import Batch
+from shared.protocol import Backend, Batch
+from shared.protocol.backend import Metrics, State
 from shared.protocol.trace import Trace, phase_of
 
 

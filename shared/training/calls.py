@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.protocol.batching import Batches
 from shared.protocol.dataset import Signature
 from shared.protocol.weights import network_shapes

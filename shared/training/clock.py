@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shared.config.interval import Every
-from shared.protocol.backend import Backend
+from shared.protocol import Backend
 
 
 @dataclass

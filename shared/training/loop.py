@@ -15,12 +15,13 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from shared.config import Config
 from shared.config.interval import Every
-from shared.config.settings import Config
 from shared.errors import TrainingDiverged
 from shared.inference.evaluation import evaluate
-from shared.protocol.backend import Backend, Evaluation, Metrics, Snapshot, State
-from shared.protocol.batching import Batch, Batches
+from shared.protocol import Backend, Batch, Snapshot
+from shared.protocol.backend import Evaluation, Metrics, State
+from shared.protocol.batching import Batches
 from shared.protocol.schedule import learning_rates
 from shared.runs import checkpoint
 from shared.runs.checkpoint import Checkpoint, Retention, Running

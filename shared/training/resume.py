@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from shared.config import Config, resolve
 from shared.config.choices import moment_names
 from shared.config.options import RESUMABLE, differing, flag
-from shared.config.settings import Config
-from shared.config.validation import resolve
 from shared.errors import DamagedFile, InvalidInput
 from shared.protocol.batching import Batches
 from shared.protocol.weights import network_shapes, state_shapes

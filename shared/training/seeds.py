@@ -9,10 +9,9 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from shared.config.settings import Config
-from shared.config.validation import resolve
+from shared.config import Config, resolve
 from shared.errors import InvalidInput
-from shared.protocol.backend import Backend
+from shared.protocol import Backend
 from shared.runs import checkpoint, run_folder
 from shared.runs.seeds import FILE, NAME, are_in, read_shared_config, save_seeds, seed_folder
 from shared.runs.summary import Summary

@@ -13,12 +13,12 @@ from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
-from shared.config.settings import Config
-from shared.config.validation import resolve
+from shared.config import Config, resolve
 from shared.errors import InvalidInput
 from shared.inference import evaluation
 from shared.inference.evaluation import written_on
-from shared.protocol.backend import Backend, State, first_snapshot, import_backend, load_backend
+from shared.protocol import Backend, load_backend
+from shared.protocol.backend import State, first_snapshot, import_backend
 from shared.protocol.batching import Batches
 from shared.runs import checkpoint, predictions, run_folder
 from shared.runs.checkpoint import Checkpoint
@@ -29,8 +29,8 @@ from shared.runs.tensorboard import Events, check_available
 from shared.system import lock
 from shared.system.lock import Lock
 from shared.system.signals import Interruption
+from shared.tasks import load_task
 from shared.tasks.batches import training_batches
-from shared.tasks.registry import load_task
 from shared.tasks.task import Task
 from shared.training.loop import Loop, drive
 from shared.training.progress import Progress

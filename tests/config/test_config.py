@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from scripts.run import Arguments
 from shared.commands import cli
+from shared.commands.run import Arguments
+from shared.config import Config, resolve
 from shared.config.choices import OPTIMIZERS, constants
 from shared.config.data import GeneratedData, HelloData, TextData
 from shared.config.options import from_json, options, settings
-from shared.config.settings import Config, NetworkConfig, OptimizationConfig
-from shared.config.validation import resolve
+from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
 from shared.system.json_files import parse, read_values
-from shared.tasks.registry import TASKS
+from shared.tasks import TASKS
 
 
 @pytest.mark.parametrize("task", TASKS)

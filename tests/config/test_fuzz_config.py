@@ -17,18 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts import run as run_script
+from shared.commands import run as run_command
+from shared.config import Config, resolve
 from shared.config.options import options, settings
-from shared.config.settings import Config
-from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.protocol.backend import first_snapshot, load_backend
+from shared.protocol import load_backend
+from shared.protocol.backend import first_snapshot
 from shared.protocol.schedule import learning_rates
 from shared.runs.checkpoint import flatten
 from shared.system import process
+from shared.tasks import TASKS, load_task
 from shared.tasks.batches import training_batches
-from shared.tasks.registry import TASKS, load_task
-from shared.training import train
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.fuzz import fuzz
 
@@ -129,7 +128,7 @@ def check_refused(arguments: list[str], folder: Path) -> str | None:
         patch.setattr(sys, "argv", ["run.py", *arguments])
         try:
             with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-                process.run(run_script.main)
+                process.run(run_command.main)
         except Started:
             return None
         except SystemExit as stop:
@@ -198,7 +197,7 @@ def started(monkeypatch) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise Started
 
-    monkeypatch.setattr(train, "train", stop)
+    monkeypatch.setattr(sys.modules["shared.training"], "train", stop)
 
 
 NAMES = sorted(settings(TASKS["last-value"].defaults))

@@ -21,10 +21,10 @@ import rnn_torch
 from benchmarks.cases import CELLS, HIDDEN, PEERS, Case, Kind, seeds, table
 from benchmarks.results import Allocator, Steps, ratios, read
 from shared.commands import cli
-from shared.config.validation import resolve
+from shared.config import resolve
 from shared.runs.jobs import BACKENDS
 from shared.runs.run_folder import save_config
-from shared.tasks.registry import TASKS
+from shared.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 PAGES = {

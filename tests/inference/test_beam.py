@@ -6,10 +6,10 @@ from typing import cast
 import numpy as np
 import pytest
 
-from shared.config.settings import Config, NetworkConfig
-from shared.config.validation import resolve
+from shared.config import Config, resolve
+from shared.config.settings import NetworkConfig
 from shared.inference.beam import Answer, search
-from shared.protocol.backend import Backend, Snapshot, load_backend
+from shared.protocol import Backend, Snapshot, load_backend
 from shared.protocol.dataset import Signature
 from shared.protocol.weights import initialize
 from tests.support.compare_arrays import check_close

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.config import resolve
 from shared.config.data import (
     Data,
     HelloData,
@@ -26,21 +27,18 @@ from shared.config.data import (
     WeatherData,
 )
 from shared.config.settings import NetworkConfig
-from shared.config.validation import resolve
 from shared.errors import InvalidInput
-from shared.inference import predict
+from shared.inference import load_trained, predict
 from shared.inference.evaluation import evaluate
 from shared.inference.tables import as_csv, as_json
-from shared.inference.trained import load_trained
-from shared.protocol.backend import Snapshot
+from shared.protocol import Snapshot
 from shared.protocol.weights import network_shapes
 from shared.runs import checkpoint
 from shared.runs.checkpoint import Checkpoint
 from shared.runs.run_folder import save_config
 from shared.runs.schema import save_schema, schema_of
 from shared.system.randomness import generator
-from shared.tasks import published
-from shared.tasks.registry import TASKS, load_task
+from shared.tasks import TASKS, load_task, published
 from shared.tasks.task import Task
 from tests.support import checksummed
 from tests.support.command_line import check_refused, script

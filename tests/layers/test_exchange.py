@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import rnn_jax
 import rnn_torch
 from shared.errors import InvalidInput
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.exchange_cases import (
     ARGUMENTS,

@@ -11,7 +11,7 @@ from flax import nnx
 
 import rnn_jax
 from shared.config.settings import Cell, Nonlinearity
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from tests.support.jax_cases import check_same, randn
 from tests.support.layer_cases import LENGTHS, jax_layer, make_case, named, state_of
 from tests.support.pairwise import covering

@@ -16,7 +16,7 @@ import rnn_jax
 import rnn_torch
 from rnn_jax.stack import Recurrent
 from shared.errors import InvalidInput
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from tests.support.compare_arrays import check_all_close
 from tests.support.jax_cases import NAMES, STACKED, check_same, initial, make, randn, scalar
 from tests.support.layer_cases import LENGTHS, jax_layer, make_case, run_jax

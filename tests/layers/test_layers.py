@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from shared.config.settings import Cell, Nonlinearity
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.layer_cases import (
     HIDDEN,

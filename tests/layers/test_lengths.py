@@ -12,14 +12,14 @@ from flax import nnx
 
 from rnn_jax.network import Network as JaxNetwork
 from rnn_torch.network import Network as TorchNetwork
+from shared.config import Config, resolve
 from shared.config.data import GeneratedData, HelloData
-from shared.config.settings import Cell, Config, NetworkConfig
-from shared.config.validation import resolve
-from shared.protocol.backend import Backend, Snapshot, load_backend
+from shared.config.settings import Cell, NetworkConfig
+from shared.protocol import Backend, Snapshot, load_backend
 from shared.protocol.dataset import Signature
 from shared.protocol.weights import initialize, state_shapes
+from shared.tasks import TASKS, load_task
 from shared.tasks.batches import evaluation_batches
-from shared.tasks.registry import TASKS, load_task
 from shared.tasks.task import Task
 from tests.support import reference
 from tests.support.compare_arrays import check_close

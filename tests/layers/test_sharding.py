@@ -14,16 +14,16 @@ import pytest
 
 from rnn_jax import sharding
 from rnn_jax.backend import Backend
+from shared.config import Config, resolve
 from shared.config.data import GeneratedData, TextData
-from shared.config.settings import Cell, Config, NetworkConfig, Nonlinearity
-from shared.config.validation import resolve
+from shared.config.settings import Cell, NetworkConfig, Nonlinearity
 from shared.inference.evaluation import evaluate
 from shared.protocol.backend import first_snapshot
 from shared.protocol.schedule import learning_rates
 from shared.runs.checkpoint import flatten
 from shared.system import environment
+from shared.tasks import TASKS, load_task
 from shared.tasks.batches import training_batches
-from shared.tasks.registry import TASKS, load_task
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.pairwise import slow_but
 from tests.support.take_steps import CELLS, RUN

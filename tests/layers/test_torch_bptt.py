@@ -14,12 +14,11 @@ import rnn_torch
 from rnn_torch import bptt, recurrence
 from rnn_torch.backend import Backend
 from rnn_torch.cells import CELLS, State, Weights
-from shared.config.settings import Config
-from shared.config.validation import resolve
+from shared.config import Config, resolve
 from shared.protocol.backend import first_snapshot
 from shared.protocol.layer import GATES
+from shared.tasks import load_task
 from shared.tasks.batches import training_batches
-from shared.tasks.registry import load_task
 from tests.support.compare_arrays import check_all_close, check_close
 
 KINDS = {"tanh": "RNN_TANH", "relu": "RNN_RELU", "lstm": "LSTM", "projected": "LSTM", "gru": "GRU"}

@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pack_sequence
 
 import rnn_torch
 from shared.config.settings import Cell
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from tests.support.compare_arrays import check_all_close
 from tests.support.layer_cases import make_case, run_torch, torch_handcrafted, torch_native
 from tests.support.torch_cases import NAMES, STACKED, check_same, pair, randn

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.checkpoint import checkpoint
 
 import rnn_torch
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.torch_cases import NAMES, STACKED, check_same, pair, randn
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.config import Config, resolve
 from shared.config.data import HelloData
-from shared.config.settings import Config, NetworkConfig, OptimizationConfig
-from shared.config.validation import resolve
+from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.parity.deviation import SMALLEST_LOSS
 from shared.parity.envelope import ROUNDED, Envelope, measure, moved
 from shared.parity.lockstep import Side, side
-from shared.protocol.backend import Snapshot
-from shared.tasks.registry import TASKS, load_task
+from shared.protocol import Snapshot
+from shared.tasks import TASKS, load_task
 
 STEPS = 16
 

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pytest
 
+from shared.config import Config, resolve
 from shared.config.data import (
     AddingData,
     CopyData,
@@ -27,15 +28,14 @@ from shared.config.data import (
     TextData,
     TranslateData,
 )
-from shared.config.settings import Cell, Config, NetworkConfig, Nonlinearity
-from shared.config.validation import resolve
+from shared.config.settings import Cell, NetworkConfig, Nonlinearity
 from shared.inference.evaluation import evaluate
 from shared.parity import lockstep
 from shared.parity.comparison import Comparison, Diverged
-from shared.protocol.backend import Snapshot, load_backend
+from shared.protocol import Snapshot, load_backend
 from shared.protocol.trace import PHASES, phase_of
 from shared.protocol.weights import initialize
-from shared.tasks.registry import TASKS, load_task
+from shared.tasks import TASKS, load_task
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.compiling import AS_FOR_A_USER
 from tests.support.pairwise import covering, slow_but

@@ -16,7 +16,7 @@ from flax import nnx
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
 from shared.errors import InvalidInput
-from shared.parity.pair import compare_programs
+from shared.parity import compare_programs
 from shared.protocol.trace import phase_of
 from tests.support.pair_cases import (
     CELLS,

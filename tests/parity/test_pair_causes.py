@@ -14,9 +14,8 @@ import torch
 
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
+from shared.parity import Findings, compare_programs
 from shared.parity.comparison import Diverged
-from shared.parity.findings import Findings
-from shared.parity.pair import compare_programs
 from tests.support.pair_cases import (
     CELLS,
     CLASSES,

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from shared.errors import InvalidInput
-from shared.parity.findings import Findings
-from shared.parity.pair import compare_programs
+from shared.parity import Findings, compare_programs
 from shared.protocol.trace import phase_of
 from tests.support.pair_cases import (
     NAMES,

@@ -10,7 +10,7 @@ import torch
 
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
-from shared.parity.pair import compare_programs
+from shared.parity import compare_programs
 from tests.scripts.test_imports import python
 from tests.support.pair_cases import FEATURES, Plain, compare_plain, cross_entropy, plain
 

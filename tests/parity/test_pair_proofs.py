@@ -12,7 +12,7 @@ import torch
 from flax import nnx
 
 from rnn_torch.pair import TorchProgram
-from shared.parity.pair import compare_programs
+from shared.parity import compare_programs
 from tests.support.pair_cases import (
     CLASSES,
     CROSS_ENTROPIES,

@@ -13,7 +13,7 @@ from flax import linen
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
 from shared.errors import InvalidInput
-from shared.parity.pair import compare_programs
+from shared.parity import compare_programs
 from tests.support.pair_cases import (
     CLASSES,
     CROSS_ENTROPIES,

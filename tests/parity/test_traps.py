@@ -15,15 +15,15 @@ import rnn_torch.network
 import rnn_torch.optimizers
 import rnn_torch.stack
 from rnn_jax import traps
-from shared.config.settings import Config, NetworkConfig, OptimizationConfig
-from shared.config.validation import resolve
+from shared.config import Config, resolve
+from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
 from shared.parity import lockstep
 from shared.parity.diagnosis import Diagnosis, diagnose
 from shared.parity.findings import cause
 from shared.parity.lockstep import Lockstep, Side
 from shared.parity.traps import TRAPS, VARIANTS, about
-from shared.tasks.registry import TASKS, load_task
+from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task
 from tests.support.pairwise import slow_but
 

@@ -7,14 +7,15 @@ from typing import cast
 import numpy as np
 import pytest
 
+from shared.config import Config
 from shared.config.data import GeneratedData, HelloData, TextData
-from shared.config.settings import Config
 from shared.inference.evaluation import evaluate
-from shared.protocol.backend import Backend, Evaluation
-from shared.protocol.batching import CHUNK_BYTES, Batch, Batches, Dropout
+from shared.protocol import Backend, Batch
+from shared.protocol.backend import Evaluation
+from shared.protocol.batching import CHUNK_BYTES, Batches, Dropout
 from shared.protocol.dataset import Split
+from shared.tasks import TASKS, load_task
 from shared.tasks.batches import evaluation_batches, training_batches
-from shared.tasks.registry import TASKS, load_task
 
 
 def numbered(rows: int, length: int, per_step: bool = False) -> Split:

@@ -10,15 +10,15 @@ import torch
 
 from rnn_jax import optimizers as jax_optimizers
 from rnn_torch import optimizers as torch_optimizers
+from shared.config import resolve
 from shared.config.choices import constants
 from shared.config.data import GeneratedData
 from shared.config.settings import Cell, NetworkConfig, Nonlinearity, OptimizationConfig
-from shared.config.validation import resolve
-from shared.protocol.backend import load_backend
+from shared.protocol import load_backend
 from shared.protocol.dataset import Signature
 from shared.protocol.schedule import learning_rates
 from shared.protocol.weights import initialize
-from shared.tasks.registry import TASKS, load_task
+from shared.tasks import TASKS, load_task
 from tests.support import reference
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.take_steps import in_backend, take_steps

@@ -14,11 +14,12 @@ import torch
 
 import rnn_jax.sampling
 import rnn_torch.sampling
-from shared.config.settings import Config, NetworkConfig
-from shared.config.validation import resolve
+from shared.config import Config, resolve
+from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
 from shared.inference.generate import CHUNK, stream
-from shared.protocol.backend import Backend, Snapshot, State, load_backend
+from shared.protocol import Backend, Snapshot, load_backend
+from shared.protocol.backend import State
 from shared.protocol.dataset import Signature
 from shared.protocol.sampling import Sampling
 from shared.protocol.weights import initialize

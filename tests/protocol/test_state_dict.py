@@ -11,7 +11,7 @@ from torch import nn
 
 from rnn_torch.files import read_torch, write_torch
 from shared.errors import InvalidInput
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from shared.protocol.state_dict import find_layer, read_safetensors
 from shared.system.tensor_files import write_tensors
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from shared.config import Config
 from shared.config.choices import constants
-from shared.config.settings import Cell, Config, NetworkConfig, Nonlinearity
+from shared.config.settings import Cell, NetworkConfig, Nonlinearity
 from shared.parity import lockstep
 from shared.parity.trace_files import read_trace, steps_in, write_trace
 from shared.protocol.trace import PHASES, Trace, ordered, phase_of, split_steps

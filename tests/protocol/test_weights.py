@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shared.config.settings import Cell, NetworkConfig
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from shared.protocol.weights import initialize, network_shapes
 
 

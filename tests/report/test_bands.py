@@ -11,8 +11,8 @@ from shared.config.settings import NetworkConfig
 from shared.report.bands import band
 from shared.report.contenders import contenders
 from shared.runs.seeds import read_runs
-from shared.tasks.registry import TASKS
-from shared.training.seeds import train_seeds
+from shared.tasks import TASKS
+from shared.training import train_seeds
 
 
 @pytest.mark.usefixtures("in_numpy")

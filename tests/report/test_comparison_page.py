@@ -14,13 +14,15 @@ from shared.config.choices import with_choice
 from shared.config.data import TextData
 from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
-from shared.report.comparison_page import check_comparable, write_report
+from shared.report import write_report
+from shared.report.comparison_page import check_comparable
 from shared.report.contenders import contenders
 from shared.report.verdict import pairs, statements
-from shared.runs.run import Curve, Run, read_run
+from shared.runs import read_run
+from shared.runs.run import Curve, Run
 from shared.runs.run_folder import read_config
-from shared.tasks.registry import TASKS
-from shared.training.train import train
+from shared.tasks import TASKS
+from shared.training import train
 from tests.scripts.test_command_line import script
 from tests.support import checksummed
 

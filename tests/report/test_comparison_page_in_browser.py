@@ -12,11 +12,12 @@ import pytest
 
 from shared.config.data import GeneratedData
 from shared.config.settings import NetworkConfig
-from shared.report.comparison_page import HTML, write_report
-from shared.runs.run import read_run
+from shared.report import write_report
+from shared.report.comparison_page import HTML
+from shared.runs import read_run
 from shared.runs.seeds import run_folders, save_seeds, seed_folder
-from shared.tasks.registry import TASKS
-from shared.training.train import train
+from shared.tasks import TASKS
+from shared.training import train
 from tests.support.browser import Looked, chromium, opened, wait_until
 
 NAMES = ["jax handcrafted", "torch handcrafted", "torch native"]

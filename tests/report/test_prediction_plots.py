@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from shared.config.settings import Config
+from shared.config import Config
 from shared.report import prediction_plots
 from shared.report.prediction_plots import save_predictions
 from shared.report.style import new_figure

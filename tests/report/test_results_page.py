@@ -11,9 +11,8 @@ from typing import Any, cast
 
 import pytest
 
+from shared.config import Config, resolve
 from shared.config.data import SunspotsData, TextData
-from shared.config.settings import Config
-from shared.config.validation import resolve
 from shared.errors import InvalidInput
 from shared.report import results_page
 from shared.report.results_page import CHANCE, write_results
@@ -23,8 +22,9 @@ from shared.runs.run import Run
 from shared.runs.scores import in_unit, spread
 from shared.runs.summary import Reference
 from shared.system import environment
-from shared.tasks.registry import TASKS, Goal
-from shared.training.train import train
+from shared.tasks import TASKS
+from shared.tasks.registry import Goal
+from shared.training import train
 from tests.support.command_line import check_refused
 
 LOWER = Goal("rmse", 2.75)
@@ -325,7 +325,7 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) ->
     """Of both runs one is done and one was stopped: only the second goes on."""
     calls = []
     monkeypatch.setattr(
-        "scripts.compare._run_script", lambda options, *others: calls.append(options)
+        "shared.commands.compare._run_script", lambda options, *others: calls.append(options)
     )
     monkeypatch.setattr(
         "shared.report.results_page.write_results", lambda *arguments: calls.append("results")
@@ -359,7 +359,7 @@ def test_two_runs_train_at_once_each_on_cores_of_its_own(tmp_path: Path, monkeyp
         both.wait()  # broken if the other one does not run
         shares.append((name, os.sched_getaffinity(0)))
 
-    monkeypatch.setattr("scripts.compare._run_script", train)
+    monkeypatch.setattr("shared.commands.compare._run_script", train)
     monkeypatch.setattr("shared.report.results_page.write_results", lambda *arguments: None)
     own = os.sched_getaffinity(0)
     ran = call("compare.py", "--suite", "results", "--tasks", "hello", "--seeds", "0", "1",
@@ -381,7 +381,7 @@ def test_after_a_run_that_fails_none_is_started(jobs: str, tmp_path, monkeypatch
         started.append(name)
         sys.exit(3)
 
-    monkeypatch.setattr("scripts.compare._run_script", fail)
+    monkeypatch.setattr("shared.commands.compare._run_script", fail)
     ran = call("compare.py", "--suite", "results", "--jobs", jobs)
     assert ran.returncode == 3
     assert 1 <= len(started) <= int(jobs)

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.parity import parse_arguments
 from shared.commands import cli
-from shared.config.validation import resolve
+from shared.commands.parity import parse_arguments
+from shared.config import resolve
 from shared.parity.comparison import compare
 from shared.parity.diagnosis import Diagnosis, Finding
 from shared.parity.lockstep import Lockstep
@@ -30,6 +30,9 @@ GALLERIES = {
 }  # fmt: skip
 
 
+PROGRAM = "python scripts/parity.py"
+
+
 def parsed(argv: Sequence[str]):
     return parse_arguments(argv, replace(cli.base_config(argv), precision="float64"))
 
@@ -42,7 +45,7 @@ def test_the_command_of_a_trap_gives_the_run_in_the_gallery(gallery: str, trap: 
     own = {}
     if gallery == "sides":
         own = {"steps": 7, "tolerance": 1e-7, "contenders": ("jax/handcrafted", "torch/native")}
-    command = single(trap, config, own)
+    command = single(PROGRAM, trap, config, own)
     assert command.startswith(f"python scripts/parity.py --inject {trap}")
     alone = parsed(shlex.split(command)[2:])
     assert resolve(alone.settings) == config
@@ -52,7 +55,7 @@ def test_the_command_of_a_trap_gives_the_run_in_the_gallery(gallery: str, trap: 
 
 def test_a_command_has_no_option_that_the_trap_brings() -> None:
     base = parsed(["--trap-gallery", "--cell", "lstm"]).settings
-    commands = {name: single(name, resolve(TRAPS[name].show(base)), {}) for name in TRAPS}
+    commands = {name: single(PROGRAM, name, resolve(TRAPS[name].show(base)), {}) for name in TRAPS}
     assert commands["reset-gate"] == "python scripts/parity.py --inject reset-gate"
     assert commands["padding"] == "python scripts/parity.py --inject padding --cell lstm"
 
@@ -66,7 +69,7 @@ def test_both_pages_show_curves_causes_and_commands(tmp_path: Path) -> None:
         config = resolve(TRAPS[name.partition(":")[0]].show(base))
         ran = Lockstep(found, (np.ones(2), np.ones(2) + 0.5), None)
         shown.append(Planted(name, config, ran, Diagnosis(1, "loss/loss", 0.5, [finding])))
-    write_gallery(shown, tmp_path, base, {"steps": 2}, command="all of it")
+    write_gallery(shown, tmp_path, base, {"steps": 2}, program=PROGRAM, command="all of it")
     assert {file.name for file in tmp_path.iterdir()} == {
         "traps.html", "traps.md", "trap-clip-epsilon.png", "trap-adam.png",
     }  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from shared.errors import InvalidInput
-from shared.protocol.backend import Snapshot
+from shared.protocol import Snapshot
 from shared.runs.checkpoint import Checkpoint, Retention, Running, read, steps, write
 from shared.runs.segments import Segment
 from shared.system.files import write_atomically

@@ -20,11 +20,10 @@ from shared.config.data import GeneratedData, TextData
 from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
 from shared.inference import tables
-from shared.runs import checkpoint, predictions
-from shared.runs.run import read_run
+from shared.runs import checkpoint, predictions, read_run
 from shared.runs.schema import read_schema
-from shared.tasks.registry import TASKS, load_task
-from shared.training.train import train
+from shared.tasks import TASKS, load_task
+from shared.training import train
 from tests.support.fuzz import EDITS, Edit, damaged, fuzz
 
 

@@ -10,7 +10,7 @@ from shared.runs.history import METRICS, History, lines_up_to
 from shared.runs.run_folder import check_free, created, read_config, save_config
 from shared.system.folders import free_folder
 from shared.system.json_files import CHECKSUM
-from shared.tasks.registry import TASKS
+from shared.tasks import TASKS
 
 
 def steps(folder: Path) -> list[tuple[int, str]]:

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared.protocol.backend import Snapshot
+from shared.protocol import Snapshot
 from shared.runs.checkpoint import Checkpoint
 from shared.runs.segments import Segment, covers, described, label
-from shared.tasks.registry import TASKS
+from shared.tasks import TASKS
 from shared.training.resume import resumption
 
 

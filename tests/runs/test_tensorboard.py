@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.config import Config
 from shared.config.data import GeneratedData
-from shared.config.settings import Config, NetworkConfig
+from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
-from shared.runs import tensorboard
-from shared.runs.run import read_run
-from shared.tasks.registry import TASKS
-from shared.training.train import train
+from shared.runs import read_run, tensorboard
+from shared.tasks import TASKS
+from shared.training import train
 
 pytest.importorskip("tensorboardX")
 from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from shared.config import resolve
 from shared.config.data import GeneratedData, TextData
 from shared.config.settings import NetworkConfig
-from shared.config.validation import resolve
-from shared.report.comparison_page import HTML, write_report
-from shared.runs.run import read_run
+from shared.report import write_report
+from shared.report.comparison_page import HTML
+from shared.runs import read_run
 from shared.runs.run_folder import read_config
-from shared.tasks.registry import TASKS
-from shared.training.train import train
+from shared.tasks import TASKS
+from shared.training import train
 from tests.support.browser import chromium, opened
 from tests.support.command_line import SCRIPTS, SMALL, check_refused, script
 

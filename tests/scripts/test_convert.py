@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from shared.protocol.backend import Snapshot
+from shared.protocol import Snapshot
 from shared.runs import checkpoint
 from shared.system import process
 from tests.support.command_line import SMALL, check_refused, script

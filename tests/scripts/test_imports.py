@@ -1,4 +1,4 @@
-"""Who may import whom, proved in fresh processes with the forbidden packages made unimportable."""
+"""Who may import whom: between the rooms, and in fresh processes where a package is missing."""
 
 import ast
 import subprocess
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.rooms import ROOMS, forbidden, imports_in, modules, room_of
 
 BLOCKER = """
 import importlib, pkgutil, sys
@@ -103,4 +105,96 @@ def test_the_shared_layer_names_no_framework() -> None:
     assert len(files) > 30
     for file in files:
         assert not imported(file) & FRAMEWORKS, file
-    assert imported(Path("scripts/parity.py")) >= {"torch", "rnn_jax"}
+    assert imported(Path("tests/conftest.py")) >= {"torch", "jax"}
+
+
+ALL = [one for name, file in modules() for one in imports_in(name, file.read_text())]
+
+
+def test_a_room_imports_only_rooms_before_it() -> None:
+    assert len(ALL) > 500
+    assert [one for one in ALL if forbidden(one)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("rnn_jax.layers", "from rnn_torch import exchange"),
+        ("rnn_torch.exchange", "import rnn_jax.exchange"),
+        ("rnn_jax.backend", "from shared.runs import checkpoint"),
+        ("rnn_torch.backend", "from shared.training.loop import Loop"),
+        ("rnn_torch.pair", "import shared.report"),
+        ("rnn_jax.native", "from shared.parity.lockstep import Side"),
+        ("rnn_torch.network", "from shared.tasks import task"),
+        ("rnn_jax.traps", "from shared.inference import load_trained"),
+        ("shared.protocol.batching", "from shared.tasks.task import Task"),
+        ("shared.protocol.backend", "from shared.runs.checkpoint import Checkpoint"),
+        ("shared.config.settings", "from shared.protocol.layer import LayerConfig"),
+        ("shared.config", "from shared.protocol import Backend"),
+        ("shared.tasks.text", "from shared.runs.schema import Schema"),
+        ("shared.tasks.registry", "from shared.training import train"),
+        ("shared.runs.run", "from shared.training.loop import Loop"),
+        ("shared.runs.summary", "from shared.inference.evaluation import evaluate"),
+        ("shared.runs.seeds", "import shared.report.contenders"),
+        ("shared.runs.history", "from shared.parity import Findings"),
+        ("shared.parity.lockstep", "from shared.training import resume"),
+        ("shared.parity.pair", "from shared.runs import read_run"),
+        ("shared.parity.findings", "from shared.report.parity_page import HTML"),
+        ("shared.inference.predict", "from shared.report import console"),
+        ("shared.report.console", "from shared.inference import load_trained"),
+        ("shared.report.verdict", "from shared.training.resume import last_position"),
+        ("shared.training.loop", "from shared.report.style import COLORS"),
+        ("shared.training.train", "from shared.commands import cli"),
+        ("shared.system.files", "from shared.config import Config"),
+        ("shared.errors", "from shared.system import files"),
+        ("shared.commands.parity", "from rnn_jax import traps"),
+        ("shared.commands.run", "import rnn_parity"),
+        ("rnn_jax.backend", "import rnn_parity"),
+    ],
+)
+@pytest.mark.parametrize("inside", ["{}", "def later():\n    {}"])
+def test_what_must_never_be_is_noticed(module: str, line: str, inside: str) -> None:
+    (found,) = imports_in(module, inside.format(line))
+    assert forbidden(found)
+
+
+def test_outside_a_room_its_face_is_used() -> None:
+    """What a room shows at its door is not fetched from a file behind it."""
+    faces: dict[tuple[str, str | None], str] = {
+        (one.target, one.name): room
+        for room in ROOMS[1:]
+        for one in ALL
+        if one.module == f"shared.{room}" and one.name is not None
+    }
+    assert {name for _, name in faces} >= {"Config", "Backend", "TASKS", "read_run", "train"}
+    behind = [
+        one
+        for one in ALL
+        if room_of(one.module) not in (faces.get((one.target, one.name)), "rnn_parity")
+        and (one.target, one.name) in faces
+    ]
+    assert behind == []
+
+
+def test_a_face_is_read_at_a_glance() -> None:
+    for room in ROOMS[1:]:
+        assert len(Path("shared", room, "__init__.py").read_text().splitlines()) < 40
+
+
+def test_nothing_imports_in_a_circle() -> None:
+    """Neither rooms nor the files within one, but for what only types need."""
+    edges: dict[str, set[str]] = {}
+    for one in ALL:
+        if one.module != one.target and not one.module.endswith("__init__"):
+            edges.setdefault(one.module, set()).add(one.target)
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " → ".join([*path[path.index(module) :], module])
+        if module not in done:
+            for target in sorted(edges.get(module, ())):
+                visit(target, (*path, module))
+            done.add(module)
+
+    for module in sorted(edges):
+        visit(module, ())

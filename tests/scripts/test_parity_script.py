@@ -18,13 +18,14 @@ import pytest
 from matplotlib import image
 from matplotlib.axes import Axes
 
+from shared.parity import Findings
 from shared.parity.comparison import compare
 from shared.parity.diagnosis import Diagnosis, Finding
 from shared.parity.envelope import Envelope
-from shared.parity.findings import Findings, growth
+from shared.parity.findings import growth
 from shared.parity.trace_files import read_trace, write_trace
 from shared.protocol.trace import PHASES
-from shared.report.parity_page import write_parity_report
+from shared.report import write_parity_report
 from shared.report.parity_plots import phases, save_envelope, save_losses, save_phase, tensors
 from shared.system import process
 from tests.scripts.test_imports import BLOCKER, python

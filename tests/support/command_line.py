@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, Self
 
+from shared.commands.program import CHILD
 from shared.system import children
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -75,13 +76,17 @@ def _run(name: str, arguments: tuple[str, ...], folder: str, out: str, err: str)
 
 
 def _become(argv: Sequence[str]) -> NoReturn:
-    """Runs a script to its end, which is also that of this process."""
-    sys.argv = [*argv]
+    """Runs a script, or the program as `compare` starts it, to its end and that of this process."""
+    module = [*argv[:3]] == [*CHILD[1:]]
+    sys.argv = ["__main__.py", *argv[3:]] if module else [*argv]
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
     code: Any = 0
     try:
-        runpy.run_path(argv[0], run_name="__main__")
+        if module:
+            runpy.run_module("shared.commands", run_name="__main__")
+        else:
+            runpy.run_path(argv[0], run_name="__main__")
     except SystemExit as stop:
         code = stop.code or 0
     except BaseException:

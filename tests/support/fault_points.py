@@ -23,14 +23,14 @@ from typing import Any
 import torch
 
 import rnn_torch.backend  # noqa: F401  (so that no child has to)
+from shared.config import Config
 from shared.config.data import GeneratedData
-from shared.config.settings import Config, NetworkConfig
+from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
-from shared.runs import checkpoint, history, run_folder
-from shared.runs.run import read_run
+from shared.runs import checkpoint, history, read_run, run_folder
 from shared.system import lock
-from shared.tasks.registry import TASKS
-from shared.training.train import train
+from shared.tasks import TASKS
+from shared.training import train
 
 CONFIG = replace(
     TASKS["last-value"].defaults,

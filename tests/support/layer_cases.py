@@ -10,7 +10,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 import rnn_jax.layers
 import rnn_torch.layers
-from shared.protocol.layer import STATES, LayerConfig
+from shared.protocol import LayerConfig
+from shared.protocol.layer import STATES
 
 TIME, BATCH, INPUTS, HIDDEN, PROJECTED = 5, 4, 3, 4, 2
 LENGTHS = {

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from shared.config import Config
 from shared.config.choices import moment_names
-from shared.config.settings import Config
-from shared.protocol.backend import Evaluation, Metrics, Snapshot
-from shared.protocol.batching import Batch
+from shared.protocol import Batch, Snapshot
+from shared.protocol.backend import Evaluation, Metrics
 from shared.protocol.dataset import Signature
 from shared.protocol.sampling import Sampling
 from shared.protocol.weights import Weights, network_shapes, state_shapes

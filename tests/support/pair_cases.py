@@ -13,8 +13,7 @@ from flax import linen, nnx
 
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
-from shared.parity.findings import Findings
-from shared.parity.pair import compare_programs
+from shared.parity import Findings, compare_programs
 
 FEATURES, HIDDEN, CLASSES = 2, 3, 4
 GATES = {"lstm": "ifgo", "gru": "rzn"}

@@ -9,7 +9,8 @@ import torch._dynamo  # as the first optimizer does
 
 import rnn_jax.backend
 import rnn_torch.backend
-import shared.commands.cli
+import shared.commands.compare
+import shared.commands.run
 import shared.report.console
 import shared.report.prediction_plots
 import shared.report.comparison_page

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.config.settings import Cell, Config, Nonlinearity, OptimizationConfig
-from shared.config.validation import resolve
-from shared.protocol.backend import Snapshot, load_backend
+from shared.config import Config, resolve
+from shared.config.settings import Cell, Nonlinearity, OptimizationConfig
+from shared.protocol import Snapshot, load_backend
 from shared.protocol.schedule import learning_rates
 from shared.protocol.weights import initialize
+from shared.tasks import load_task
 from shared.tasks.batches import training_batches
-from shared.tasks.registry import load_task
 
 CELLS: list[tuple[Cell, Nonlinearity]] = [
     ("rnn", "tanh"),

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from shared.config import Config, resolve
 from shared.config.data import GeneratedData, HelloData, TextData
-from shared.config.settings import Config, NetworkConfig, OptimizationConfig
-from shared.config.validation import resolve
+from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
 from shared.parity import lockstep
-from shared.protocol.backend import Snapshot
+from shared.protocol import Snapshot
 from shared.protocol.trace import Trace
-from shared.tasks.registry import TASKS, load_task
+from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task
 
 STEPS = 3

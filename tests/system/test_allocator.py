@@ -57,7 +57,9 @@ def run(code: str, **environment: str) -> list[str]:
 
 
 def own_glibc() -> bool:
-    return run("from shared.system import allocator; print(allocator._glibc() is not None)") == ["True"]
+    return run("from shared.system import allocator; print(allocator._glibc() is not None)") == [
+        "True"
+    ]
 
 
 @pytest.mark.skipif(not own_glibc(), reason="another allocator than glibc's")

@@ -165,5 +165,5 @@ def test_a_comparison_that_is_terminated_leaves_runs_to_resume(tmp_path: Path) -
     assert [folder.name for folder in run.parent.iterdir()] == ["torch-handcrafted"]
     step = checkpoint.steps(run)[-1]
     where = run.relative_to(tmp_path)
-    advice = f"run.py: interrupted; --resume {where} goes on after step {step}"
+    advice = f"rnn-parity run: interrupted; --resume {where} goes on after step {step}"
     assert said.splitlines() == [NOTICE, advice]

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shared.config import Config
 from shared.config.data import AddingData, CopyData, Data, ParityData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Split
 from shared.runs.scores import shown
-from shared.tasks.registry import TASKS, load_task
+from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task
-from shared.training.train import train
+from shared.training import train
 
 ADDING = AddingData(300, 20, 4000, sequence_length=9)
 COPY = CopyData(300, 20, 60, blank_length=7)

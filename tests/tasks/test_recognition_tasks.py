@@ -7,13 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from shared.config import Config
 from shared.config.data import Data, MotionData, RowsData, VowelsData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Split
-from shared.tasks import published
+from shared.tasks import TASKS, load_task, published
 from shared.tasks.recognition import DIRECTIONS
-from shared.tasks.registry import TASKS, load_task
 from shared.tasks.task import Task
 
 MOTION = MotionData(300, 40, 200, frames=5)

@@ -9,8 +9,7 @@ import pytest
 from shared.config.data import Data, SunspotsData, VolumeData, WeatherData
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Split
-from shared.tasks import published
-from shared.tasks.registry import TASKS, load_task
+from shared.tasks import TASKS, load_task, published
 from shared.tasks.series import known
 from shared.tasks.task import Series, Task
 

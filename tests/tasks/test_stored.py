@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shared.config import Config
 from shared.config.data import GeneratedData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
-from shared.tasks import generated
-from shared.tasks.registry import TASKS, load_task
+from shared.tasks import TASKS, generated, load_task
 from shared.tasks.task import Task
 from tests.support.command_line import SMALL, check_refused, script
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shared.config import Config, resolve
 from shared.config.data import GeneratedData, HelloData, TextData
-from shared.config.settings import Config
-from shared.config.validation import resolve
 from shared.errors import InvalidInput
+from shared.tasks import TASKS, load_task
 from shared.tasks.generated import PIECE
-from shared.tasks.registry import TASKS, load_task
 from shared.tasks.text import UNKNOWN
 
 SMALL = GeneratedData(400, 50, 300, sequence_length=6, input_size=3)

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.config import Config, resolve
 from shared.config.data import TextData
-from shared.config.settings import Config
-from shared.config.validation import resolve
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Split
-from shared.tasks.registry import TASKS, load_task
+from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task
 from shared.tasks.text import END_OF_LINE, UNKNOWN_WORD, words_of
 

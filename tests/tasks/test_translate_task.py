@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shared.config import Config
 from shared.config.data import TranslateData
-from shared.config.settings import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Split
-from shared.tasks.registry import TASKS, load_task
+from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task
 from tests.support.command_line import check_refused
 

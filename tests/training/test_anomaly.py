@@ -11,20 +11,20 @@ import pytest
 
 import rnn_jax.backend
 import rnn_torch.backend
+from shared.config import Config, resolve
 from shared.config.data import GeneratedData
-from shared.config.settings import Config, NetworkConfig, OptimizationConfig
-from shared.config.validation import resolve
+from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.errors import TrainingDiverged
-from shared.protocol.backend import Evaluation, Metrics, Snapshot
+from shared.protocol import Snapshot
+from shared.protocol.backend import Evaluation, Metrics
 from shared.protocol.schedule import learning_rates
 from shared.protocol.weights import initialize
 from shared.runs import checkpoint, history
 from shared.runs.run_folder import read_config
+from shared.tasks import TASKS, load_task
 from shared.tasks.batches import training_batches
-from shared.tasks.registry import TASKS, load_task
-from shared.training import anomaly
+from shared.training import anomaly, train
 from shared.training.anomaly import Anomaly, first_anomaly
-from shared.training.train import train
 from tests.support.compare_arrays import check_close
 from tests.support.take_steps import RUN
 

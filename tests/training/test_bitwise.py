@@ -14,14 +14,15 @@ import pytest
 
 import rnn_jax.backend
 import rnn_torch.backend
+from shared.config import Config
 from shared.config.data import GeneratedData, TextData
-from shared.config.settings import Config, NetworkConfig, OptimizationConfig
+from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.runs import checkpoint
 from shared.runs.history import METRICS
 from shared.runs.run_folder import read_config
 from shared.system.signals import Interrupted, Interruption
-from shared.tasks.registry import TASKS
-from shared.training.train import train
+from shared.tasks import TASKS
+from shared.training import train
 from tests.support.fault_points import check_same_checkpoints
 from tests.support.pairwise import few_by_default
 

@@ -8,8 +8,8 @@ from shared.config.data import GeneratedData
 from shared.config.interval import Every
 from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
+from shared.tasks import TASKS, load_task
 from shared.tasks.batches import training_batches
-from shared.tasks.registry import TASKS, load_task
 from shared.training import calls
 from shared.training.calls import Call
 from shared.training.clock import Due

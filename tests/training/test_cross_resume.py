@@ -21,17 +21,17 @@ import pytest
 
 import rnn_jax.backend
 import rnn_torch.backend
+from shared.config import Config
 from shared.config.data import GeneratedData, TextData
-from shared.config.settings import Cell, Config, NetworkConfig, OptimizationConfig
-from shared.protocol import batching
-from shared.protocol.backend import Snapshot
+from shared.config.settings import Cell, NetworkConfig, OptimizationConfig
+from shared.protocol import Snapshot, batching
 from shared.runs import checkpoint
 from shared.runs.checkpoint import Checkpoint, Running
 from shared.runs.history import METRICS, lines_up_to
 from shared.runs.run_folder import CONFIG, SUMMARY, read_config
 from shared.runs.segments import Segment
-from shared.tasks.registry import TASKS
-from shared.training.train import train
+from shared.tasks import TASKS
+from shared.training import train
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.pairwise import slow_but
 from tests.support.take_steps import OPTIMIZERS, RUN

@@ -11,14 +11,15 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from rnn_torch.backend import Backend
+from shared.config import Config
 from shared.config.data import GeneratedData, TextData
-from shared.config.settings import Config, NetworkConfig, OptimizationConfig
+from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
 from shared.runs import checkpoint
 from shared.runs.run_folder import read_config
 from shared.system.tensor_files import digest
-from shared.tasks.registry import TASKS
-from shared.training.train import train
+from shared.tasks import TASKS
+from shared.training import train
 from tests.support import checksummed
 
 BEST_FILE, LAST_FILE = "checkpoint-3.safetensors", "checkpoint-6.safetensors"

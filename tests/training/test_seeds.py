@@ -15,14 +15,14 @@ import pytest
 
 from rnn_jax import backend as jax_backend
 from shared.commands.cli import parse_seeds
+from shared.config import Config
 from shared.config.data import GeneratedData, TextData
-from shared.config.settings import Config, NetworkConfig
+from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
 from shared.report.comparison_page import check_comparable
 from shared.report.contenders import contenders
 from shared.report.verdict import pairs
-from shared.runs import checkpoint
-from shared.runs.run import read_run
+from shared.runs import checkpoint, read_run
 from shared.runs.seeds import (
     are_in,
     read_runs,
@@ -33,11 +33,11 @@ from shared.runs.seeds import (
     seed_folder,
 )
 from shared.system.signals import Interrupted
-from shared.tasks.registry import TASKS
-from shared.training import calls, seeds
+from shared.tasks import TASKS
+from shared.training import calls, seeds, train, train_seeds
 from shared.training.loop import Asked, Loop, Steps, drive
-from shared.training.seeds import remove_runs, train_seeds
-from shared.training.train import Ready, prepare, train
+from shared.training.seeds import remove_runs
+from shared.training.train import Ready, prepare
 from tests.support import numpy_backend
 from tests.support.command_line import SMALL, check_refused, script
 from tests.support.pairwise import slow_but

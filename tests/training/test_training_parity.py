@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from shared.config import Config
 from shared.config.data import GeneratedData, TextData
-from shared.config.settings import Cell, Config, NetworkConfig, Nonlinearity
+from shared.config.settings import Cell, NetworkConfig, Nonlinearity
 from shared.runs.checkpoint import flatten
-from shared.tasks.registry import TASKS
+from shared.tasks import TASKS
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.take_steps import OPTIMIZERS, RUN, in_backend, take_steps
 

@@ -23,7 +23,7 @@ from docs.lessons.state_plots import NAMED, draw_states, told_apart
 from docs.lessons.vanishing import over_distance
 from scripts.figures import Name, draw
 from shared.inference.trained import Trained
-from shared.protocol.layer import LayerConfig
+from shared.protocol import LayerConfig
 from tests.support.compare_arrays import check_close
 
 Framework = Literal["jax", "torch"]

@@ -25,7 +25,7 @@ from docs.lessons.trials import (
     spelling,
 )
 from rnn_torch.backend import Backend
-from shared.protocol.backend import Snapshot
+from shared.protocol import Snapshot
 from shared.protocol.weights import initialize
 from shared.tasks.batches import training_batches
 from tests.support.command_line import check_refused

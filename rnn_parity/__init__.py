@@ -1,0 +1,83 @@
+"""What people use of rnn-parity, under the name that they install. A name loads what it needs when
+it is first used, so that one framework is enough for what needs no other.
+
+    from rnn_parity import JaxProgram, TorchProgram, compare_programs
+    from rnn_parity import TASKS, load_trained, read_run, train
+
+The layers themselves are in `rnn_jax` and `rnn_torch`.
+"""
+
+import importlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors and type checkers; what runs is `__getattr__`
+    from rnn_jax.pair import JaxProgram as JaxProgram
+    from rnn_torch.pair import TorchProgram as TorchProgram
+    from shared.config import Config as Config
+    from shared.config import resolve as resolve
+    from shared.errors import DamagedFile as DamagedFile
+    from shared.errors import InvalidInput as InvalidInput
+    from shared.errors import TrainingDiverged as TrainingDiverged
+    from shared.inference import load_trained as load_trained
+    from shared.inference.predict import predictions as predictions
+    from shared.parity import Findings as Findings
+    from shared.parity import compare_programs as compare_programs
+    from shared.parity.comparison import Diverged as Diverged
+    from shared.parity.comparison import compare_folders as compare_folders
+    from shared.protocol.state_dict import find_layer as find_layer
+    from shared.protocol.state_dict import read_safetensors as read_safetensors
+    from shared.report import write_parity_report as write_parity_report
+    from shared.report import write_report as write_report
+    from shared.runs import read_run as read_run
+    from shared.tasks import TASKS as TASKS
+    from shared.tasks import load_task as load_task
+    from shared.training import train as train
+    from shared.training import train_seeds as train_seeds
+
+
+__version__ = version("rnn-parity")
+
+_MODULES = {
+    "rnn_jax.pair": ("JaxProgram",),
+    "rnn_torch.pair": ("TorchProgram",),
+    "shared.config": ("Config", "resolve"),
+    "shared.errors": ("DamagedFile", "InvalidInput", "TrainingDiverged"),
+    "shared.inference": ("load_trained",),
+    "shared.inference.predict": ("predictions",),
+    "shared.parity": ("Findings", "compare_programs"),
+    "shared.parity.comparison": ("Diverged", "compare_folders"),
+    "shared.protocol.state_dict": ("find_layer", "read_safetensors"),
+    "shared.report": ("write_parity_report", "write_report"),
+    "shared.runs": ("read_run",),
+    "shared.tasks": ("TASKS", "load_task"),
+    "shared.training": ("train", "train_seeds"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rnn_parity' has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ImportError as error:
+        raise explained(error) from None
+
+
+def explained(error: ImportError) -> ImportError:
+    """The same error, or one that says which other package is called `shared` and hides ours."""
+    if (error.name or "").partition(".")[0] != "shared":
+        return error
+    import shared
+
+    ours, found = Path(__file__).parents[1] / "shared", next(iter(shared.__path__), "nowhere")
+    return ImportError(
+        f"rnn_parity needs the package shared in {ours}, but Python finds another one of that name "
+        f"first: {found}; rename that one, or start Python in another folder"
+    )
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

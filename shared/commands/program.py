@@ -1,0 +1,67 @@
+"""The installed program, `rnn-parity COMMAND …`: each command is a file of this room.
+
+rnn-parity run --backend jax
+rnn-parity --help
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+from shared.errors import InvalidInput
+from shared.system import process
+
+NAME = "rnn-parity"
+COMMANDS = {
+    "run": "train a network in one framework, from one seed or several",
+    "compare": "train it in several frameworks and report the runs side by side",
+    "parity": "prove that two programs train the same, or name what differs first",
+    "sample": "have a trained network write text, or translate one",
+    "predict": "have a trained network predict for new data",
+    "convert": "convert a recurrent layer between a torch state dict and safetensors",
+}
+CHILD = (sys.executable, "-P", "-m", "shared.commands")
+"""Starts the program from another one, where no folder of the user's can hide its packages."""
+
+
+def start() -> NoReturn:
+    """Runs the program with this process's arguments, and exits as `process.run` does."""
+    given = sys.argv[1:2]
+    known = given and given[0] in COMMANDS
+    process.run(main, name=f"{NAME} {given[0]}" if known else NAME)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs one command.
+
+    Raises:
+        InvalidInput: there is no such command, or as the command.
+    """
+    name, *arguments = argv or [""]
+    if name in ("-h", "--help"):
+        print(help_text())
+    elif name == "--version":
+        print(f"{NAME} {version(NAME)}")
+    elif name in COMMANDS:
+        importlib.import_module(f"shared.commands.{name}").main(arguments)
+    else:
+        known = ", ".join(COMMANDS)
+        raise InvalidInput(f"expected a command, one of {known}, got {name or 'none'}")
+
+
+def help_text() -> str:
+    """What `--help` prints: a line for each command."""
+    lines = [f"  {name:<9} {about}" for name, about in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"usage: {NAME} COMMAND [OPTIONS]",
+            "",
+            "The same recurrent networks in JAX and in PyTorch, trained in step and compared.",
+            "",
+            *lines,
+            "",
+            f"{NAME} COMMAND --help explains a command and its options.",
+        ]
+    )

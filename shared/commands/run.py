@@ -1,0 +1,205 @@
+"""Trains one network in one framework.
+
+For example:
+    rnn-parity run --backend jax
+    rnn-parity run --backend torch --implementation native --task last-value --cell lstm
+    rnn-parity run --backend jax --task text --data.path book.txt --out runs/book
+    rnn-parity run --config runs/book/config.json --seed 1
+    rnn-parity run --resume runs/book --epochs 10
+    rnn-parity run --backend jax --task volume --seeds 0..4
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.commands import cli
+from shared.config import Config, resolve
+from shared.config.naming import run_name
+from shared.errors import InvalidInput
+from shared.system.signals import Interrupted, number_of
+
+if TYPE_CHECKING:
+    from shared.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Arguments:
+    settings: cli.Settings
+    out: str | None = None
+    """Folder for the run; by default the next free one in runs/."""
+    overwrite: bool = False
+    """Replace the run in --out."""
+    resume: str | None = None
+    """Run folder to continue from its last checkpoint; only --epochs, --backend, --implementation,
+    --device, --log-every, --checkpoint-every, --keep-checkpoints, --logger and --detect-anomaly may
+    differ from what it was started with."""
+    config: str | None = None
+    """A config.json whose settings are the defaults."""
+    seeds: tuple[str, ...] = ()
+    """Train from several seeds, such as 0 1 2 or 0..4: in JAX in one program where that is faster,
+    else one after the other. The folder then has a run for each."""
+    tune_allocator: bool = True
+    """Have glibc keep the memory that a step gives back for the next one."""
+
+
+def main(argv: Sequence[str]) -> None:
+    argv = _resume_in_out(argv)
+    resumed = cli.option(argv, "--resume")
+    if resumed is not None and cli.option(argv, "--config") is not None:
+        raise InvalidInput(
+            "--resume takes its settings from the run: expected no --config beside it"
+        )
+    if resumed is not None:
+        argv = [f"--config={_config_of(Path(resumed))}", *argv]
+    base = cli.base_config(argv)
+    named = cli.option(argv, "--config") is not None
+    default = Arguments(base if named else cli.require_backend(base))
+    assert __doc__ is not None
+    arguments = cli.parse(Arguments, argv, default, cli.with_tasks(__doc__))
+    config = resolve(arguments.settings)
+    folder = _folder(arguments, config)
+    seeds = _seeds(arguments, argv)
+
+    if arguments.tune_allocator:  # before a framework is imported and starts threads
+        from shared.system.allocator import keep_pages
+
+        keep_pages()
+
+    from shared.report.console import print_seeds, print_summary
+    from shared.training import train, train_seeds
+
+    print(f"{run_name(config)} → {folder}", flush=True)
+    resume, overwrite = arguments.resume is not None, arguments.overwrite
+    try:
+        if seeds:
+            train_seeds(config, seeds, folder, overwrite=overwrite, resume=resume)
+        elif not (resume and _lacks_only_pictures(folder, config)):
+            train(config, folder, overwrite=overwrite, resume=resume)
+        runs = _draw(folder)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(number_of(stop), _interrupted(folder, config)) from stop
+    except OSError as error:
+        if error.errno is None:  # no failure of the machine's
+            raise
+        raise OSError(error.errno, _unwritten(error, folder), error.filename) from error
+    summaries = [run.summary for run in runs]
+    if seeds:
+        print_seeds(summaries, folder)
+    else:
+        print_summary(summaries[0], folder, resume)
+
+
+def _config_of(folder: Path) -> Path:
+    """The file with the settings of a run, or of several seeds.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    from shared.runs.seeds import FILE
+
+    for file in (folder / FILE, folder / "config.json"):
+        if file.is_file():
+            return file
+    raise InvalidInput(f"--resume {folder}: expected a run folder, with a config.json")
+
+
+def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
+    """Those to train from, or none where it is a single run."""
+    from shared.runs.seeds import are_in, read_seeds
+
+    seeds = cli.seeds(argv, arguments.seeds)
+    if arguments.resume is not None:
+        if seeds:
+            raise InvalidInput("--resume finishes the seeds of the folder: expected no --seeds")
+        folder = Path(arguments.resume)
+        return read_seeds(folder) if are_in(folder) else []
+    return seeds
+
+
+def _lacks_only_pictures(folder: Path, config: Config) -> bool:
+    """Whether a run was stopped between its summary and its curves, which are drawn last."""
+    from shared.runs.run_folder import CONFIG, CURVES, SUMMARY, read_config
+
+    finished = (folder / SUMMARY).exists() and not (folder / CURVES).exists()
+    return finished and read_config(folder / CONFIG).epochs == config.epochs
+
+
+def _draw(folder: Path) -> list["Run"]:
+    """Draws the pictures of a run, or of all seeds; returns what they show."""
+    from shared.report.curve_plots import save_curves
+    from shared.report.prediction_plots import save_predictions
+    from shared.runs.run_folder import CURVES, PICTURE
+    from shared.runs.seeds import read_runs
+
+    runs = read_runs(folder)
+    for run in runs:
+        save_predictions([run], run.folder / PICTURE)
+        save_curves([run], run.folder / CURVES)
+    if len(runs) > 1:
+        save_curves(runs, folder / CURVES)
+    return runs
+
+
+def _resume_in_out(argv: Sequence[str]) -> list[str]:
+    """`--out DIR --resume` means `--resume DIR`."""
+    argv = list(argv)
+    folder = cli.option(argv, "--out")
+    for i, word in enumerate(argv):
+        if word == "--resume" and (i + 1 == len(argv) or argv[i + 1].startswith("--")) and folder:
+            argv[i] = f"--resume={folder}"
+    return argv
+
+
+def _folder(arguments: Arguments, config: Config) -> Path:
+    if arguments.resume is not None:
+        if arguments.out is not None and Path(arguments.out) != Path(arguments.resume):
+            raise InvalidInput(f"--out {arguments.out}: a resumed run stays in {arguments.resume}")
+        if arguments.overwrite:
+            raise InvalidInput("--overwrite replaces a run and --resume continues it: expected one")
+        return Path(arguments.resume)
+    if arguments.out is not None:
+        return Path(arguments.out)
+    from shared.system.folders import free_folder
+
+    name = f"{config.task}-{config.backend}-{config.implementation}-{config.network.cell}"
+    return free_folder(Path("runs"), name)
+
+
+def _interrupted(folder: Path, config: Config) -> str:
+    from shared.runs.run_folder import CONFIG, SUMMARY, read_config
+    from shared.runs.seeds import are_in
+
+    if are_in(folder):
+        return f"interrupted; --resume {folder} finishes the seeds that are not done"
+    if not (folder / CONFIG).exists():
+        return "interrupted before anything was written"
+    try:
+        written = read_config(folder / CONFIG) == config
+    except InvalidInput:  # what was to be replaced
+        written = False
+    if not written:
+        return f"interrupted before anything was written; the run in {folder} is as it was"
+    if (folder / SUMMARY).exists():
+        return f"interrupted; the run is finished, and --resume {folder} draws its pictures"
+    return f"interrupted; {_advice(folder)}"
+
+
+def _unwritten(error: OSError, folder: Path) -> str:
+    """What is said of a file that cannot be written."""
+    from shared.runs.run_folder import CONFIG
+    from shared.runs.seeds import are_in
+
+    reason = error.strerror or str(error)
+    if are_in(folder):
+        return f"{reason}; when it can be, --resume {folder} finishes the seeds that are not done"
+    return f"{reason}; when it can be, {_advice(folder)}" if (folder / CONFIG).exists() else reason
+
+
+def _advice(folder: Path) -> str:
+    from shared.runs.checkpoint import steps
+
+    reached = steps(folder)
+    where = f"goes on after step {reached[-1]}" if reached else "begins anew: no checkpoint was due"
+    return f"--resume {folder} {where}"
