@@ -198,3 +198,27 @@ def test_nothing_imports_in_a_circle() -> None:
 
     for module in sorted(edges):
         visit(module, ())
+
+
+LIGHT = {
+    "shared.config": {"dacite"},
+    "shared.tasks": {"dacite"},
+    "shared.protocol": {"dacite", "ml_dtypes", "numpy", "safetensors"},
+    "rnn_parity": set(),
+    "rnn_jax": {"dacite", "ml_dtypes", "numpy", "safetensors", "jax", "flax", "optax"},
+    "rnn_torch": {"dacite", "ml_dtypes", "numpy", "safetensors", "torch", "tqdm"},
+}
+"""What importing a package may load, of what the project depends on."""
+DEPENDENCIES = {
+    "dacite", "flax", "jax", "jinja2", "matplotlib", "ml_dtypes", "numpy", "optax", "plotly",
+    "safetensors", "torch", "tqdm", "tyro",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("package", LIGHT)
+def test_a_package_loads_no_more_than_it_needs(package: str) -> None:
+    finished = python(
+        f"import sys, {package}; print(*{{n.partition('.')[0] for n in sys.modules}})"
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert {*finished.stdout.split()} & DEPENDENCIES <= LIGHT[package]
