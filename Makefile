@@ -62,4 +62,4 @@ lint: $(DEV_STAMP)
 
 clean:
 	rm -rf $(VENV) build dist site *.egg-info .cache .pytest_cache .ruff_cache .hypothesis
-	find rnn_jax rnn_torch shared scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find rnn_jax rnn_torch rnn_parity shared scripts benchmarks docs tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -73,7 +73,7 @@ def _backend(case: Case, device: str) -> Prepared:
         return _several_seeds(case, backend, batch, rates)
 
     def run() -> np.ndarray:
-        states[0], metrics = backend.advance(states[0], batch, rates)
+        (states[0],), (metrics,) = backend.advance([states[0]], [batch], rates)
         jax.block_until_ready(states[0])
         return np.asarray(metrics.loss)
 
@@ -89,7 +89,7 @@ def _several_seeds(
     states = [[backend.init(weights) for _ in range(case.seeds)]]
 
     def run() -> np.ndarray:
-        states[0], metrics = backend.advance_seeds(states[0], [batch] * case.seeds, rates)
+        states[0], metrics = backend.advance(states[0], [batch] * case.seeds, rates)
         jax.block_until_ready(states[0])
         return np.stack([one.loss for one in metrics])
 
@@ -230,7 +230,7 @@ def _hello(device: str) -> Prepared:
     def run() -> np.ndarray:
         losses = []
         for batch, rates in calls:
-            states[0], metrics = backend.advance(states[0], batch, rates)
+            (states[0],), (metrics,) = backend.advance([states[0]], [batch], rates)
             losses.append(metrics.loss)
         return np.concatenate(losses)
 

@@ -57,7 +57,7 @@ def _backend(case: Case, device: str) -> Prepared:
     batch, rates = cases.stacked(case)
 
     def run() -> np.ndarray:
-        _, metrics = backend.advance(state, batch, rates)
+        _, (metrics,) = backend.advance([state], [batch], rates)
         return np.asarray(metrics.loss)
 
     return Prepared(run, len(rates))
@@ -136,7 +136,7 @@ def _hello(device: str) -> Prepared:
     def run() -> np.ndarray:
         losses = []
         for batch, rates in calls:
-            states[0], metrics = backend.advance(states[0], batch, rates)
+            (states[0],), (metrics,) = backend.advance([states[0]], [batch], rates)
             losses.append(metrics.loss)
         return np.concatenate(losses)
 

@@ -106,6 +106,7 @@ class Backend:
         self.config = config
         self.signature = signature
         self.compile_s = 0.0
+        self._seeds = 1
         self._programs = compilation.Programs()
         self.notes: list[str] = []
         if config.implementation == "native":
@@ -151,30 +152,30 @@ class Backend:
         return State(params, place(moments), place(snapshot.carry), place(step))
 
     def advance(
-        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
-    ) -> tuple[State, Metrics]:
-        state = self._with_carry(state, batch)
-        mesh, rates = self._mesh(batch.inputs.shape[1:3], 6), rates.astype(self._dtype)
+        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
+    ) -> tuple[list[State], list[Metrics]]:
+        pairs = zip(states, batches, strict=True)
+        states = [self._with_carry(state, batch) for state, batch in pairs]
+        rates = rates.astype(self._dtype)
+        if len(states) > 1:
+            self.device = sharding.named(self._device)
+            if self._seeds == 1:
+                self._seeds = len(states)
+                self.path += f", {len(states)} seeds in one program (jax.vmap)"
+            return self._run(self._advance_seeds, (states, [*batches], rates), donate=(0,))
+        (state,), (batch,) = states, batches
+        mesh = self._mesh(batch.inputs.shape[1:3], 6)
         self.device = sharding.named(self._device, mesh)
         places = (PLACES, BATCHES, WHOLE)
         outputs = (PLACES, Metrics(WHOLE, WHOLE, WHOLE))
-        return self._run(self._advance, (state, batch, rates), mesh, places, outputs, donate=(0,))
+        arguments = state, batch, rates
+        state, metrics = self._run(self._advance, arguments, mesh, places, outputs, donate=(0,))
+        return [state], [metrics]
 
     def together(self, operations: float) -> bool:
         # Steps of few operations are mostly the cost of starting each, which vmap pays once for all
         # seeds. Larger ones are faster alone: shared among the cores, their products not batched.
         return self._device.platform != "cpu" or operations <= MOST_TOGETHER
-
-    def advance_seeds(
-        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
-    ) -> tuple[list[State], list[Metrics]]:
-        pairs = zip(states, batches, strict=True)
-        states = [self._with_carry(state, batch) for state, batch in pairs]
-        self.device = sharding.named(self._device)
-        if "vmap" not in self.path:
-            self.path += f", {len(states)} seeds in one program (jax.vmap)"
-        arguments = states, [*batches], rates.astype(self._dtype)
-        return self._run(self._advance_seeds, arguments, donate=(0,))
 
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray

@@ -112,8 +112,13 @@ class Backend:
         return State(network, params, optimizer, carry, snapshot.step)
 
     def advance(
-        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
-    ) -> tuple[State, Metrics]:
+        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
+    ) -> tuple[list[State], list[Metrics]]:
+        pairs = zip(states, batches, strict=True)
+        return [*states], [self._advance(state, batch, rates) for state, batch in pairs]
+
+    def _advance(self, state: State, batch: Batch[np.ndarray], rates: np.ndarray) -> Metrics:
+        """Takes the steps of one state, which changes in place."""
         self._prepare(state, batch)
         taken = []
         with _threads(self._threads):
@@ -122,17 +127,10 @@ class Backend:
         loss, metric, norms = zip(*taken, strict=True)
         flat = torch.stack([norm for step in norms for norm in step])
         stacked = torch.stack(loss), torch.stack(metric), flat.view(len(norms), -1)
-        return state, Metrics(*(values.cpu() for values in stacked))
+        return Metrics(*(values.cpu() for values in stacked))
 
     def together(self, operations: float) -> bool:
         return False  # nothing is saved: operations are started one by one, for each seed
-
-    def advance_seeds(
-        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
-    ) -> tuple[list[State], list[Metrics]]:
-        pairs = zip(states, batches, strict=True)
-        taken = [self.advance(state, batch, rates) for state, batch in pairs]
-        return [state for state, _ in taken], [metrics for _, metrics in taken]
 
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray

@@ -1,6 +1,6 @@
 """The tutorial's mistakes that show in a loss curve, and what is measured of one.
 
-`docs/lessons/mistakes.py` trains with each, `mistakes_page.py` draws what came of it. What each is
+`docs/lessons/mistakes.py` trains with each, `page.py` draws what came of it. What each is
 and why it does what it does stands in `templates/mistakes.md.j2`.
 """
 

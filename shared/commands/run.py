@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.commands import cli
-from shared.config import Config, resolve
+from shared.config import Config
 from shared.config.naming import run_name
 from shared.errors import InvalidInput
 from shared.system.signals import Interrupted, number_of
@@ -58,8 +58,7 @@ def main(argv: Sequence[str]) -> None:
     default = Arguments(base if named else cli.require_backend(base))
     assert __doc__ is not None
     arguments = cli.parse(Arguments, argv, default, cli.with_tasks(__doc__))
-    config = resolve(arguments.settings)
-    folder = _folder(arguments, config)
+    config, folder = arguments.settings, _folder(arguments)
     seeds = _seeds(arguments, argv)
 
     if arguments.tune_allocator:  # before a framework is imported and starts threads
@@ -72,19 +71,11 @@ def main(argv: Sequence[str]) -> None:
 
     print(f"{run_name(config)} → {folder}", flush=True)
     resume, overwrite = arguments.resume is not None, arguments.overwrite
-    try:
-        if seeds:
-            train_seeds(config, seeds, folder, overwrite=overwrite, resume=resume)
-        elif not (resume and _lacks_only_pictures(folder, config)):
-            train(config, folder, overwrite=overwrite, resume=resume)
-        runs = _draw(folder)
-    except KeyboardInterrupt as stop:
-        raise Interrupted(number_of(stop), _interrupted(folder, config)) from stop
-    except OSError as error:
-        if error.errno is None:  # no failure of the machine's
-            raise
-        raise OSError(error.errno, _unwritten(error, folder), error.filename) from error
-    summaries = [run.summary for run in runs]
+    if seeds:
+        train_seeds(config, seeds, folder, overwrite=overwrite, resume=resume)
+    elif not (resume and _lacks_only_pictures(folder, config)):
+        train(config, folder, overwrite=overwrite, resume=resume)
+    summaries = [run.summary for run in _draw(folder)]
     if seeds:
         print_seeds(summaries, folder)
     else:
@@ -120,26 +111,41 @@ def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
 
 def _lacks_only_pictures(folder: Path, config: Config) -> bool:
     """Whether a run was stopped between its summary and its curves, which are drawn last."""
-    from shared.runs.run_folder import CONFIG, CURVES, SUMMARY, read_config
+    from shared.runs.run_folder import CONFIG, read_config, status
 
-    finished = (folder / SUMMARY).exists() and not (folder / CURVES).exists()
-    return finished and read_config(folder / CONFIG).epochs == config.epochs
+    before = status(folder)
+    if before.drawn or not before.finished:
+        return False
+    return read_config(folder / CONFIG).epochs == config.epochs
 
 
 def _draw(folder: Path) -> list["Run"]:
-    """Draws the pictures of a run, or of all seeds; returns what they show."""
+    """Draws the pictures of a run, or of all seeds; returns what they show.
+
+    Raises:
+        Interrupted, OSError: the message says how they are drawn later.
+    """
     from shared.report.curve_plots import save_curves
     from shared.report.prediction_plots import save_predictions
     from shared.runs.run_folder import CURVES, PICTURE
     from shared.runs.seeds import read_runs
 
-    runs = read_runs(folder)
-    for run in runs:
-        save_predictions([run], run.folder / PICTURE)
-        save_curves([run], run.folder / CURVES)
-    if len(runs) > 1:
-        save_curves(runs, folder / CURVES)
-    return runs
+    later = f"--resume {folder} draws the pictures of what is trained"
+    try:
+        runs = read_runs(folder)
+        for run in runs:
+            save_predictions([run], run.folder / PICTURE)
+            save_curves([run], run.folder / CURVES)
+        if len(runs) > 1:
+            save_curves(runs, folder / CURVES)
+        return runs
+    except KeyboardInterrupt as stop:
+        raise Interrupted(number_of(stop), f"interrupted; {later}") from stop
+    except OSError as error:
+        if error.errno is None:  # no failure of the machine's
+            raise
+        reason = f"{error.strerror}; when it can be, {later}"
+        raise OSError(error.errno, reason, error.filename) from error
 
 
 def _resume_in_out(argv: Sequence[str]) -> list[str]:
@@ -152,7 +158,8 @@ def _resume_in_out(argv: Sequence[str]) -> list[str]:
     return argv
 
 
-def _folder(arguments: Arguments, config: Config) -> Path:
+def _folder(arguments: Arguments) -> Path:
+    config = arguments.settings
     if arguments.resume is not None:
         if arguments.out is not None and Path(arguments.out) != Path(arguments.resume):
             raise InvalidInput(f"--out {arguments.out}: a resumed run stays in {arguments.resume}")
@@ -165,41 +172,3 @@ def _folder(arguments: Arguments, config: Config) -> Path:
 
     name = f"{config.task}-{config.backend}-{config.implementation}-{config.network.cell}"
     return free_folder(Path("runs"), name)
-
-
-def _interrupted(folder: Path, config: Config) -> str:
-    from shared.runs.run_folder import CONFIG, SUMMARY, read_config
-    from shared.runs.seeds import are_in
-
-    if are_in(folder):
-        return f"interrupted; --resume {folder} finishes the seeds that are not done"
-    if not (folder / CONFIG).exists():
-        return "interrupted before anything was written"
-    try:
-        written = read_config(folder / CONFIG) == config
-    except InvalidInput:  # what was to be replaced
-        written = False
-    if not written:
-        return f"interrupted before anything was written; the run in {folder} is as it was"
-    if (folder / SUMMARY).exists():
-        return f"interrupted; the run is finished, and --resume {folder} draws its pictures"
-    return f"interrupted; {_advice(folder)}"
-
-
-def _unwritten(error: OSError, folder: Path) -> str:
-    """What is said of a file that cannot be written."""
-    from shared.runs.run_folder import CONFIG
-    from shared.runs.seeds import are_in
-
-    reason = error.strerror or str(error)
-    if are_in(folder):
-        return f"{reason}; when it can be, --resume {folder} finishes the seeds that are not done"
-    return f"{reason}; when it can be, {_advice(folder)}" if (folder / CONFIG).exists() else reason
-
-
-def _advice(folder: Path) -> str:
-    from shared.runs.checkpoint import steps
-
-    reached = steps(folder)
-    where = f"goes on after step {reached[-1]}" if reached else "begins anew: no checkpoint was due"
-    return f"--resume {folder} {where}"

@@ -13,8 +13,6 @@ from typing import Literal
 
 from shared.config.data import Data, HelloData
 
-pass
-
 Cell = Literal["rnn", "lstm", "gru"]
 Nonlinearity = Literal["tanh", "relu"]
 Precision = Literal["float32", "float64"]

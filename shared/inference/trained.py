@@ -37,7 +37,9 @@ def load_trained(
     """The network of a run, with the best checkpoint where there is one, else the last.
 
     Args:
-        backend, device, precision: others than those of the run.
+        backend: another than that of the run.
+        device: where to compute, if not where the run was told to.
+        precision: another than that of the run.
 
     Raises:
         InvalidInput: the folder holds no run, one without a checkpoint, or a file that is damaged,

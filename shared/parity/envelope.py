@@ -94,7 +94,8 @@ def _run(config: Config, side: Side, steps: int) -> np.ndarray:
     for at in range(0, steps, side.batches.chunk):
         count = min(side.batches.chunk, steps - at)
         batch = side.batches.take(at, count)
-        state, metrics = side.backend.advance(state, batch, rates(config, side, at, count))
+        now = rates(config, side, at, count)
+        (state,), (metrics,) = side.backend.advance([state], [batch], now)
         losses.append(np.asarray(metrics.loss, np.float64))
     return np.concatenate(losses)
 
@@ -105,7 +106,7 @@ def _moved_run(config: Config, side: Side, steps: int, rng: np.random.Generator)
     for at in range(steps):
         state = side.backend.init(moved(snapshot, rng))
         batch, now = side.batches.take(at, 1), rates(config, side, at, 1)
-        state, metrics = side.backend.advance(state, batch, now)
+        (state,), (metrics,) = side.backend.advance([state], [batch], now)
         losses.append(np.asarray(metrics.loss, np.float64))
         snapshot = side.backend.export(state)
     return np.concatenate(losses)

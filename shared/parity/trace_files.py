@@ -1,10 +1,9 @@
-"""Traces in files, which any program can write.
+"""Traces in files: one safetensors file a step, step-000001.safetensors and so on.
 
-In files a trace is one safetensors file a step, step-000001.safetensors and so on, with these
-names. Any program can write them: phases and tensors may be left out, others may be added. No
-metadata is needed; with {"order": '["inputs/x", …]'} a file says itself in which order its names
-are compared. Otherwise phases come in the order above, unknown ones last, and names in alphabetical
-order with numbers by their value.
+Any program can write them, with the names of `shared/protocol/trace.py`: phases and tensors may be
+left out, others may be added. No metadata is needed; with {"order": '["inputs/x", …]'} a file says
+itself in which order its names are compared. Otherwise phases come in the protocol's order, unknown
+ones last, and names in alphabetical order with numbers by their value.
 """
 
 import json

@@ -2,7 +2,7 @@
 
     backend = load_backend(config, signature)
     state = backend.init(Snapshot.of(weights))
-    state, metrics = backend.advance(state, batch, rates)        # S optimizer steps in one call
+    (state,), (metrics,) = backend.advance([state], [batch], rates)    # S optimizer steps
     state, trace = backend.trace(state, batch, rates)            # the same, every phase of it shown
     snapshot = backend.export(state)                             # canonical, for any backend
 
@@ -109,29 +109,32 @@ class Backend(Protocol):
     def init(self, snapshot: Snapshot) -> State: ...
 
     def advance(
-        self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
-    ) -> tuple[State, Metrics]:
-        """Takes S optimizer steps, one for each batch stacked in `batch` and rate in `rates` (S,).
-        The state given is used up. Metrics are those before each step."""
+        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
+    ) -> tuple[list[State], list[Metrics]]:
+        """Takes S optimizer steps in each of N states, in one program where it can.
+
+        Args:
+            states: used up; those of several seeds, or the one of a run.
+            batches: of each state, one for each step, stacked.
+            rates: (S,) learning rates.
+
+        Returns:
+            The new states, and their metrics before each step: of each what comes of it alone, but
+            for rounding.
+        """
         ...
 
     def together(self, operations: float) -> bool:
-        """Whether the steps of several seeds, of so many operations each, are to be taken in one
-        call: `advance_seeds`."""
-        ...
-
-    def advance_seeds(
-        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
-    ) -> tuple[list[State], list[Metrics]]:
-        """As `advance`, for N states and the stacked batches of each: what comes of each is what
-        `advance` makes of it, but for rounding."""
+        """Whether the steps of several seeds, of so many operations each, are faster in one call
+        of `advance` than in one for each."""
         ...
 
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Trace]:
-        """As `advance`, but on a single device, and shows what each step computes: the arrays of
-        `shared/protocol/trace.py` in canonical names and shapes, each with a leading axis S."""
+        """As `advance` of one state, but on a single device, and shows what each step computes: the
+        arrays of `shared/protocol/trace.py` in canonical names and shapes, each with a leading axis
+        S."""
         ...
 
     def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:

@@ -30,7 +30,8 @@ class Job:
         Raises:
             InvalidInput: its folder holds a run with other settings, or a damaged one.
         """
-        if not (self.folder / run_folder.CONFIG).is_file():
+        status = run_folder.status(self.folder)
+        if not status.begun:
             return "new"
         found = read_config(self.folder / run_folder.CONFIG)
         if found != self.config:
@@ -38,7 +39,7 @@ class Job:
                 f"{self.folder}: expected a run with the settings of this version, got another; "
                 "move it away"
             )
-        if (self.folder / run_folder.SUMMARY).is_file():
+        if status.finished:
             read_run(self.folder)  # what is damaged is known before others are trained
             return "done"
         return "stopped"

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from shared.config import Config
 from shared.config.options import from_json
@@ -22,6 +23,30 @@ PICTURE = "predictions.png"
 
 
 RESULTS = (SUMMARY, CURVES, PICTURE, predictions.FILE)
+
+
+class Status(NamedTuple):
+    """How far the run in a folder has come."""
+
+    begun: bool
+    """There is a configuration."""
+    step: int | None
+    """The step of the last checkpoint; None where there is none."""
+    finished: bool
+    """It is scored: there is a summary."""
+    drawn: bool
+    """There are its curves, which come last."""
+
+
+def status(folder: Path) -> Status:
+    """How far a run has come; of a folder that is not there, not begun.
+
+    Raises:
+        InvalidInput: it is no folder, or cannot be read.
+    """
+    names, steps = occupants(folder), checkpoint.steps(folder)
+    last = steps[-1] if steps else None
+    return Status(CONFIG in names, last, SUMMARY in names, CURVES in names)
 
 
 def check_free(folder: Path, overwrite: bool) -> None:

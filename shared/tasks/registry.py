@@ -41,7 +41,7 @@ class Goal(NamedTuple):
 
 class Row(NamedTuple):
     load: str
-    """module:function below shared.tasks.registry"""
+    """module:function below shared.tasks"""
     defaults: Config
     about: str
     goal: Goal

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from shared.config import Config, resolve
+from shared.config import Config
 from shared.config.choices import moment_names
 from shared.config.options import RESUMABLE, differing, flag
 from shared.errors import DamagedFile, InvalidInput
@@ -25,7 +25,7 @@ def check_resumable(folder: Path, config: Config, before: Config | None = None) 
     Raises:
         InvalidInput: settings differ that are not `RESUMABLE`.
     """
-    before = resolve(before or run_folder.read_config(folder / run_folder.CONFIG))
+    before = before or run_folder.read_config(folder / run_folder.CONFIG)
     same = replace(config, **{name: getattr(before, name) for name in RESUMABLE})
     if same != before:
         raise InvalidInput(

@@ -12,15 +12,17 @@ from pathlib import Path
 from shared.config import Config, resolve
 from shared.errors import InvalidInput
 from shared.protocol import Backend
-from shared.runs import checkpoint, run_folder
+from shared.runs import run_folder
 from shared.runs.seeds import FILE, NAME, are_in, read_shared_config, save_seeds, seed_folder
 from shared.runs.summary import Summary
 from shared.system import lock
 from shared.system.files import TEMPORARY
 from shared.system.folders import occupants, remove, reserved
+from shared.system.signals import Interrupted, number_of
 from shared.training import calls
+from shared.training.prepare import Ready, prepare
 from shared.training.resume import check_resumable
-from shared.training.train import Ready, prepare, train_together
+from shared.training.train import train_together
 
 
 def train_seeds(
@@ -40,42 +42,66 @@ def train_seeds(
     Args:
         config: of all; its own seed does not count.
         seeds: one or more, each once.
-        folder, overwrite, quiet: as in `shared.training.train.train`.
+        folder: where the runs go; with `resume`, where they lie.
+        overwrite: replace the runs that lie there.
+        quiet: print nothing.
         resume: finish the seeds of a folder; those that are finished stay as they are.
 
     Returns:
         Of each seed that was trained now.
 
     Raises:
-        As `shared.training.train.train`; the seeds that are done by then stay.
+        InvalidInput: something given cannot be used; nothing was written.
+        TrainingDiverged: a loss or a gradient is not finite.
+        Interrupted: a signal came; the message says how to go on.
+        OSError: a file cannot be written; the message says how to go on. The seeds that are done
+            by then stay, whatever is raised.
     """
-    left = {seed: resolve(replace(config, seed=seed)) for seed in seeds}
+    config = resolve(config)
+    left = {seed: replace(config, seed=seed) for seed in seeds}
     if resume:
-        check_resumable(folder, resolve(config), read_shared_config(folder))
+        check_resumable(folder, config, read_shared_config(folder))
         left = {seed: own for seed, own in left.items() if not _finished(folder, own)}
     else:
         check_free(folder, overwrite)
     begun = False
     summaries = []
-    while left:
-        started = time.perf_counter()
-        with ExitStack() as stack:
-            first, *others = left.values()
-            group = [_prepare(folder, first, overwrite, stack)]
-            for other in others:
-                if _may_join(group[0], folder, other, overwrite):
-                    one = _prepare(folder, other, overwrite, stack, group[0].backend)
-                    group += [one] * _alike(group[0], one)
-            if not begun:
-                stack.enter_context(reserved(folder, "--out"))
-                if not resume:
-                    _clear(folder)
-                save_seeds(folder, seeds, resolve(config))
-                begun = True
-            summaries += train_together(group, overwrite, quiet, started, stack)
-        for run in group:
-            del left[run.config.seed]
+    try:
+        while left:
+            started = time.perf_counter()
+            with ExitStack() as stack:
+                group = _group([*left.values()], folder, overwrite, stack)
+                if not begun:
+                    stack.enter_context(reserved(folder, "--out"))
+                    if not resume:
+                        _clear(folder)
+                    save_seeds(folder, seeds, config)
+                    begun = True
+                summaries += train_together(group, overwrite, quiet, started, stack)
+            for run in group:
+                del left[run.config.seed]
+    except KeyboardInterrupt as stop:
+        how = f"; --resume {folder} finishes the seeds that are not done"
+        message = f"interrupted{how if begun else ' before anything was written'}"
+        raise Interrupted(number_of(stop), message) from stop
+    except OSError as error:
+        if not begun or error.errno is None:
+            raise
+        reason = (error.strerror or str(error)).partition("; when it can be")[0]
+        advice = f"when it can be, --resume {folder} finishes the seeds that are not done"
+        raise OSError(error.errno, f"{reason}; {advice}", error.filename) from error
     return summaries
+
+
+def _group(left: Sequence[Config], folder: Path, overwrite: bool, stack: ExitStack) -> list[Ready]:
+    """The first seed that is left, and those whose steps are taken together with its own."""
+    first = _prepare(folder, left[0], overwrite, stack)
+    group = [first]
+    for other in left[1:]:
+        if _may_join(first, folder, other, overwrite):
+            one = _prepare(folder, other, overwrite, stack, first.backend)
+            group += [one] * _alike(first, one)
+    return group
 
 
 def _prepare(
@@ -86,7 +112,7 @@ def _prepare(
     backend: Backend | None = None,
 ) -> Ready:
     own = seed_folder(folder, config.seed)
-    resume = not overwrite and (own / run_folder.CONFIG).is_file()
+    resume = not overwrite and run_folder.status(own).begun
     return prepare(config, own, overwrite, resume, stack, backend)
 
 
@@ -97,19 +123,20 @@ def _finished(folder: Path, config: Config) -> bool:
         InvalidInput: its run has other settings than the folder's.
     """
     own = seed_folder(folder, config.seed)
-    if not (own / run_folder.CONFIG).exists():
+    status = run_folder.status(own)
+    if not status.begun:
         return False
-    check_resumable(own, config)
-    reached = run_folder.read_config(own / run_folder.CONFIG).epochs
-    return (own / run_folder.SUMMARY).exists() and reached == config.epochs
+    before = run_folder.read_config(own / run_folder.CONFIG)
+    check_resumable(own, config, before)
+    return status.finished and before.epochs == config.epochs
 
 
 def _may_join(first: Ready, folder: Path, other: Config, overwrite: bool) -> bool:
     """Whether another seed's steps belong into one call with the first's."""
     if first.config.detect_anomaly or other.seed == first.config.seed:
         return False
-    kept = [] if overwrite else checkpoint.steps(seed_folder(folder, other.seed))
-    reached = kept[-1] if kept else 0
+    kept = None if overwrite else run_folder.status(seed_folder(folder, other.seed)).step
+    reached = kept or 0
     operations = calls.operations(first.config, first.task.signature, first.batches)
     return reached == first.position.snapshot.step and first.backend.together(operations)
 

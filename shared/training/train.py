@@ -1,59 +1,33 @@
-"""The one way to train: configuration → task, batches, backend → a run folder.
+"""The way to train: configuration → data, backend, steps, evaluations → a run folder.
 
     summary = train(config, Path("runs/hello-1"))
 
-What can be refused is refused before anything is written; then `shared/training/loop.py` takes the
-steps. `shared/runs/seeds.py` does the same for several seeds.
+What can be refused is refused before anything is written (`prepare.py`); then the steps are taken
+(`loop.py`), and what comes of them is written (`record.py`). `seeds.py` does it for several seeds.
 """
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from threading import Thread
-from typing import NamedTuple
 
 from shared.config import Config, resolve
-from shared.errors import InvalidInput
 from shared.inference import evaluation
-from shared.inference.evaluation import written_on
-from shared.protocol import Backend, load_backend
-from shared.protocol.backend import State, first_snapshot, import_backend
-from shared.protocol.batching import Batches
-from shared.runs import checkpoint, predictions, run_folder
-from shared.runs.checkpoint import Checkpoint
+from shared.protocol.backend import State
+from shared.runs import predictions, run_folder
 from shared.runs.history import History
 from shared.runs.schema import save_schema, schema_of
 from shared.runs.summary import Summary, summarize
-from shared.runs.tensorboard import Events, check_available
+from shared.runs.tensorboard import Events
 from shared.system import lock
-from shared.system.lock import Lock
-from shared.system.signals import Interruption
-from shared.tasks import load_task
-from shared.tasks.batches import training_batches
-from shared.tasks.task import Task
-from shared.training.loop import Loop, drive
+from shared.system.signals import Interrupted, Interruption, number_of
+from shared.training.loop import take_steps
+from shared.training.prepare import Ready, prepare
 from shared.training.progress import Progress
-from shared.training.resume import check_resumable, last_position, resumption
+from shared.training.record import Record
+from shared.training.resume import resumption
 
 NOTICE = "stopping after the steps at hand, with a checkpoint; once more stops at once"
-
-
-class Ready(NamedTuple):
-    """A run that nothing speaks against. Nothing of it is written yet."""
-
-    config: Config
-    """Resolved."""
-    folder: Path
-    lock: Lock | None
-    """Of a run that is resumed."""
-    task: Task
-    batches: Batches
-    backend: Backend
-    position: Checkpoint
-    """Where it begins."""
-    total: int
-    """Optimizer steps in the end."""
 
 
 def train(
@@ -75,7 +49,7 @@ def train(
         overwrite: replace a run that lies there.
         resume: go on from the last checkpoint in the folder, up to `config.epochs`; a run that was
             stopped after its last step is scored, and one that has no checkpoint yet begins. Of the
-            settings only those in `shared.training.resume.RESUMABLE` may be others.
+            settings only those in `shared.config.options.RESUMABLE` may be others.
         quiet: print nothing.
 
     Returns:
@@ -84,72 +58,15 @@ def train(
     Raises:
         InvalidInput: something given cannot be used; nothing was written.
         TrainingDiverged: a loss or a gradient is not finite; the last good checkpoint stays.
-        Interrupted: a signal came; `resume` goes on.
-        OSError: a file cannot be written, such as on a full disk; `resume` goes on.
+        Interrupted: a signal came; the message says how to go on.
+        OSError: a file cannot be written, such as on a full disk; the message says how to go on.
     """
     started = time.perf_counter()
     with ExitStack() as stack:
-        ready = prepare(resolve(config), folder, overwrite, resume, stack)
+        with told("before anything was written"):
+            ready = prepare(resolve(config), folder, overwrite, resume, stack)
         (summary,) = train_together([ready], overwrite, quiet, started, stack)
         return summary
-
-
-def prepare(
-    config: Config,
-    folder: Path,
-    overwrite: bool,
-    resume: bool,
-    stack: ExitStack,
-    backend: Backend | None = None,
-) -> Ready:
-    """Loads what a run needs and refuses what cannot be trained.
-
-    Args:
-        config: resolved.
-        stack: holds the lock of a run that is resumed.
-        backend: one that is loaded already, for a configuration that differs in its seed alone.
-
-    Raises:
-        InvalidInput: as `train`.
-    """
-    own = None
-    if resume:
-        own = stack.enter_context(lock.held(folder, "--resume"))
-        check_resumable(folder, config)
-    else:
-        run_folder.check_free(folder, overwrite)
-    Thread(target=import_backend, args=(config.backend,)).start()  # beside the data
-    check_available(config)
-    task = load_task(config)
-    batches = training_batches(config, task)
-    total = config.epochs * batches.per_epoch
-    if config.log_every > total:
-        raise InvalidInput(
-            f"--log-every: expected at most the {total} steps of the run, got {config.log_every}"
-        )
-    # A daemon: nobody waits for it where the framework refuses.
-    hashing = Thread(target=getattr, args=(task, "fingerprint"), daemon=True)
-    hashing.start()
-    backend = backend or load_backend(config, task.signature)
-    hashing.join()
-    begun = resume and bool(checkpoint.steps(folder))
-    if resume and not begun and (folder / run_folder.SUMMARY).exists():
-        raise InvalidInput(
-            f"--resume {folder}: expected the checkpoints of a finished run, got none; "
-            f"{checkpoint.anew(folder)}"
-        )
-    position = (
-        last_position(config, task, batches, folder)
-        if begun
-        else Checkpoint(first_snapshot(config, task.signature), task.fingerprint)
-    )
-    reached, scored = position.snapshot.step, (folder / run_folder.SUMMARY).exists()
-    if resume and (reached > total or (reached == total and scored)):
-        raise InvalidInput(
-            f"--resume {folder}: already trained for {reached // batches.per_epoch} epochs; "
-            f"expected --epochs above, got {config.epochs}"
-        )
-    return Ready(config, folder, own, task, batches, backend, position, total)
 
 
 def train_together(
@@ -162,59 +79,104 @@ def train_together(
         started: the `time.perf_counter` of their beginning.
         stack: holds their locks and files.
     """
-    backend = runs[0].backend
+    backend, folder = runs[0].backend, runs[0].folder
     states = [backend.init(run.position.snapshot) for run in runs]
-    loops = [_begin(run, overwrite, quiet, run is runs[0], len(runs), stack) for run in runs]
-    with Interruption("" if quiet else NOTICE) as interruption:
-        steps = [loop.run(state, interruption) for loop, state in zip(loops, states, strict=True)]
-        states = drive(backend, steps)
-    return [_finish(loop, state, started) for loop, state in zip(loops, states, strict=True)]
+    records: list[Record] = []
+    try:
+        for run in runs:
+            records.append(_begin(run, overwrite, quiet, run is runs[0], len(runs), stack))
+        with Interruption("" if quiet else NOTICE) as interruption:
+            states = take_steps(records, states, interruption)
+        return [_finish(one, state, started) for one, state in zip(records, states, strict=True)]
+    except KeyboardInterrupt as stop:
+        raise Interrupted(number_of(stop), f"interrupted; {_advice(folder, records)}") from stop
+    except OSError as error:
+        if error.errno is None or not run_folder.status(folder).begun:
+            raise
+        reason = f"{error.strerror}; when it can be, {_advice(folder, records)}"
+        raise OSError(error.errno, reason, error.filename) from error
 
 
 def _begin(
     ready: Ready, overwrite: bool, quiet: bool, first: bool, together: int, stack: ExitStack
-) -> Loop:
+) -> Record:
     """Makes the run's folder, or a finished run unfinished again.
 
     Args:
         first: it is the one that a terminal's bar is for.
         together: how many seeds take their steps in one call.
     """
-    config, folder, own, task, batches, backend, position, total = ready
-    if own is None:
+    config, folder, reached = ready.config, ready.folder, ready.position.snapshot.step
+    if ready.lock is None:
         own = stack.enter_context(run_folder.created(folder, config, overwrite))
     else:
+        own = ready.lock
         run_folder.reopen(folder, config)
-    save_schema(folder, schema_of(config, task))
-    reached = position.snapshot.step
-    writer = History(folder, task.metric, config.log_every, keep=reached)
-    stack.enter_context(writer)
-    events = stack.enter_context(Events(folder, config, keep=reached))
+    save_schema(folder, schema_of(config, ready.task))
+    history = History(folder, ready.task.metric, config.log_every, keep=reached)
+    events = Events(folder, config, keep=reached)
     prefix = f"seed {config.seed}: " if together > 1 else ""
-    progress = Progress(reached, total, task.metric, quiet, prefix, bar=first)
-    stack.enter_context(progress)
+    progress = Progress(reached, ready.total, ready.task.metric, quiet, prefix, bar=first)
+    for one in (history, events, progress):
+        stack.enter_context(one)
     if ready.lock is not None:
         if own.stale is not None:
             progress.line(f"taking over {lock.FILE} of {own.stale}: nobody holds it any more")
-        progress.line(resumption(config, folder, position, total))
-    return Loop(
-        config, task, backend, batches, own, writer, events, progress, position, total, together
+        progress.line(resumption(config, folder, ready.position, ready.total))
+    return Record(
+        config=config,
+        task=ready.task,
+        backend=ready.backend,
+        batches=ready.batches,
+        lock=own,
+        history=history,
+        events=events,
+        progress=progress,
+        position=ready.position,
+        total=ready.total,
+        together=together,
     )
 
 
-def _finish(loop: Loop, state: State, started: float) -> Summary:
+def _finish(record: Record, state: State, started: float) -> Summary:
     """Scores the test part and writes the summary."""
-    config, task, backend = loop.config, loop.task, loop.backend
-    state, test = loop.test(state)
+    task, backend = record.task, record.backend
+    state, test = record.test(state)
     found = evaluation.predict(task, backend, state)
     test |= predictions.scores(task, found)
-    generated = written_on(task, backend, state)
-    loop.lock.check()
-    saved = predictions.save(loop.folder, found) if found else None
-    digest = loop.history.sync()
+    generated = evaluation.written_on(task, backend, state)
+    record.lock.check()
+    saved = predictions.save(record.folder, found) if found else None
+    digest = record.history.sync()
     summary = summarize(
-        config, task, backend, loop.reached, test, found, generated, started, loop.together,
-        digest, saved,
-    )  # fmt: skip
-    run_folder.save_summary(loop.folder, summary)
+        record.config,
+        task,
+        backend,
+        final=record.reached,
+        test=test,
+        found=found,
+        generated=generated,
+        started=started,
+        together=record.together,
+        history=digest,
+        saved=saved,
+    )
+    run_folder.save_summary(record.folder, summary)
     return summary
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """A signal inside says where it came."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        raise Interrupted(number_of(stop), f"interrupted {where}") from stop
+
+
+def _advice(folder: Path, records: Sequence[Record]) -> str:
+    """How a run that stops goes on."""
+    saved = records[0].saved if records else None
+    if saved is None:
+        return f"--resume {folder} begins anew: no checkpoint was due"
+    return f"--resume {folder} goes on after step {saved}"

@@ -155,7 +155,7 @@ def check_parity(config: Config) -> None:
         batches = training_batches(own, task)
         state = backend.init(first_snapshot(own, task.signature))
         rates = learning_rates(own.optimization, 0, STEPS, batches.per_epoch, 100)
-        state, metrics = backend.advance(state, batches.take(0, STEPS), rates)
+        (state,), (metrics,) = backend.advance([state], [batches.take(0, STEPS)], rates)
         tensors = flatten(backend.export(state))
         norms = dict(zip(backend.parameters, np.asarray(metrics.norms).T, strict=True))
         tensors |= {f"norms/{name}": norm for name, norm in norms.items()}

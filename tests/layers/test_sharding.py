@@ -140,8 +140,8 @@ def test_a_run_over_two_devices_is_that_of_one(run: str, tmp_path, monkeypatch) 
         state = backend.init(first_snapshot(config, task.signature))
         losses = []
         for first in (0, 15):
-            state, metrics = backend.advance(
-                state, batches.take(first, 15), rates[first : first + 15]
+            (state,), (metrics,) = backend.advance(
+                [state], [batches.take(first, 15)], rates[first : first + 15]
             )
             losses.append(np.asarray(metrics.loss))
         scores = evaluate(config, task, backend, state, task.valid or task.test)

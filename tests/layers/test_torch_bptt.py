@@ -291,7 +291,7 @@ def test_a_backend_names_the_path_that_runs(
     task = load_task(config)
     backend = Backend(config, task.signature)
     state = backend.init(first_snapshot(config, task.signature))
-    backend.advance(state, training_batches(config, task).take(0, 1), np.array([0.1]))
+    backend.advance([state], [training_batches(config, task).take(0, 1)], np.array([0.1]))
     assert set(ran) == {"rnn_torch.bptt" if able else "rnn_torch.recurrence"}
     assert ("bptt.py" in backend.path, "autograd" in backend.path) == (able, not able)
 

@@ -101,14 +101,17 @@ class Scripted:
     def init(self, snapshot: Snapshot) -> Snapshot:
         return snapshot
 
-    def advance(self, state: Snapshot, batch: Any, rates: np.ndarray) -> tuple[Snapshot, Any]:
+    def advance(
+        self, states: list[Snapshot], batches: list[Any], rates: np.ndarray
+    ) -> tuple[list[Snapshot], list[Any]]:
+        (state,) = states
         weight = float(state.weights["w"][0])
         self.asked.append((state.step, weight))
         count = len(rates)
         # Moved up or down, a weight near 1 adds or takes 1 ULP of it.
         losses = np.array(self.losses[state.step : state.step + count]) + (weight - 1)
         after = Snapshot({"w": np.ones(1, np.float32)}, {}, (), state.step + count)
-        return after, type("Metrics", (), {"loss": losses})
+        return [after], [type("Metrics", (), {"loss": losses})]
 
     def export(self, state: Snapshot) -> Snapshot:
         return state
@@ -184,8 +187,8 @@ class Faster:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.backend, name)
 
-    def advance(self, state: Any, batch: Any, rates: np.ndarray) -> Any:
-        return self.backend.advance(state, batch, rates * self.factor)
+    def advance(self, states: Any, batches: Any, rates: np.ndarray) -> Any:
+        return self.backend.advance(states, batches, rates * self.factor)
 
 
 def test_frameworks_differ_as_rounding_does_and_a_planted_difference_does_not() -> None:

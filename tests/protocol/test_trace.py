@@ -180,7 +180,7 @@ def test_tracing_takes_the_same_steps_as_advancing(name: str, contender: str) ->
     _, side = start(config, contender)
     state = side.backend.init(side.start)
     rates = lockstep.rates(config, side, 0, STEPS)
-    state, metrics = side.backend.advance(state, side.batches.take(0, STEPS), rates)
+    (state,), (metrics,) = side.backend.advance([state], [side.batches.take(0, STEPS)], rates)
     advanced = side.backend.export(state)
     assert advanced.step == traced.snapshot.step == STEPS
     mine = flatten(advanced) | {"loss": np.asarray(metrics.loss)}
@@ -201,7 +201,7 @@ def test_advancing_goes_on_where_tracing_ended(name: str, contender: str) -> Non
     state = side.backend.init(side.start)
     rates = lockstep.rates(config, side, 0, STEPS)
     state, _ = side.backend.trace(state, side.batches.take(0, 1), rates[:1])
-    state, metrics = side.backend.advance(state, side.batches.take(1, 2), rates[1:])
+    (state,), (metrics,) = side.backend.advance([state], [side.batches.take(1, 2)], rates[1:])
     expected = take(config, contender).trace["loss/loss"][1:]
     check_close(np.asarray(metrics.loss), expected, relative=1e-13, what="loss", elementwise=True)
 

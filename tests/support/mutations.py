@@ -153,13 +153,14 @@ MUTATIONS = [
         "tests/training/test_calls.py::test_a_position_inside_of_a_call_is_gone_on_from",
     ),
     Mutation(
-        "shared/training/loop.py", 'if best is None or valid.loss < best["loss"]:',
+        "shared/training/record.py", 'if best is None or valid.loss < best["loss"]:',
         'if best is None or valid.loss > best["loss"]:',
         "tests/training/test_resume.py::test_a_run_stopped_after_its_last_step_is_scored",
     ),
-    Mutation("shared/training/loop.py", "self.running = Running()", "pass", "tests/training/test_cross_resume.py::test_the_state_between_two_windows_goes_on_in_the_other_framework"),
+    Mutation("shared/training/record.py", "self.running = Running()", "pass", "tests/training/test_cross_resume.py::test_the_state_between_two_windows_goes_on_in_the_other_framework"),
     Mutation(
-        "shared/training/train.py", "(reached == total and scored)", "(reached == total and not scored)",
+        "shared/training/prepare.py", "(reached == total and before.finished)",
+        "(reached == total and not before.finished)",
         "tests/training/test_resume.py::test_a_run_stopped_after_its_last_step_is_scored",
     ),
     # commands

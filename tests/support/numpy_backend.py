@@ -42,6 +42,15 @@ class Backend:
         return State(snapshot.weights, zeros | snapshot.moments, snapshot.carry, snapshot.step)
 
     def advance(
+        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
+    ) -> tuple[list[State], list[Metrics]]:
+        if len(states) > 1:
+            self.path = f"numbers in NumPy, {len(states)} seeds in one program"
+        pairs = zip(states, batches, strict=True)
+        new, metrics = zip(*(self._advance(*pair, rates) for pair in pairs), strict=True)
+        return [*new], [*metrics]
+
+    def _advance(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Metrics]:
         found = []
@@ -54,14 +63,6 @@ class Backend:
 
     def together(self, operations: float) -> bool:
         return True
-
-    def advance_seeds(
-        self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
-    ) -> tuple[list[State], list[Metrics]]:
-        self.path = f"numbers in NumPy, {len(states)} seeds in one program"
-        pairs = zip(states, batches, strict=True)
-        new, metrics = zip(*(self.advance(*pair, rates) for pair in pairs), strict=True)
-        return [*new], [*metrics]
 
     def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
         off = [(self._told(state) - batch.targets.mean()) ** 2 for batch in batches]

@@ -67,7 +67,7 @@ def take_steps(
     size = steps // calls
     for first in range(start.step, start.step + steps, size):
         rates = learning_rates(config.optimization, first, size, batches.per_epoch, 1000)
-        state, taken = backend.advance(state, batches.take(first, size), rates)
+        (state,), (taken,) = backend.advance([state], [batches.take(first, size)], rates)
         losses.append(np.asarray(taken.loss))
         metrics.append(np.asarray(taken.metric))
     return Taken(np.concatenate(losses), np.concatenate(metrics), backend.export(state))

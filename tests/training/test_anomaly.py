@@ -86,15 +86,15 @@ def broken(monkeypatch, backend: str, step: int, change: Callable[[Metrics], Met
     kind = BACKENDS[backend]
     advance, taken = kind.advance, []
 
-    def changed(self, state, batch, rates):
-        state, metrics = advance(self, state, batch, rates)
+    def changed(self, states, batches, rates):
+        states, (metrics,) = advance(self, states, batches, rates)
         before = sum(taken)
         taken.append(len(rates))
         loss, metric, norms = (np.asarray(values).copy() for values in metrics)
         if before < step <= before + len(rates):
             metrics = change(Metrics(loss[step - before - 1 :], metric, norms[step - before - 1 :]))
             loss[step - before - 1 :], norms[step - before - 1 :] = metrics.loss, metrics.norms
-        return state, Metrics(loss, metric, norms)
+        return states, [Metrics(loss, metric, norms)]
 
     monkeypatch.setattr(kind, "advance", changed)
 
@@ -148,7 +148,7 @@ def test_norms_are_those_of_the_gradients(backend: str, implementation: str) -> 
     )
     batch = batches.take(0, 4)
     rates = learning_rates(config.optimization, 0, 4, batches.per_epoch, 20)
-    _, metrics = made.advance(made.init(Snapshot.of(weights)), batch, rates)
+    _, (metrics,) = made.advance([made.init(Snapshot.of(weights))], [batch], rates)
     assert np.asarray(metrics.norms).shape == (4, len(made.parameters))
     _, trace = made.trace(made.init(Snapshot.of(weights)), batch, rates)
     _, stepwise, found = anomaly.advance(made, made.init(Snapshot.of(weights)), batch, rates)

@@ -139,10 +139,10 @@ def stopped(name: str, step: int, folder: Path | None = None) -> Iterator[None]:
     kind = BACKENDS[name]
     advance = kind.advance
 
-    def until(self, state, batch, rates):
-        snapshot = self.export(state)
+    def until(self, states, batches, rates):
+        snapshot = self.export(states[0])
         if snapshot.step < step:
-            return advance(self, state, batch, rates)
+            return advance(self, states, batches, rates)
         if folder is not None:
             write_checkpoint(folder, snapshot)
         raise KeyboardInterrupt

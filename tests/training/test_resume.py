@@ -145,7 +145,14 @@ def test_another_text_is_refused(tmp_path: Path) -> None:
 
 CHANGED = {
     "another optimizer": (
-        {"part": "optimization", "optimizer": "sgd", "betas": None, "eps": None},
+        {
+            "part": "optimization",
+            "optimizer": "sgd",
+            "betas": None,
+            "eps": None,
+            "momentum": 0.0,
+            "nesterov": False,
+        },
         "expects no such tensor as moments/exp_avg",
     ),
     "another batch size": ({"batch_size": 7}, r"expects float64 \(1, 7, \d\) as carry/0"),

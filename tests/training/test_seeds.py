@@ -4,7 +4,9 @@ alone gives."""
 import json
 import shutil
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 
 from rnn_jax import backend as jax_backend
 from shared.commands.cli import parse_seeds
-from shared.config import Config
+from shared.config import Config, resolve
 from shared.config.data import GeneratedData, TextData
 from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
@@ -35,7 +37,7 @@ from shared.runs.seeds import (
 from shared.system.signals import Interrupted
 from shared.tasks import TASKS
 from shared.training import calls, seeds, train, train_seeds
-from shared.training.loop import Asked, Loop, Steps, drive
+from shared.training.loop import take_steps
 from shared.training.seeds import remove_runs
 from shared.training.train import Ready, prepare
 from tests.support import numpy_backend
@@ -180,6 +182,19 @@ class Signalled:
         return signal.SIGINT if self.looks < 0 else None
 
 
+@contextmanager
+def signalled(looks: int) -> Iterator[None]:
+    """Inside, a signal comes when training has looked for one so often."""
+    signal = Signalled(looks)
+
+    def take(records: Any, states: Any, _: Any) -> Any:
+        return take_steps(records, states, signal)  # pyright: ignore[reportArgumentType]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["shared.training.train"], "take_steps", take)
+        yield
+
+
 @pytest.mark.usefixtures("in_numpy")
 @pytest.mark.parametrize("looks", [1, 2, 3])
 def test_a_signal_leaves_all_seeds_at_the_same_step(
@@ -189,11 +204,11 @@ def test_a_signal_leaves_all_seeds_at_the_same_step(
     monkeypatch.setattr(calls, "most_steps", lambda *_: 2)  # signals come between checkpoints
     whole = tmp_path / "whole"
     train_seeds(config, [0, 1], whole, quiet=True)
-    run, signalled = Loop.run, Signalled(looks)
-    monkeypatch.setattr(Loop, "run", lambda self, state, _: run(self, state, signalled))  # pyright: ignore
-    with pytest.raises(Interrupted):
+    with (
+        signalled(looks),
+        pytest.raises(Interrupted, match=r"--resume .*/seeds finishes the seeds"),
+    ):
         train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
-    monkeypatch.setattr(Loop, "run", run)
     folders = run_folders([tmp_path / "seeds"])
     reached = [checkpoint.steps(folder)[-1] for folder in folders]
     assert len(folders) == 2
@@ -229,9 +244,7 @@ def test_what_is_replaced_is_gone_before_it_could_be_mistaken_for_new(
     """Interrupted at its first seed, a replacement of three goes on with all three."""
     old, new = (replace(config, backend="torch", batch_size=size) for size in (8, 10))
     train_seeds(old, [0, 1, 2], tmp_path / "seeds", quiet=True)
-    run = Loop.run
-    monkeypatch.setattr(Loop, "run", lambda self, state, _: run(self, state, Signalled(0)))  # pyright: ignore
-    with pytest.raises(Interrupted):
+    with signalled(0), pytest.raises(Interrupted):
         train_seeds(new, [0, 1, 2], tmp_path / "seeds", overwrite=True, quiet=True)
     monkeypatch.undo()
     done = train_seeds(new, [0, 1, 2], tmp_path / "seeds", resume=True, quiet=True)
@@ -263,44 +276,18 @@ def test_a_seed_that_diverges_stops_the_others_at_their_checkpoints(
 ) -> None:
     from shared.errors import TrainingDiverged
 
-    take = numpy_backend.Backend.advance_seeds
+    take = numpy_backend.Backend.advance
 
     def broken(self, states, batches, rates):
         new, (first, second) = take(self, states, batches, rates)
         return new, [first, second._replace(loss=np.full(len(rates), np.nan))]
 
-    monkeypatch.setattr(numpy_backend.Backend, "advance_seeds", broken)
+    monkeypatch.setattr(numpy_backend.Backend, "advance", broken)
     with pytest.raises(
         TrainingDiverged, match=r"the training loss is nan at step 1.*no checkpoint"
     ):
         train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
     assert not (seed_folder(tmp_path / "seeds", 0) / "run.lock").exists()
-
-
-class Taken:
-    """A backend that adds the rates up."""
-
-    def advance(self, state: int, batch: int, rates: int) -> tuple[int, int]:
-        return state + rates, state
-
-    def advance_seeds(self, states, batches, rates):
-        return [state + rates for state in states], [*states]
-
-
-def counting(start: int, calls: int) -> Steps:
-    state = start
-    for _ in range(calls):
-        state, _ = yield Asked(state, 0, 1)  # pyright: ignore
-    return state
-
-
-def test_loops_are_driven_to_their_ends() -> None:
-    backend: Taken = Taken()
-    assert drive(backend, [counting(5, 3)]) == [8]  # pyright: ignore
-    assert drive(backend, [counting(5, 3), counting(0, 3)]) == [8, 3]  # pyright: ignore
-    assert drive(backend, [counting(5, 0), counting(7, 0)]) == [5, 7]  # pyright: ignore
-    with pytest.raises(ValueError, match="as many calls"):
-        drive(backend, [counting(0, 1), counting(0, 2)])  # pyright: ignore
 
 
 @pytest.mark.usefixtures("in_numpy")
@@ -327,7 +314,7 @@ def test_seeds_that_were_only_noted_can_be_trained(config: Config, tmp_path: Pat
     """As a signal leaves them that comes before the first run has a folder."""
     config = replace(config, backend="torch")
     (tmp_path / "seeds").mkdir()
-    save_seeds(tmp_path / "seeds", [0, 3], config)
+    save_seeds(tmp_path / "seeds", [0, 3], resolve(config))
     done = train_seeds(config, [0, 3], tmp_path / "seeds", resume=True, quiet=True)
     assert [summary.seed for summary in done] == [0, 3]
 
@@ -339,7 +326,8 @@ def test_a_replacement_is_trained_together_and_leaves_nothing_of_before(
     train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
     again = replace(config, batch_size=10)
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "run", Mock(side_effect=KeyboardInterrupt))
+        interrupted = Mock(side_effect=KeyboardInterrupt)
+        patch.setattr(sys.modules["shared.training.train"], "take_steps", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train_seeds(again, [0, 1], tmp_path / "seeds", overwrite=True, quiet=True)
     assert {run.name for run in run_folders([tmp_path / "seeds"])} == {"seed-0", "seed-1"}

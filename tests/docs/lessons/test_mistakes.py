@@ -64,7 +64,7 @@ def test_the_right_training_is_that_of_the_backend(job: Job, steps: int) -> None
     )
     batches, rates = training_batches(*job), np.full(steps, config.optimization.learning_rate)
     state = backend.init(Snapshot.of(weights))
-    _, metrics = backend.advance(state, batches.take(0, steps), rates)
+    _, (metrics,) = backend.advance([state], [batches.take(0, steps)], rates)
     np.testing.assert_array_equal(losses_of(job, right, steps), metrics.loss.tolist())
 
 

@@ -1,0 +1,96 @@
+"""Configuration → task, batches, backend and place to begin: a run that can be trained."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+from shared.config import Config
+from shared.errors import InvalidInput
+from shared.protocol import Backend, load_backend
+from shared.protocol.backend import first_snapshot, import_backend
+from shared.protocol.batching import Batches
+from shared.runs import checkpoint, run_folder
+from shared.runs.checkpoint import Checkpoint
+from shared.runs.tensorboard import check_available
+from shared.system import lock
+from shared.system.lock import Lock
+from shared.tasks import load_task
+from shared.tasks.batches import training_batches
+from shared.tasks.task import Task
+from shared.training.resume import check_resumable, last_position
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A run of which nothing is written yet."""
+
+    config: Config
+    """Resolved."""
+    folder: Path
+    lock: Lock | None
+    """Of a run that is resumed."""
+    task: Task
+    batches: Batches
+    backend: Backend
+    position: Checkpoint
+    """Where it begins."""
+    total: int
+    """Optimizer steps in the end."""
+
+
+def prepare(
+    config: Config,
+    folder: Path,
+    overwrite: bool,
+    resume: bool,
+    stack: ExitStack,
+    backend: Backend | None = None,
+) -> Ready:
+    """Loads what a run needs and refuses what cannot be trained.
+
+    Args:
+        config: resolved.
+        folder, overwrite, resume: as in `shared.training.train`.
+        stack: holds the lock of a run that is resumed.
+        backend: one that is loaded already, for a configuration that differs in its seed alone.
+
+    Raises:
+        InvalidInput: as `train`.
+    """
+    own = stack.enter_context(lock.held(folder, "--resume")) if resume else None
+    before = run_folder.status(folder)
+    if resume:
+        check_resumable(folder, config)
+    else:
+        run_folder.check_free(folder, overwrite)
+    Thread(target=import_backend, args=(config.backend,)).start()  # beside the data
+    check_available(config)
+    task = load_task(config)
+    batches = training_batches(config, task)
+    total = config.epochs * batches.per_epoch
+    if config.log_every > total:
+        raise InvalidInput(
+            f"--log-every: expected at most the {total} steps of the run, got {config.log_every}"
+        )
+    # A daemon: nobody waits for it where the framework refuses.
+    hashing = Thread(target=getattr, args=(task, "fingerprint"), daemon=True)
+    hashing.start()
+    backend = backend or load_backend(config, task.signature)
+    hashing.join()
+    if resume and before.finished and before.step is None:
+        raise InvalidInput(
+            f"--resume {folder}: expected the checkpoints of a finished run, got none; "
+            f"{checkpoint.anew(folder)}"
+        )
+    if resume and before.step is not None:
+        position = last_position(config, task, batches, folder)
+    else:
+        position = Checkpoint(first_snapshot(config, task.signature), task.fingerprint)
+    reached = position.snapshot.step
+    if resume and (reached > total or (reached == total and before.finished)):
+        raise InvalidInput(
+            f"--resume {folder}: already trained for {reached // batches.per_epoch} epochs; "
+            f"expected --epochs above, got {config.epochs}"
+        )
+    return Ready(config, folder, own, task, batches, backend, position, total)
