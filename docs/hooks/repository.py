@@ -1,6 +1,6 @@
 """Links out of docs/ work in the site, too: what they lead to becomes a page of it.
 
-    [trace.py](../shared/trace.py)            →  a page with the file's text
+    [trace.py](../shared/protocol/trace.py)   →  a page with the file's text
     [Benchmark](../benchmarks/README.md)      →  that page, and what it links to in turn
 
 So the same link works where the repository is browsed, and the site needs no address of one.

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import rnn_jax
+import rnn_parity
 import rnn_torch
 from benchmarks.cases import CELLS, HIDDEN, PEERS, Case, Kind, seeds, table
 from benchmarks.results import Allocator, Steps, ratios, read
@@ -59,7 +60,7 @@ def test_the_examples_of_a_page_print_what_it_shows(page: str) -> None:
 
 
 def commands(text: str) -> list[str]:
-    """The scripts that a page calls, but for those that need a change which it describes."""
+    """The commands that a page calls, but for those that need a change which it describes."""
     text = re.sub(r"<!-- with the diff applied -->\n```.*?^```", "", text, flags=re.M | re.S)
     blocks = re.findall(r"^```(console|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     lines = [
@@ -68,8 +69,8 @@ def commands(text: str) -> list[str]:
         for line in block.replace("\\\n", "").splitlines()
         if kind == "sh" or line.startswith("$ ")
     ]
-    lines += re.findall(r"(?<!`)`(python scripts/[^`]+)`", text)
-    return [line for line in lines if line.startswith("python scripts/")]
+    lines += re.findall(r"(?<!`)`(python scripts/[^`]+|rnn-parity \w+ --[^`…]+)`", text)
+    return [line for line in lines if line.startswith(("python scripts/", "rnn-parity "))]
 
 
 class Parsed(Exception):
@@ -92,14 +93,15 @@ def test_a_script_understands_the_command_that_a_page_shows(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli, "parse", parse_only)
-    _, script, *words = shlex.split(command, comments=True)
+    program, name, *words = shlex.split(command, comments=True)
+    room = "shared.commands" if program == "rnn-parity" else "scripts"
     for option in ("--resume", "--config"):  # the run that it names
         if option in words:
             folder = Path(words[words.index(option) + 1].removesuffix("config.json"))
             folder.mkdir(parents=True)
             save_config(folder, resolve(TASKS["hello"].defaults))
     with pytest.raises(Parsed):
-        importlib.import_module(f"scripts.{Path(script).stem}").main(words)
+        importlib.import_module(f"{room}.{Path(name).stem}").main(words)
 
 
 def test_the_port_has_ten_lines() -> None:
@@ -200,6 +202,15 @@ def test_the_table_has_every_argument_and_every_class_takes_it() -> None:
             taken = inspect.signature(getattr(packages[package], kind).__init__).parameters
             assert answer.startswith("yes"), (name, column)
             assert (name.strip("`") in taken) == (answer.strip() != "yes ¹"), (name, column)
+
+
+def test_the_reference_has_every_name_of_rnn_parity() -> None:
+    page = (ROOT / "docs" / "reference" / "rnn_parity.md").read_text()
+    names = {name for name in dir(rnn_parity) if hasattr(rnn_parity, name) and name[0] != "_"}
+    names -= {"Any", "Path", "TYPE_CHECKING", "explained", "importlib", "version"}
+    assert len(names) >= 18
+    for name in names:
+        assert re.search(rf"^::: [\w.]+\.{name}$|`{name}` has", page, re.MULTILINE), name
 
 
 READMES = ["README.md", "README.zh-CN.md"]

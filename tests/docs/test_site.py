@@ -43,7 +43,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_page_of_every_kind_is_there(site: Path) -> None:
     for page in ("index", "tutorial/one-step", "reference/rnn_jax", "repository/benchmarks/index"):
         assert (site / f"{page}.html").stat().st_size > 10_000, page
-    assert not (site / "hooks").exists()
+    for code in ("hooks", "lessons"):
+        assert not (site / code).exists()
 
 
 def test_no_page_fetches_anything_from_a_network(site: Path) -> None:

@@ -1,6 +1,7 @@
 """Who may import whom: between the rooms, and in fresh processes where a package is missing."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +175,35 @@ def test_outside_a_room_its_face_is_used() -> None:
         and (one.target, one.name) in faces
     ]
     assert behind == []
+
+
+ARCHITECTURE = Path("docs/architecture.md").read_text()
+
+
+def test_the_drawing_shows_the_arrows_that_there_are() -> None:
+    drawn = {}
+    for line in ARCHITECTURE.partition("```text\n")[2].partition("```")[0].splitlines():
+        room, _, others = line.partition("←")
+        drawn |= {room.strip(): others.split()} if room.strip() else {}
+    found: dict[str, set[str]] = {name: set() for name in (*ROOMS, "rnn_jax", "rnn_torch")}
+    for one in ALL:
+        here, there = room_of(one.module), room_of(one.target)
+        if here in found and here != there and there != "shared":
+            found[here].add(there)
+    assert drawn == {room: sorted(to, key=ROOMS.index) for room, to in found.items()}
+
+
+def test_the_way_of_a_run_is_that_of_the_imports() -> None:
+    """Each file is imported by one before it, or found by the contract under its name."""
+    way = re.findall(r"^ ?\d+\. `([\w/]+\.py)`", ARCHITECTURE, flags=re.MULTILINE)
+    assert 8 <= len(way) <= 10
+    seen: set[str] = {"scripts.run", "rnn_jax.backend"}
+    for file in way:
+        module = file.removesuffix(".py").replace("/", ".")
+        assert module in seen, f"{file} is imported by none before it"
+        source = Path(file).read_text()
+        faces = {one.target for one in imports_in(module, source)}
+        seen |= faces | {one.target for face in faces for one in ALL if one.module == face}
 
 
 def test_a_face_is_read_at_a_glance() -> None:
