@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rnn_torch import bptt, cells, losses, native, optimizers, sampling
+from rnn_torch import bptt, cells, losses, native, optimizers, private, sampling
 from rnn_torch.network import Network
 from shared.config import Config
 from shared.errors import InvalidInput
@@ -83,6 +83,7 @@ class Backend:
             mode = layer_config(config.network, 1).mode
             if bptt.supports(mode, probe, (probe,), cells.Weights(probe, probe)):
                 self.path = "a loop over time with its own backward pass (rnn_torch/bptt.py)"
+            self.path += private.lacking()
         self._draws = config.implementation == "native" and config.network.dropout > 0
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
@@ -249,7 +250,7 @@ class Backend:
         loss = loss / weight
         loss.backward()
         gradients = [_gradient(state.params[name]) for name in self.parameters]
-        norms = torch._foreach_norm(gradients)  # pyright: ignore[reportPrivateImportUsage]
+        norms = private.norms(gradients)
         if seen is not None:
             seen |= {"loss/loss": loss, "loss/metric": metric / weight}
             named = {name: _gradient(param) for name, param in state.params.items()}

@@ -10,26 +10,19 @@ the products that give the gradients of inputs and weights.
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd import forward_ad
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
-from rnn_torch import recurrence
+from rnn_torch import private, recurrence
 from rnn_torch.cells import CELLS, State, Weights
 from rnn_torch.chunks import CHUNKED, Backward, Chunk
 
 CHUNK = 2**18
 """Elements of a state over all steps of a chunk, at most. Measured: 2^17 to 2^19 are as good."""
-
-AUTOGRAD = torch._C.DispatchKeySet(torch._C.DispatchKey.AutogradCPU)
-AUTOGRAD |= torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
-"""The layers of torch's dispatcher that keep autograd's books."""
 
 BY_HAND = {mode: CELLS[mode] for mode in CHUNKED}
 """The cells whose backward passes are here; one that was put in place of them, or is new, has
@@ -54,7 +47,7 @@ def supports(mode: str, x: Tensor, state: State, weights: Weights) -> bool:
     """
     if CELLS[mode] is not BY_HAND.get(mode):
         return False
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # pyright: ignore
+    if torch.compiler.is_compiling():
         return False
     tensors = [x, *state, *(weight for weight in weights if weight is not None)]
     return _plain(tensors) and state[0].shape[0] > 0 and not torch.is_autocast_enabled("cpu")
@@ -67,16 +60,8 @@ def _plain(tensors: Sequence[Tensor]) -> bool:
         and tensors[0].dtype in (torch.float32, torch.float64)
         and all(tensor.dtype == tensors[0].dtype for tensor in tensors)
         and all(tensor.device.type == "cpu" for tensor in tensors)
-        and not any(_batched(tensor) for tensor in tensors)
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
-        and not is_in_torch_dispatch_mode()
+        and not private.looked_into(tensors)
     )
-
-
-def _batched(tensor: Tensor) -> bool:
-    """Whether a backward pass runs under the vmap of `is_grads_batched=True`."""
-    return torch._C._functorch.is_legacy_batchedtensor(tensor)  # pyright: ignore
 
 
 def recur(
@@ -99,21 +84,15 @@ def recur(
     if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         output, *final = _Recurrence.apply(call, *tensors)  # pyright: ignore
         return output, tuple(final)
-    with _straight():
+    with private.without_autograd():
         output, final, _ = _forward(call, x, state, weights, keep=False)
     return output, final
-
-
-def _straight() -> AbstractContextManager[None]:
-    """Operations go straight to their kernels: what autograd notes of views and of writes into
-    them, for buffers that nobody else sees, takes a seventh of the time of a small network."""
-    return torch._C._ExcludeDispatchKeyGuard(AUTOGRAD)  # pyright: ignore
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, call: Call, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        with _straight():
+        with private.without_autograd():
             output, final, chunks = _forward(call, *_grouped(tensors), keep=True)
         ctx.call, ctx.count = call, len(tensors)
         ctx.save_for_backward(*tensors, *(tensor for chunk in chunks for tensor in chunk.tensors))
@@ -134,7 +113,7 @@ class _Recurrence(torch.autograd.Function):
                 return None, *_by_autograd(call, tensors, wanted, upstream)
             size = tensors[1].shape[1]
             chunks = [Chunk(call.reverse, size, *four) for four in zip(*[kept] * 4, strict=True)]
-            with _straight():
+            with private.without_autograd():
                 return None, *_backward(call, *_grouped(tensors), chunks, upstream, wanted)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from rnn_torch.precision import Narrowings, subnormals_flushed
+from rnn_torch.precision import narrowings, subnormals_flushed
 from shared.errors import InvalidInput
 from shared.protocol.program import Example, calling, parts
 from shared.protocol.trace import Trace, below, ordered, phase_of
@@ -149,12 +149,12 @@ class TorchProgram:
         ]
         found = [f"{self.name}: state is not compared: {', '.join(changed)}"] if changed else []
         random = torch.get_rng_state()
-        with Narrowings() as narrowings:
+        with narrowings() as places:
             outputs = self._outputs([self._tensor(array) for array in example.inputs])
             self._loss_of(outputs, self._tensor(example.targets))
         if not torch.equal(random, torch.get_rng_state()):
             found.append(f"{self.name}: the model draws random numbers")
-        return found + list(dict.fromkeys(narrowings.places))
+        return found + list(dict.fromkeys(places))
 
     # The user's own code ------------------------------------------------------------------------
 

@@ -10,18 +10,29 @@ from typing import Any
 import jaxtyping
 import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from rnn_torch import private
 
 LIBRARIES = tuple(str(Path(file).parent) for file in (torch.__file__, jaxtyping.__file__, __file__))
 """Where the code lies that is not the user's: functions of torch, and wrappers of functions."""
 
 
-class Narrowings(TorchDispatchMode):
+@contextmanager
+def narrowings() -> Iterator[list[str]]:
     """Notes where in its context an operation makes less of float64: "float32 inside float64: …".
+    Where torch does not show its operations, the list says that nobody looked."""
+    if private.DispatchMode is None or private.tree_leaves is None:
+        yield [
+            f"nobody looked for float32 inside float64: torch lacks {', '.join(private.MISSING)}"
+        ]
+        return
+    with _Narrowings() as noted:
+        yield noted.places
 
-    Operations, not functions: an assignment to a part of a tensor is one, too, and returns nothing.
-    """
+
+class _Narrowings(private.DispatchMode or object):  # pyright: ignore[reportGeneralTypeIssues]
+    """Sees operations, not functions: an assignment to a part of a tensor is one, too, and returns
+    nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,7 +49,7 @@ class Narrowings(TorchDispatchMode):
 
 
 def _precisions(values: Any) -> set[torch.dtype]:
-    tensors = (one for one in tree_leaves(values) if torch.is_tensor(one))
+    tensors = (one for one in private.tree_leaves(values) if torch.is_tensor(one))
     return {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
 
 

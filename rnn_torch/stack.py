@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence
 
-from rnn_torch import bptt, recurrence
+from rnn_torch import bptt, private, recurrence
 from rnn_torch.cells import CELLS, State, Weights
 from shared.protocol import LayerConfig
 from shared.protocol.checks import (
@@ -257,7 +257,7 @@ class Recurrent(nn.Module):
 
 def _sizes(config: LayerConfig, x: Tensor, batch_sizes: Tensor) -> list[int]:
     """The rows of each step of packed input."""
-    if torch.jit.is_tracing():  # pyright: ignore[reportPrivateImportUsage]
+    if private.is_tracing():
         raise RuntimeError(
             f"{config.name}: expected padded input under torch.jit.trace, got a PackedSequence, "
             "whose lengths a trace would keep"
