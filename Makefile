@@ -18,7 +18,7 @@ help:
 	@echo "              a first answer in two: make bench ARGS='--quick'"
 	@echo "make docs     build the documentation's site into site/, of which index.html opens as it is,"
 	@echo "              and test what the documents show"
-	@echo "make lint     ruff check, ruff format --check, pyright"
+	@echo "make lint     ruff check, ruff format --check, codespell, pyright"
 	@echo "make install  only build .venv, which the others do when it is missing or out of date;"
 	@echo "              test, lint and docs add their tools, bench adds Keras"
 	@echo "make clean    remove .venv, caches and builds; runs/ and reports/ stay"
@@ -58,6 +58,7 @@ docs: $(DEV_STAMP)
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 	$(BIN)/pyright
 
 clean:
