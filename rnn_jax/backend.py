@@ -66,7 +66,7 @@ class Algebra(NamedTuple):
     weights: Callable[[Params], Params] = lambda params: params
     """Parameters → those that the network computes with."""
     forward: Callable[..., tuple[jax.Array, cells.State]] = forward
-    count: Callable[[jax.Array], jax.Array] = jnp.sum
+    divisor: Callable[[jax.Array], jax.Array] = jnp.sum
     """Weights of the targets → by how much their summed loss is divided."""
     clip: Callable[[Params, float], Params] = optimizers.clip
     optimizer: Callable[[OptimizationConfig], optax.GradientTransformation] = optimizers.make
@@ -199,7 +199,7 @@ class Backend:
             for i in range(len(rates)):
                 of_step = jax.tree.map(lambda part: part[i], (batch, rates))  # noqa: B023
                 now, rate = jax.device_put(of_step)
-                state, seen = self._step(state, now, rate, self._algebra.count(now.weights))
+                state, seen = self._step(state, now, rate, self._algebra.divisor(now.weights))
                 steps.append(seen)
         return state, {name: jnp.stack([seen[name] for seen in steps]) for name in steps[0]}
 
@@ -275,7 +275,7 @@ class Backend:
             norms = [_norm(seen[f"gradients/{name}"]) for name in self.parameters]
             return state, Metrics(seen["loss/loss"], seen["loss/metric"], jnp.stack(norms))
 
-        counts = sharding.total(mesh, jax.vmap(self._algebra.count)(batch.weights))
+        counts = sharding.total(mesh, jax.vmap(self._algebra.divisor)(batch.weights))
         state, metrics = jax.lax.scan(step, state, (batch, rates, counts))
         loss, metric = sharding.total(mesh, metrics[:2])  # gradients are summed already
         return state, Metrics(loss, metric, metrics.norms)
@@ -296,7 +296,7 @@ class Backend:
     def _traced(
         self, mesh: None, state: State, batch: Batch[jax.Array], rates: jax.Array
     ) -> tuple[State, dict[str, jax.Array]]:
-        counts = jax.vmap(self._algebra.count)(batch.weights)
+        counts = jax.vmap(self._algebra.divisor)(batch.weights)
         now = batch, rates, counts
         return jax.lax.scan(lambda state, now: self._step(state, *now), state, now)
 

@@ -56,7 +56,7 @@ def switches(config: Config, batches: Batches) -> list[Switch]:
             for variant, direction in ADAMS.items()
         ),
         Switch("rmsprop-epsilon", "", _optimizer(scale_by_rms=_rms)),
-        Switch("ragged-mean", "", _part(count=lambda weights: jnp.asarray(weights.size))),
+        Switch("ragged-mean", "", _part(divisor=lambda weights: jnp.asarray(weights.size))),
         Switch("padding", "", _forward(_into_the_padding)),
         Switch("float32", "", _forward(_in_float32)),
         *(

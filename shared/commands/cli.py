@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import tyro
 
@@ -24,7 +24,10 @@ from shared.errors import InvalidInput
 from shared.tasks import TASKS
 from shared.tasks.registry import row
 
-Arguments = TypeVar("Arguments")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Arguments = TypeVar("Arguments", bound="DataclassInstance")
 Group = TypeVar("Group")
 Unprefixed = Annotated[Group, tyro.conf.arg(name="")]
 """A group whose options stand on the command line by their own names: --cell, no --network.cell."""
@@ -74,7 +77,7 @@ def parse(
         message = _one_line(errors.getvalue())
         raise InvalidInput(_of_another_task(argv) or message) from None
     read = {name: Config(**vars(v)) for name, v in vars(parsed).items() if isinstance(v, _Options)}
-    return replace(parsed, **read)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return replace(parsed, **read)
 
 
 def _of_another_task(argv: Sequence[str]) -> str | None:
@@ -180,7 +183,7 @@ def seeds(argv: Sequence[str], words: Sequence[str]) -> list[int]:
 
 def _one_line(box: str) -> str:
     """The message in the box that tyro draws: its lines up to the rule above the hints."""
-    words = []
+    words: list[str] = []
     lines = box.splitlines()
     if len(lines) > 1 and set(lines[1].strip()) == {"-"}:
         lines = lines[2:]  # without the title, where a terminal knows ASCII alone

@@ -57,10 +57,9 @@ def main(argv: Sequence[str]) -> None:
     from shared.protocol.state_dict import find_layer, listed, read_safetensors
     from shared.system.tensor_files import write_tensors
 
-    if from_torch or to_torch:
-        torch_files = part_of("torch", "files")
-    read = torch_files.read_torch if from_torch else read_safetensors
-    write = torch_files.write_torch if to_torch else write_tensors
+    torch_files = part_of("torch", "files") if from_torch or to_torch else None
+    read = torch_files.read_torch if torch_files and from_torch else read_safetensors
+    write = torch_files.write_torch if torch_files and to_torch else write_tensors
 
     tensors, others = read(source)
     try:

@@ -19,6 +19,7 @@ from shared.errors import InvalidInput
 
 if TYPE_CHECKING:
     from shared.inference.trained import Trained
+    from shared.protocol.sampling import Sampling
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def main(argv: Sequence[str]) -> None:
     print()
 
 
-def _pieces(trained: "Trained", prompt: str | None, how, length: int) -> Iterator[str]:
+def _pieces(trained: "Trained", prompt: str | None, how: "Sampling", length: int) -> Iterator[str]:
     """The prompt, and what follows it as it is written."""
     from shared.inference.generate import stream
     from shared.inference.predict import encode
@@ -104,4 +105,4 @@ def _pieces(trained: "Trained", prompt: str | None, how, length: int) -> Iterato
         yield prompt
     writer = Writer(schema.unit, open=prompt is not None and not prompt[-1].isspace())
     for tokens in stream(trained.backend, trained.state, start, schema.output_size, how, length):
-        yield writer.text([schema.vocabulary[token] for token in tokens])
+        yield writer.text([schema.vocabulary[int(token)] for token in tokens])

@@ -38,7 +38,7 @@ def show_all(
         SystemExit: with 1, unless every trap is named as the cause of what it does.
     """
     with reserved(folder, "--out"):
-        shown = []
+        shown: list[Planted] = []
         for name, trap in TRAPS.items():
             config, task = load(trap.show(settings))
             sides = lockstep.contenders(config, task, contenders)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from shared.config.data import Data
 from shared.config.settings import Config
 from shared.errors import InvalidInput
-from shared.system.json_files import parse
+from shared.system.json_files import Json, parse
 
 
 def from_json(values: dict[str, Any]) -> Config:
@@ -39,21 +39,24 @@ def from_json(values: dict[str, Any]) -> Config:
 def settings(config: Config) -> dict[str, Any]:
     """Values by the names of their options, without "--": {"cell": "rnn", "data.path": None, …}."""
     flat: dict[str, Any] = {}
-    for name, value in asdict(config).items():
+    values: dict[str, Json] = asdict(config)
+    for name, value in values.items():
         prefix = "data." if name == "data" else ""
         inner = value if isinstance(value, dict) else {name: value}
         flat |= {flag(prefix + key).removeprefix("--"): inner[key] for key in inner}
     return flat
 
 
-def options(values: Mapping[str, Any], usual: Mapping[str, Any]) -> list[str]:
+def options(
+    values: Mapping[str, tuple[Any, ...] | str | float | None], usual: Mapping[str, Any]
+) -> list[str]:
     """Settings as the command line takes them: ["--cell rnn", "--no-bidirectional", …].
 
     Args:
         values: all or some of `settings`. One of None counts where it is not the usual one.
         usual: `settings` of the defaults that the options change.
     """
-    words = []
+    words: list[str] = []
     for name, value in values.items():
         if isinstance(value, bool) and usual.get(name) is not None:
             words.append(f"--{name}" if value else f"--no-{name}")
@@ -77,7 +80,7 @@ def _data_of(values: dict[str, Any]) -> type[Any]:
     raise InvalidInput(f"no config of this version: data: unknown options {', '.join(values)}")
 
 
-def _names(values: dict[str, Any]) -> set[str]:
+def _names(values: Mapping[str, Json]) -> set[str]:
     return {
         name
         for key, value in values.items()

@@ -1,7 +1,10 @@
 """A configuration that makes sense, with every constant in it, or one line that says why not."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from shared.config.choices import OPTIMIZERS, SCHEDULES
 from shared.config.data import (
@@ -27,6 +30,9 @@ def resolve(config: Config) -> Config:
     Raises:
         InvalidInput: one line naming the option, what was expected and what came.
     """
+    for part, prefix in ((config, ""), (config.network, ""), (config.optimization, ""),
+                         (config.data, "data.")):  # fmt: skip
+        _check_types(part, prefix)
     _check_sizes(config)
     config = replace(config, network=_with_embedding(config))
     _check_network(config)
@@ -34,6 +40,33 @@ def resolve(config: Config) -> Config:
     optimization = _fill(optimization, "schedule", SCHEDULES)
     _check_optimization(optimization)
     return replace(config, optimization=optimization)
+
+
+KINDS: dict[Any, tuple[str, tuple[type, ...]]] = {
+    bool: ("True or False", (bool,)),
+    int: ("an integer", (int,)),
+    float: ("a number", (int, float)),
+    str: ("a text", (str,)),
+}
+"""A type → what it is called, and what Python may have in its place."""
+
+
+def _check_types(settings: object, prefix: str) -> None:
+    """Refuses a value of another type than its setting has. A command line brings none, but a
+    program may."""
+    hints: dict[str, Any] = get_type_hints(type(settings))
+    for name, kind in hints.items():
+        value = getattr(settings, name)
+        choices: tuple[Any, ...] = get_args(kind)
+        if get_origin(kind) is Literal:
+            expected = f"one of {', '.join([str(choice) for choice in choices])}"
+            _require(value in choices, prefix + name, expected, value)
+        if value is None and NoneType in choices:
+            continue
+        for plain in {kind, *choices} & KINDS.keys() if get_origin(kind) is not tuple else ():
+            expected, types = KINDS[plain]
+            right = isinstance(value, types) and (plain is bool or not isinstance(value, bool))
+            _require(right, prefix + name, expected, repr(value))
 
 
 def _with_embedding(config: Config) -> NetworkConfig:
@@ -149,7 +182,9 @@ def _check_network(config: Config) -> None:
         )
 
 
-def _fill(optimization: OptimizationConfig, choice: str, table: dict) -> OptimizationConfig:
+def _fill(
+    optimization: OptimizationConfig, choice: str, table: Mapping[str, Mapping[str, Any]]
+) -> OptimizationConfig:
     chosen = getattr(optimization, choice)
     known = table[chosen]
     for name in {name for row in table.values() for name in row} - set(known):

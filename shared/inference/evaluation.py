@@ -47,7 +47,7 @@ def written_on(task: Task, backend: Backend, state: State) -> dict[str, str] | N
     drawn = np.concatenate([*stream(backend, state, prompt, size, GENERATED, LENGTH)])
     text = {"prompt": prompt, "continuation": drawn}
     return {
-        name: joined([task.vocabulary[token] for token in tokens], task.unit)
+        name: joined([task.vocabulary[int(token)] for token in tokens], task.unit)
         for name, tokens in text.items()
     }
 
@@ -89,7 +89,7 @@ def outputs(
     classes = task.signature.loss == "cross_entropy"
     count = len(inputs)
     size = min(count, EVALUATION_ROWS)
-    parts = []
+    parts: list[np.ndarray] = []
     for start in range(0, count, size):
         # All calls of one shape; what fills the last one up is left out again.
         rows = np.minimum(np.arange(start, start + size), count - 1)

@@ -29,7 +29,7 @@ LONGEST = 2
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what comes of it is refused
-def predictions(trained: Trained, file: Path, beams: int = 5) -> list[Record]:
+def predictions(trained: Trained, file: Path | str, beams: int = 5) -> list[Record]:
     """Reads a file as the network's task needs it, and predicts.
 
     series              CSV or NPZ with the columns of the task, and dates where those count
@@ -43,6 +43,7 @@ def predictions(trained: Trained, file: Path, beams: int = 5) -> list[Record]:
     Raises:
         InvalidInput: the file cannot be read, or holds something else.
     """
+    file = Path(file)
     schema = trained.schema
     if schema.series is not None:
         return _forecasts(trained, file)
@@ -143,7 +144,7 @@ def _of_sequences(trained: Trained, file: Path) -> list[Record]:
 def _outputs(
     trained: Trained, inputs: np.ndarray, lengths: np.ndarray | None, file: Path
 ) -> np.ndarray:
-    parts = []
+    parts: list[np.ndarray] = []
     for start in range(0, len(inputs), EVALUATION_ROWS):
         rows = slice(start, start + EVALUATION_ROWS)
         own = None if lengths is None else lengths[rows]
@@ -211,7 +212,7 @@ def _of_lines(trained: Trained, lines: Sequence[str], beams: int, file: Path) ->
         padded[: len(row)] = row
     said = _outputs(trained, tokens, lengths, file).argmax(-1)
     return [
-        {"input": line, "predicted": "".join(schema.vocabulary[t] for t in row[: len(line)])}
+        {"input": line, "predicted": "".join(schema.vocabulary[int(t)] for t in row[: len(line)])}
         for line, row in zip(lines, said, strict=True)
     ]
 
@@ -230,7 +231,7 @@ def answer(trained: Trained, source: str, beams: int, where: str) -> str:
     tokens = np.append(prompt, schema.vocabulary.index(schema.between))
     end, longest = schema.vocabulary.index(schema.end), LONGEST * (schema.longest or 0)
     found = beam.search(trained.backend, trained.state, tokens, end, beams, longest)
-    return "".join(schema.vocabulary[token] for token in found[0].tokens)
+    return "".join(schema.vocabulary[int(token)] for token in found[0].tokens)
 
 
 def encode(schema: Schema, text: str, where: str, without: str = "") -> np.ndarray:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from shared.errors import InvalidInput
 from shared.system.files import DAMAGED, brief
@@ -179,17 +180,17 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
     found = _load(file)
     if isinstance(found, np.ndarray):
         raise InvalidInput(f"{file}: expected an NPZ file, got a single array")
-    try:
-        with found:
-            return dict(found)
-    except DAMAGED as error:
-        raise InvalidInput(f"{file}: expected arrays of numbers, got: {brief(error)}") from error
+    return found
 
 
-def _load(file: Path):
-    """What NumPy finds, without unpickling."""
+def _load(file: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """The array of an NPY file, or those of an NPZ file by name, without unpickling."""
     try:
-        return np.load(file, allow_pickle=False)
+        with open(file, "rb") as opened:  # NumPy would leave one open that is damaged
+            found: np.ndarray | NpzFile = np.load(opened, allow_pickle=False)
+            return _members(file, found) if isinstance(found, NpzFile) else found
+    except InvalidInput:
+        raise
     except OSError as error:
         raise InvalidInput(
             f"{file}: expected a readable file, got: {error.strerror or error}"
@@ -198,6 +199,13 @@ def _load(file: Path):
         raise InvalidInput(
             f"{file}: expected NumPy arrays of numbers, got a damaged file or none of NumPy's"
         ) from error
+
+
+def _members(file: Path, archive: NpzFile) -> dict[str, np.ndarray]:
+    try:
+        return dict(archive)
+    except DAMAGED as error:
+        raise InvalidInput(f"{file}: expected arrays of numbers, got: {brief(error)}") from error
 
 
 def _numbers(file: Path, name: str, values: np.ndarray) -> np.ndarray:

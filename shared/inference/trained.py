@@ -29,7 +29,7 @@ class Trained(NamedTuple):
 
 
 def load_trained(
-    folder: Path,
+    folder: Path | str,
     backend: Literal["jax", "torch"] | None = None,
     device: Any = None,
     precision: Precision | None = None,
@@ -45,6 +45,7 @@ def load_trained(
         InvalidInput: the folder holds no run, one without a checkpoint, or a file that is damaged,
             of another version, or does not fit the others.
     """
+    folder = Path(folder)
     if not (folder / run_folder.CONFIG).is_file():
         raise InvalidInput(f"{folder}: expected a run folder, with a {run_folder.CONFIG}")
     config = resolve(run_folder.read_config(folder / run_folder.CONFIG))

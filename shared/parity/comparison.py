@@ -233,13 +233,14 @@ def compare(
     return comparison
 
 
-def compare_folders(first: Path, second: Path, tolerance: float = PROVED) -> Comparison:
+def compare_folders(first: Path | str, second: Path | str, tolerance: float = PROVED) -> Comparison:
     """Compares two folders of trace files.
 
     Raises:
         InvalidInput: a folder or a file cannot be read, one has steps that the other lacks, or
             traces do not have the same tensors; the message names file or tensor.
     """
+    first, second = Path(first), Path(second)
     files = steps_in(first), steps_in(second)
     for mine, theirs, lacking in (
         (files[0], files[1], second),

@@ -8,7 +8,7 @@ number that is not finite is a difference, also where both programs have it.
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import ml_dtypes
 import numpy as np
@@ -33,7 +33,8 @@ ROUNDING = 1000
 """Units in the last place of the largest gradient that the rounding of others may come to."""
 
 
-class Difference(NamedTuple):
+@dataclass(frozen=True)
+class Difference:
     """The first element that differs."""
 
     step: int
@@ -83,7 +84,8 @@ class Difference(NamedTuple):
         return "both" if len(found) == 2 else "".join(found)
 
 
-class Overshadowed(NamedTuple):
+@dataclass(frozen=True)
+class Overshadowed:
     """An element that differs, but by less than the tolerance of the largest one in its tensor."""
 
     step: int
@@ -97,7 +99,7 @@ class Overshadowed(NamedTuple):
     """How many there are, in all that was compared."""
 
     def and_more(self, elements: int) -> "Overshadowed":
-        return self._replace(elements=self.elements + elements)
+        return replace(self, elements=self.elements + elements)
 
     def described(self, first: str, second: str) -> str:
         several = self.elements > 1

@@ -74,12 +74,13 @@ def find_layer(tensors: Mapping[str, np.ndarray], prefix: str | None = None) -> 
     return FoundLayer(config, prefix, {name: found[name] for name in config.shapes()})
 
 
-def read_safetensors(path: Path) -> tuple[Weights, list[str]]:
+def read_safetensors(path: Path | str) -> tuple[Weights, list[str]]:
     """The recurrent tensors in a file, and the names of the others.
 
     Raises:
         InvalidInput: it is missing or no safetensors file, or a checkpoint that is damaged.
     """
+    path = Path(path)
     tensors, _, others = read_tensors(path, "a safetensors file", wanted=is_recurrent)
     return tensors, others
 

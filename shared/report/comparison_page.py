@@ -33,7 +33,7 @@ HTML, MARKDOWN, CURVES, DEVIATIONS = "report.html", "report.md", "curves.png", "
 FILES = (HTML, MARKDOWN, CURVES, DEVIATIONS, PICTURE)
 
 
-def write_report(runs: Sequence[Run], folder: Path, command: str | None = None) -> None:
+def write_report(runs: Sequence[Run], folder: Path | str, command: str | None = None) -> None:
     """Writes report.html, report.md, curves.png, deviations.png and, where the task has such,
     predictions.png.
 
@@ -46,6 +46,7 @@ def write_report(runs: Sequence[Run], folder: Path, command: str | None = None) 
     Raises:
         InvalidInput: fewer than two contenders, runs of different tasks, or without a common step.
     """
+    folder = Path(folder)
     check_comparable(runs)
     folder.mkdir(parents=True, exist_ok=True)
     save_curves(runs, folder / CURVES)

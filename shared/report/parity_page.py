@@ -39,7 +39,9 @@ FILES = (HTML, MARKDOWN, *PICTURES.values(), *BY_TENSOR.values())
 GALLERY = (GALLERY_HTML, GALLERY_MARKDOWN, *(f"trap-{name}.png" for name in TRAPS))
 
 
-def write_parity_report(findings: Findings, folder: Path, *, title: str, command: str) -> None:
+def write_parity_report(
+    findings: Findings, folder: Path | str, *, title: str, command: str
+) -> None:
     """Writes parity.html, parity.md and the pictures, in place of an older report.
 
     Args:
@@ -47,6 +49,7 @@ def write_parity_report(findings: Findings, folder: Path, *, title: str, command
         title: what was compared.
         command: the command line, shown for reproduction.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     remove(folder, (*FILES, *GALLERY))  # the older one may have had pictures that this one lacks
     comparison = findings.comparison

@@ -138,17 +138,24 @@ def records(
     except OSError as error:
         raise InvalidInput(f"{path}: expected a run's history, got: {error.strerror}") from error
     for i, line in enumerate(lines):
-        try:
-            record = json.loads(line, parse_constant=_no_number)
-            found = {name: type(value) for name, value in record.items()}
-        except (ValueError, AttributeError, RecursionError):
-            found = None
-        if found == types and record["split"] in SPLITS:
+        record = _said(line)
+        if {name: type(value) for name, value in record.items()} == types and (
+            record["split"] in SPLITS
+        ):
             yield line, record
         elif not cut_off or i < len(lines) - 1:
             raise InvalidInput(
                 f"{path}: expected {', '.join(types)} in line {i + 1}, got {line[:80]!r}"
             )
+
+
+def _said(line: bytes) -> dict[str, Any]:
+    """What a line says; nothing if it is no JSON object."""
+    try:
+        record = json.loads(line, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _no_number(name: str) -> None:

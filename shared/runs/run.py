@@ -45,12 +45,13 @@ class Run:
         return len(self.summary.segments) > 1
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path | str) -> Run:
     """Reads a finished run.
 
     Raises:
         InvalidInput: the folder is missing, holds no run or an unfinished one, or a damaged file.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise InvalidInput(f"{folder}: expected a run folder, got nothing of that name")
     config = read_config(folder / CONFIG)

@@ -61,12 +61,16 @@ class Events:
                 # Their second alone does not tell two files apart.
                 self._writer = EventsWriter(str(folder / "events"), f".{keep}")
             if keep:  # TensorBoard drops what an earlier file has from this step on
-                start = SessionLog(status=SessionLog.START)
-                self._write(Event(step=keep + 1, session_log=start))
+                first = Event(step=keep + 1, session_log=SessionLog(status=SessionLog.START))
             else:
                 settings = json.dumps(asdict(config), indent=1, ensure_ascii=False)
                 shown = textwrap.indent(settings, "    ")
-                self._write(Event(step=0, summary=text("config", shown)))
+                first = Event(step=0, summary=text("config", shown))
+            try:
+                self._write(first)
+            except OSError:
+                self.__exit__(OSError)
+                raise
 
     @property
     def written(self) -> bool:

@@ -19,7 +19,7 @@ class Children:
     """
 
     def __init__(self) -> None:
-        self._running: dict[int, subprocess.Popen | None] = {}
+        self._running: dict[int, subprocess.Popen[Any] | None] = {}
         self._lock = Lock()
         self._count = 0
         self._before: dict[int, Any] = {}

@@ -4,7 +4,7 @@ import os
 import re
 import secrets
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, BadZipFile, zl
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Generator[None, None, None]:
     """An OSError inside names this file, as those of writing do not by themselves."""
     try:
         yield

@@ -1,6 +1,6 @@
 """Folders that an option names: what lies in them, and whether they can be written to."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -63,7 +63,7 @@ def report_folder(out: str | None, name: str, files: Collection[str], overwrite:
 
 
 @contextmanager
-def reserved(folder: Path, option: str) -> Iterator[None]:
+def reserved(folder: Path, option: str) -> Generator[None, None, None]:
     """Makes a folder for what its body writes at the end, and removes it and those above it that
     it made if nothing was written.
 

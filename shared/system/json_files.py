@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Record = TypeVar("Record", bound="DataclassInstance")
 
+Json = dict[str, Any] | list[Any] | str | float | None
+"""What a JSON file can say."""
 
 CHECKSUM = "sha256"
 """Last key of a signed JSON file."""
@@ -52,7 +54,7 @@ def read_signed(
     """
     said = found = None
 
-    def unsigned(values: Any) -> Record:
+    def unsigned(values: Json) -> Record:
         nonlocal said, found
         if isinstance(values, dict):
             said, found = values.pop(CHECKSUM, None), digest(values)
@@ -108,15 +110,19 @@ def parse(kind: type[Record], values: Any, what: str | None = None) -> Record:
     Raises:
         InvalidInput: a key is unknown, or missing without a default, or a value has the wrong type.
     """
-    pairs = {tuple[float, float]: _floats, tuple[float, float, float]: _floats}
-    pairs[tuple[str, ...]] = _tuple
+    pairs: dict[type[Any], Callable[[Any], Any]] = {
+        tuple[float, float]: _floats,
+        tuple[float, float, float]: _floats,
+        tuple[str, ...]: _tuple,
+    }
     named = what or kind.__name__.lower()
     config = dacite.Config(strict=True, type_hooks={int: _int, float: _float, **pairs})
     try:
         return dacite.from_dict(kind, values, config)
     except dacite.WrongTypeError as error:
+        wanted = f"{error.field_type}"  # pyright: ignore[reportUnknownMemberType]
         # "<class 'int'>", but "list[str]" as it is.
-        wanted = re.sub(r"<class '(\w+)'>|typing\.", r"\1", str(error.field_type))
+        wanted = re.sub(r"<class '(\w+)'>|typing\.", r"\1", wanted)
         got = repr(error.value)
         if "<generator" in got:  # dacite has tried to make a list of it
             got = "a text"
@@ -135,9 +141,9 @@ def _float(value: Any) -> Any:
     return float(value) if isinstance(_int(value), int) else _int(value)
 
 
-def _tuple(value: Any) -> Any:
+def _tuple(value: Json) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _floats(value: Any) -> Any:
+def _floats(value: Json) -> Any:
     return tuple(map(_float, value)) if isinstance(value, list) else (value,)

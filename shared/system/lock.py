@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class Lock(NamedTuple):
 
 
 @contextmanager
-def held(folder: Path, option: str) -> Iterator[Lock]:
+def held(folder: Path, option: str) -> Generator[Lock, None, None]:
     """Holds the lock of a folder, which must exist.
 
     Args:

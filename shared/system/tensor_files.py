@@ -10,9 +10,10 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
-import ml_dtypes  # noqa: F401  (NumPy then knows bfloat16, which files may hold)
+# NumPy then knows bfloat16, which files may hold.
+import ml_dtypes  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -72,8 +73,9 @@ def read_tensors(
     arrays: dict[str, np.ndarray] = {}
     name = ""
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata, names = file.metadata() or {}, list(file.keys())
+        with cast(Any, safe_open(path, framework="numpy")) as file:  # its stub has no types
+            metadata: dict[str, str] = file.metadata() or {}
+            names: list[str] = list(file.keys())
             for name in names:
                 if CHECKSUM in metadata or wanted(name):
                     arrays[name] = file.get_tensor(name)

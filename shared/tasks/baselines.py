@@ -4,13 +4,13 @@ import bz2
 import gzip
 import lzma
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from shared.tasks.task import Baseline
 
-COMPRESSORS = {
+COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda content: gzip.compress(content, 9),
     "bzip2": lambda content: bz2.compress(content, 9),
     "xz": lambda content: lzma.compress(content, preset=9 | lzma.PRESET_EXTREME),
@@ -27,7 +27,8 @@ def class_frequencies(train: np.ndarray, test: np.ndarray, classes: int) -> Base
     """
     counts = np.bincount(train.ravel(), minlength=classes) + 1
     shares = counts / counts.sum()
-    loss, accuracy = -np.log(shares[test]).mean(), np.mean(test == shares.argmax())
+    right: np.ndarray = test == shares.argmax()
+    loss, accuracy = -np.log(shares[test]).mean(), np.mean(right)
     return Baseline("class frequencies", {"loss": float(loss), "accuracy": float(accuracy)})
 
 

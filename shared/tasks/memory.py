@@ -169,6 +169,7 @@ def _distinct(draw: Callable[[int], np.ndarray], count: int, what: str) -> np.nd
         InvalidInput: `ROUNDS` draws of so many did not bring them, or one brought nothing new.
     """
     drawn, before = draw(count), 0
+    first = np.empty(0, np.int64)
     for _ in range(ROUNDS):
         first = np.sort(np.unique(drawn, axis=0, return_index=True)[1])
         if len(first) >= count:

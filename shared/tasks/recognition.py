@@ -47,7 +47,8 @@ def vowels(config: Config) -> Task:
         [np.flatnonzero(speakers == s)[-data.valid_utterances :] for s in range(SPEAKERS)]
     )
     chosen = np.isin(np.arange(len(speakers)), later)
-    real = np.arange(frames.shape[1]) < lengths[:, None]
+    longest: int = frames.shape[1]
+    real = np.arange(longest) < lengths[:, None]
     known = frames[~chosen][real[~chosen]]
     mean, std = known.mean(0), known.std(0)
 

@@ -17,7 +17,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from numpy.typing import DTypeLike
 from shared.errors import InvalidInput
 from shared.system.files import write_atomically
 from shared.system.folders import occupants, reserved
-from shared.system.json_files import read_values
+from shared.system.json_files import Json, read_values
 
 IDENTITY = "data.json"
 UNFINISHED = ".part"
@@ -64,7 +64,7 @@ class Stored:
     forms: Mapping[str, Form]
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> Generator[None, None, None]:
         """Makes the folder, and keeps other processes out of it that come by here; waits for one
         that is there already.
 
@@ -146,7 +146,7 @@ class Stored:
         return self.folder / f"{name}.npy{suffix}"
 
     def _check_identity(self) -> None:
-        found = read_values(self.folder / IDENTITY)
+        found: Json = read_values(self.folder / IDENTITY)
         if found == self.identity:
             return
         found = found if isinstance(found, dict) else {}

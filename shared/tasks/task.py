@@ -82,7 +82,7 @@ class Task:
     """A source is read from its end."""
     unit: Literal["char", "word"] = "char"
     """What a token of a text is."""
-    characters: dict[str, int] = field(default_factory=dict)
+    characters: dict[str, int] = field(default_factory=dict[str, int])
     """How many characters of text the tokens of "valid" and "test" stand for."""
     scaling: tuple[np.ndarray, np.ndarray] | None = None
     """Mean and standard deviation by which features were scaled, where the task has no series."""

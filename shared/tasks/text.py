@@ -203,7 +203,7 @@ class Writer:
     def text(self, tokens: Sequence[str]) -> str:
         if self.unit == "char":
             return "".join(tokens)
-        pieces = []
+        pieces: list[str] = []
         for token in tokens:
             end = token == END_OF_LINE
             pieces.append("\n" if end else " " * self.open + token)

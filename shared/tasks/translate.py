@@ -36,7 +36,7 @@ def load(config: Config) -> Task:
                 f"--data.test-share {data.test_share}: expected numbers in every part, "
                 f"got none for {name}"
             )
-    texts = {name: [pairs[i] for i in numbers] for name, numbers in parts.items()}
+    texts = {name: [pairs[int(i)] for i in numbers] for name, numbers in parts.items()}
     vocabulary = tuple(sorted({BETWEEN, END}.union(*map("".join, pairs))))
     longest = max(len(source) + len(target) for source, target in pairs) + 1
     train, valid, test = (_split(texts[name], vocabulary, longest, data.reverse) for name in _NAMES)
@@ -68,7 +68,9 @@ _NAMES = ("train", "valid", "test")
 def _pairs(data: TranslateData) -> list[tuple[str, str]]:
     """(source, target) of every number from 0."""
     try:
-        from num2words import num2words
+        from num2words import (  # pyright: ignore[reportMissingTypeStubs]
+            num2words,  # pyright: ignore[reportUnknownVariableType]
+        )
     except ModuleNotFoundError as error:
         raise InvalidInput(
             "--task translate needs the package num2words: pip install 'num2words>=0.5.14'"

@@ -4,7 +4,8 @@ The steps are those of `Backend.trace`, one at a time. A trace costs many times 
 array of it is brought to NumPy.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,8 @@ from shared.protocol.backend import Metrics, State
 from shared.protocol.trace import Trace, phase_of
 
 
-class Anomaly(NamedTuple):
+@dataclass(frozen=True)
+class Anomaly:
     """The first number of a step that is not finite."""
 
     name: str

@@ -19,11 +19,11 @@ OPERATIONS = 3e11
 
 class Call(NamedTuple):
     start: int
-    count: int
+    steps: int
 
     @property
     def end(self) -> int:
-        return self.start + self.count
+        return self.start + self.steps
 
 
 def operations(config: Config, signature: Signature, batches: Batches) -> int:

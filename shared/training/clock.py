@@ -21,7 +21,7 @@ class Timing:
     backend: Backend
     together: int = 1
     """Runs whose steps are taken in one call: each has its share of the time."""
-    per_step: list[float] = field(default_factory=list)
+    per_step: list[float] = field(default_factory=list[float])
     first: float = math.nan
     mark: float = math.nan
     compiled: float = 0.0

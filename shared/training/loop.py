@@ -65,8 +65,8 @@ def _take_calls(
     _start_clocks(records)
     for call in plan:
         # The device may still be at the call before: prepare first, then wait for it.
-        batches = [record.batches.take(call.start, call.count) for record in records]
-        rates = records[0].rates(call.start, call.count)
+        batches = [record.batches.take(call.start, call.steps) for record in records]
+        rates = records[0].rates(call.start, call.steps)
         if pending is not None:
             _read(records, *pending)
             if due.after(call.start) or interruption.received is not None:

@@ -65,7 +65,7 @@ class Record:
             TrainingDiverged: a loss or a gradient's norm is not finite.
         """
         loss, metric, norms = (np.asarray(values) for values in metrics)
-        self.timing.stop(call.count)
+        self.timing.stop(call.steps)
         wrong = ~(np.isfinite(loss) & np.isfinite(norms).all(axis=1))
         good = int(wrong.argmax()) if wrong.any() else len(loss)
         for i in range(good):
@@ -78,19 +78,19 @@ class Record:
         if anomaly is not None:
             self._diverged(str(anomaly), call.start + len(loss), norms[-1], found=True)
         if wrong.any():
-            what = []
+            what: list[str] = []
             if not math.isfinite(loss[good]):
                 what.append(f"the training loss is {loss[good]}")
             bad = np.flatnonzero(~np.isfinite(norms[good]))
             if len(bad):
-                name = self.backend.parameters[bad[0]]
+                name = self.backend.parameters[int(bad[0])]
                 what.append(f"the norm of the gradient of {name} is {norms[good][bad[0]]}")
             self._diverged(" and ".join(what), call.start + good + 1, norms[good])
-        self.progress.advance(call.count, float(loss[-1]), float(metric[-1]))
+        self.progress.advance(call.steps, float(loss[-1]), float(metric[-1]))
 
     def _note(self, call: Call, loss: np.ndarray, metric: np.ndarray, norms: np.ndarray) -> None:
         """Writes steps to the events: what the history has of them, rate and gradient norm."""
-        rates = self.rates(call.start, call.count)
+        rates = self.rates(call.start, call.steps)
         for i in range(len(loss)):
             if (call.start + i + 1) % self.config.log_every == 0:
                 values = {"loss": loss[i], self.task.metric: metric[i]}

@@ -28,7 +28,7 @@ from shared.training.train import train_together
 def train_seeds(
     config: Config,
     seeds: Sequence[int],
-    folder: Path,
+    folder: Path | str,
     *,
     overwrite: bool = False,
     resume: bool = False,
@@ -57,6 +57,7 @@ def train_seeds(
         OSError: a file cannot be written; the message says how to go on. The seeds that are done
             by then stay, whatever is raised.
     """
+    folder = Path(folder)
     config = resolve(config)
     left = {seed: replace(config, seed=seed) for seed in seeds}
     if resume:
@@ -65,7 +66,7 @@ def train_seeds(
     else:
         check_free(folder, overwrite)
     begun = False
-    summaries = []
+    summaries: list[Summary] = []
     try:
         while left:
             started = time.perf_counter()

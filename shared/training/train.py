@@ -7,7 +7,7 @@ What can be refused is refused before anything is written (`prepare.py`); then t
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -32,7 +32,7 @@ NOTICE = "stopping after the steps at hand, with a checkpoint; once more stops a
 
 def train(
     config: Config,
-    folder: Path,
+    folder: Path | str,
     *,
     overwrite: bool = False,
     resume: bool = False,
@@ -61,6 +61,7 @@ def train(
         Interrupted: a signal came; the message says how to go on.
         OSError: a file cannot be written, such as on a full disk; the message says how to go on.
     """
+    folder = Path(folder)
     started = time.perf_counter()
     with ExitStack() as stack:
         with told("before anything was written"):
@@ -113,16 +114,15 @@ def _begin(
         own = ready.lock
         run_folder.reopen(folder, config)
     save_schema(folder, schema_of(config, ready.task))
-    history = History(folder, ready.task.metric, config.log_every, keep=reached)
-    events = Events(folder, config, keep=reached)
+    metric, total = ready.task.metric, ready.total
+    history = stack.enter_context(History(folder, metric, config.log_every, keep=reached))
+    events = stack.enter_context(Events(folder, config, keep=reached))
     prefix = f"seed {config.seed}: " if together > 1 else ""
-    progress = Progress(reached, ready.total, ready.task.metric, quiet, prefix, bar=first)
-    for one in (history, events, progress):
-        stack.enter_context(one)
+    progress = stack.enter_context(Progress(reached, total, metric, quiet, prefix, bar=first))
     if ready.lock is not None:
         if own.stale is not None:
             progress.line(f"taking over {lock.FILE} of {own.stale}: nobody holds it any more")
-        progress.line(resumption(config, folder, ready.position, ready.total))
+        progress.line(resumption(config, folder, ready.position, total))
     return Record(
         config=config,
         task=ready.task,
@@ -133,7 +133,7 @@ def _begin(
         events=events,
         progress=progress,
         position=ready.position,
-        total=ready.total,
+        total=total,
         together=together,
     )
 
@@ -166,7 +166,7 @@ def _finish(record: Record, state: State, started: float) -> Summary:
 
 
 @contextmanager
-def told(where: str) -> Iterator[None]:
+def told(where: str) -> Generator[None, None, None]:
     """A signal inside says where it came."""
     try:
         yield

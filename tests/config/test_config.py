@@ -2,8 +2,10 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,3 +142,33 @@ def test_settings_as_options_can_be_pasted(case: str) -> None:
     words = shlex.split(" ".join(options(settings(config), settings(defaults))))
     parsed = cli.parse(Arguments, words, Arguments(defaults), "")
     assert resolve(parsed.settings) == config
+
+
+def made(kind: Callable[..., Any], **values: Any) -> Any:
+    return kind(**values)
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        ({"implementation": "foo"}, "--implementation: expected one of handcrafted, native,"),
+        ({"backend": "tf"}, "--backend: expected one of jax, torch, got tf"),
+        ({"device": "npu"}, "--device: expected one of auto, cpu, gpu, tpu, got npu"),
+        ({"logger": "wandb"}, "--logger: expected one of jsonl, tensorboard, got wandb"),
+        ({"precision": "float16"}, "--precision: expected one of float32, float64, got float16"),
+        ({"epochs": "5"}, "--epochs: expected an integer, got '5'"),
+        ({"epochs": True}, "--epochs: expected an integer, got True"),
+        ({"batch_size": 2.5}, "--batch-size: expected an integer, got 2.5"),
+        ({"detect_anomaly": 1}, "--detect-anomaly: expected True or False, got 1"),
+        ({"network": made(NetworkConfig, cell="lsmt")}, "--cell: expected one of rnn, lstm,"),
+        ({"network": made(NetworkConfig, dropout="a")}, "--dropout: expected a number, got 'a'"),
+        ({"optimization": made(OptimizationConfig, optimizer="lion")}, "--optimizer: expected"),
+        ({"data": made(TextData, unit="byte")}, "--data.unit: expected one of char, word,"),
+    ],
+)  # fmt: skip
+def test_a_program_may_give_no_other_values_than_a_command_line(
+    change: dict[str, Any], refusal: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        resolve(replace(Config(), **change))
+    assert str(refused.value).startswith(refusal)

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import shared.training
 from shared.commands import run as run_command
 from shared.config import Config, resolve
 from shared.config.options import options, settings
@@ -197,7 +198,7 @@ def started(monkeypatch) -> None:
     def stop(*_: Any, **__: Any) -> None:
         raise Started
 
-    monkeypatch.setattr(sys.modules["shared.training"], "train", stop)
+    monkeypatch.setattr(shared.training, "train", stop)
 
 
 NAMES = sorted(settings(TASKS["last-value"].defaults))

@@ -121,7 +121,7 @@ def test_what_computes_in_a_method_of_its_own() -> None:
         """Without a forward of its own."""
 
     class Scaled(nn.LSTM):
-        def forward(self, *arguments: Any) -> Any:
+        def forward(self, *arguments: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
             return super().forward(*arguments)[0] * 5
 
     class ScaledTwin(rnn_jax.GRU):

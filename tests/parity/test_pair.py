@@ -211,7 +211,7 @@ def test_what_the_user_gave_stays_as_it_was() -> None:
 
 def test_the_mode_of_a_module_is_kept() -> None:
     class Dropping(Classifier):
-        def forward(self, x):
+        def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
             return torch.nn.functional.dropout(super().forward(x), 0.5, self.training)
 
     module = Dropping()

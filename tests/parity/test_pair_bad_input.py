@@ -245,7 +245,7 @@ def test_dropout_of_flax_that_is_on_is_refused() -> None:
 
 def test_outputs_that_are_no_tensors() -> None:
     class Talking(Classifier):
-        def forward(self, x):
+        def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
             return super().forward(x), 0.5
 
     theirs = TorchProgram(Talking(), lambda out, y: torch.nn.functional.cross_entropy(out[0], y))

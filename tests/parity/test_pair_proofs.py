@@ -92,7 +92,7 @@ def test_a_running_mean_that_forward_reads_is_restored() -> None:
             super().__init__()
             self.register_buffer("calls", torch.zeros(()))
 
-        def forward(self, x):
+        def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
             self.calls += 1
             return super().forward(x) * self.calls
 
@@ -194,7 +194,7 @@ def test_outputs_have_the_same_names_in_both() -> None:
 
 def test_every_call_of_a_watched_submodule_is_compared() -> None:
     class Twice(Classifier):
-        def forward(self, x):
+        def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
             return self.head(self.rnn(x)[0][:, -1]) + self.head(self.rnn(2 * x)[0][:, -1])
 
     def twice(params, x, wrong=0.0):

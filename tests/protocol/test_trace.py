@@ -250,6 +250,7 @@ def test_a_step_starts_from_its_batch_and_from_the_step_before(
 def test_every_value_is_that_of_the_reference_in_numpy(case: Config, contender: str) -> None:
     """From the second step on: there are moments, and in a text there is a carried state."""
     steps = split_steps(take(case, contender).trace)
+    expected: Trace = {}
     for i in range(1, STEPS):
         expected = in_numpy(case, steps[i])
         if i == 1:

@@ -6,13 +6,17 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import rnn_parity
 from shared.commands.program import COMMANDS
+from shared.parity.trace_files import write_trace
+from shared.tasks import TASKS
 from tests.support.command_line import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +106,29 @@ def test_the_module_is_the_program(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "rnn_parity", "convert", "a.pt", "b"]
     finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     check_refused(finished, "rnn-parity convert: b: expected a name in .safetensors")
+
+
+@pytest.mark.usefixtures("in_numpy")
+def test_folders_may_be_given_as_text(tmp_path: Path) -> None:
+    config = replace(TASKS["hello"].defaults, epochs=3, eval_every=1)
+    first, second = str(tmp_path / "first"), str(tmp_path / "seeds")
+    rnn_parity.train(config, first, quiet=True)
+    rnn_parity.train_seeds(config, [1, 2], second, quiet=True)
+    runs = [rnn_parity.read_run(first), rnn_parity.read_run(f"{second}/seed-1")]
+    rnn_parity.write_report(runs, str(tmp_path / "report"))
+    assert (tmp_path / "report" / "report.md").is_file()
+    trained = rnn_parity.load_trained(first)
+    (tmp_path / "lines.txt").write_text("hello\n")
+    assert len(rnn_parity.predictions(trained, str(tmp_path / "lines.txt"))) == 1
+    tensors, _ = rnn_parity.read_safetensors(f"{first}/checkpoint-3.safetensors")
+    assert "weights/rnn.weight_ih_l0" in tensors
+    for side in ("a", "b"):
+        (tmp_path / side).mkdir()
+        write_trace(tmp_path / side, 1, {"loss/loss": np.ones(())})
+    compared = rnn_parity.compare_folders(str(tmp_path / "a"), str(tmp_path / "b"))
+    findings = rnn_parity.Findings(compared)
+    rnn_parity.write_parity_report(findings, str(tmp_path / "parity"), title="a, b", command="…")
+    assert (tmp_path / "parity" / "parity.md").is_file()
 
 
 @pytest.mark.parametrize("name", sorted(rnn_parity._HOMES))

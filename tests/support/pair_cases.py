@@ -197,7 +197,7 @@ class Plain(torch.nn.Linear):
         super().__init__(FEATURES, CLASSES)
         self.after = after
 
-    def forward(self, x):
+    def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
         return self.after(super().forward(x))
 
 

@@ -31,7 +31,7 @@ def test_calls_end_where_checkpoints_are_due() -> None:
 def test_a_resumed_run_has_the_calls_that_are_left(most: int, every: int | None) -> None:
     whole = [*calls.calls(60, 83, most, every, 60)]
     assert [step for call in whole for step in range(call.start, call.end)] == [*range(60, 83)]
-    assert all(0 < call.count <= most for call in whole)
+    assert all(0 < call.steps <= most for call in whole)
     for i, call in enumerate(whole):
         assert [*calls.calls(60, 83, most, every, call.start)] == whole[i:]
 
