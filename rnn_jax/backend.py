@@ -106,6 +106,7 @@ class Backend:
         self.config = config
         self.signature = signature
         self.compile_s = 0.0
+        self.own_masks = False
         self._seeds = 1
         self._programs = compilation.Programs()
         self.notes: list[str] = []

@@ -84,7 +84,7 @@ class Backend:
             if bptt.supports(mode, probe, (probe,), cells.Weights(probe, probe)):
                 self.path = "a loop over time with its own backward pass (rnn_torch/bptt.py)"
             self.path += private.lacking()
-        self._draws = config.implementation == "native" and config.network.dropout > 0
+        self.own_masks = config.implementation == "native" and config.network.dropout > 0
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.set_flush_denormal(True)
@@ -234,7 +234,7 @@ class Backend:
         seen: dict[str, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, Sequence[torch.Tensor]]:
         """One optimizer step: loss, gradients, clipping, moments, weights; `seen` gets them all."""
-        if self._draws:  # masks that belong to the step, also where a run is resumed
+        if self.own_masks:  # masks that belong to the step, also where a run is resumed
             torch.manual_seed(self.config.seed + state.step)
         before = state.carry
         if batch.reset:

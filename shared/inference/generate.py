@@ -11,8 +11,6 @@ from shared.system.randomness import generator
 
 CHUNK = 32
 """Tokens that a call of a backend generates."""
-
-
 PADDED = 32
 
 

@@ -11,12 +11,8 @@ from shared.protocol.trace import Trace
 
 SAME = 1e-10
 """A single step of two programs that do the same in float64 deviates less, long as its sums are."""
-
-
 ROUNDING = 1e-13
 """A single step in float64 that deviates less than this does the same algebra."""
-
-
 VANISHED = 1e-2
 """What is left of a step's difference when its cause is gone; rounding leaves far less."""
 

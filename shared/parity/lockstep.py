@@ -143,7 +143,7 @@ def contenders(config: Config, task: Task, names: Sequence[str]) -> tuple[Side, 
     """
     first, second = (side(config, task, name) for name in names)
     for own in (first, second):
-        if "torch.nn draws its own dropout masks" in " ".join(own.backend.notes):
+        if own.backend.own_masks:
             raise InvalidInput(f"--contenders: {own.name}: {own.backend.notes[0]}")
     return first, second
 

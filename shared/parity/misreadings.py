@@ -9,8 +9,6 @@ import numpy as np
 from shared.protocol.weights import Weights
 
 Misreading = tuple[str, str, Callable[[Weights], Weights]]
-
-
 _RECURRENT = re.compile(
     r"(?P<cell>(?:.*\.)?)(?:weight|bias)_(?:ih|hh)(?P<layer>(?:_l\d+(?:_reverse)?)?)"
 )

@@ -22,12 +22,8 @@ from shared.system.folders import occupants, remove, reserved
 from shared.system.tensor_files import read_tensors, write_tensors
 
 FORMAT = "rnn-parity trace 1"
-
-
 FILE = re.compile(r"step-(\d+)\.safetensors")
 """Names of the files of a folder of traces."""
-
-
 UNFINISHED = ".unfinished-traces-"
 """How a folder's name begins while traces are being written into it."""
 

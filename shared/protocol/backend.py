@@ -96,6 +96,8 @@ class Backend(Protocol):
     """What a reader of the numbers must know, such as weights that a native layer cannot hold."""
     parameters: list[str]
     """Names of what is trained, as the layer has them: canonical ones, but of Flax's layers."""
+    own_masks: bool
+    """Whether its layers draw dropout masks of their own instead of taking those of a batch."""
     compile_s: float
     """Seconds spent compiling so far."""
 

@@ -27,8 +27,6 @@ from shared.tasks import TASKS
 from shared.tasks.registry import Goal, row
 
 PAGE, DATA = "results.md", "results.json"
-
-
 CHANCE = 0.01
 """A held-out accuracy further than this from one half would be a leak."""
 

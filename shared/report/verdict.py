@@ -20,6 +20,10 @@ Kind = Literal["proved", "different", "open"]
 """Of a verdict: equal in float64 or to the last bit, not equal in float64, or none can be given."""
 
 
+Open = Literal["settings", "notes", "float32"]
+"""Why no verdict can be given: other settings, what a note tells, or rounding."""
+
+
 class Pair(NamedTuple):
     """How far two contenders' training losses lie apart."""
 
@@ -39,6 +43,8 @@ class Pair(NamedTuple):
     seed: int | None
     """Its seed, where there are several."""
     kind: Kind
+    open: Open | None
+    """Why it is open, if it is."""
     verdict: str
 
     @property
@@ -92,7 +98,7 @@ def _pair(first: Contender, second: Contender) -> Pair:
     step = "step" if all(whole for *_, whole in found) else "common step"
     if len(found) > 1:
         step += f" of {len(found)} seeds"
-    kind, verdict = _verdict(first.first, second.first, largest, step)
+    kind, why, verdict = _verdict(first.first, second.first, largest, step)
     return Pair(
         first.name,
         second.name,
@@ -104,25 +110,27 @@ def _pair(first: Contender, second: Contender) -> Pair:
         at,
         run.config.seed if len(found) > 1 else None,
         kind,
+        why,
         verdict,
     )
 
 
-def _verdict(first: Run, second: Run, largest: float, step: str) -> tuple[Kind, str]:
+def _verdict(first: Run, second: Run, largest: float, step: str) -> tuple[Kind, Open | None, str]:
     gaps = [run.label for run in (first, second) if run.summary.notes]
     float64 = {first.config.precision, second.config.precision} == {"float64"}
     if _unlike(first, second):
-        return "open", "other settings: not comparable step by step"
+        return "open", "settings", "other settings: not comparable step by step"
     if largest == 0:
-        return "proved", f"identical, the same loss at every {step}"
+        return "proved", None, f"identical, the same loss at every {step}"
     if gaps:
         names = " and ".join(gaps)
-        return "open", f"not comparable step by step: see the note on {names}"
+        return "open", "notes", f"not comparable step by step: see the note on {names}"
     if not float64:
-        return "open", "float32: rounding grows with the steps; float64 is the proof"
+        return "open", "float32", "float32: rounding grows with the steps; float64 is the proof"
     if largest <= PROVED:
-        return "proved", f"equal in float64: every {step} within {PROVED:g}"
-    return "different", f"DIFFERENT in float64: more than {PROVED:g}, a defect in one of the two"
+        return "proved", None, f"equal in float64: every {step} within {PROVED:g}"
+    verdict = f"DIFFERENT in float64: more than {PROVED:g}, a defect in one of the two"
+    return "different", None, verdict
 
 
 def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
@@ -203,7 +211,7 @@ def _agreement(sides: Sequence[Contender], compared: Sequence[Pair]) -> Statemen
         )
         return Statement("Different in float64", text, "different")
     proved = [f"{pair.first} and {pair.second}" for pair in compared if pair.kind == "proved"]
-    if all(pair.verdict.startswith("float32") for pair in compared if pair.kind == "open"):
+    if {pair.open for pair in compared} <= {None, "float32"}:
         text = (
             f"The training losses of {worst.first} and {worst.second} differ most, relative, at "
             f"step {worst.at:,} of {worst.steps:,}; in all steps by {worst.largest_absolute:.1e} "

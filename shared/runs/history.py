@@ -1,20 +1,4 @@
-"""What a run leaves behind: a folder with its configuration, one JSON line a step, and a summary.
-
-    config.json                    the resolved configuration
-    metrics.jsonl                  {"step", "epoch", "split", "loss", "accuracy" or "mae"} a line
-    checkpoint-<step>.safetensors  the last ones and the best: shared/runs/checkpoint.py
-    schema.json                    what the network's inputs and outputs mean: shared/runs/schema.py
-    predictions.npz                what it predicts for the test part: shared/runs/predictions.py
-    events.out.tfevents.…          the history for TensorBoard, if wanted: runs/tensorboard.py
-    curves.png, predictions.png    loss over the steps; what is predicted, as the task needs
-    summary.json                   written last: a folder without it holds an unfinished run
-    run.lock                       while a process writes: shared/system/lock.py
-
-Each file is whole or not there, but for the last line of metrics.jsonl. JSON files and checkpoints
-have checksums of themselves; that of metrics.jsonl stands in each checkpoint and in summary.json.
-
-Everything that compares or reports reads these folders, and nothing else.
-"""
+"""The history of a run: metrics.jsonl, one JSON line a step and one an evaluation."""
 
 import hashlib
 import json

@@ -1,4 +1,20 @@
-"""A run folder: made, locked, cleared, and its configuration and summary."""
+"""What a run leaves behind: a folder with its configuration, one JSON line a step, and a summary.
+
+    config.json                    the resolved configuration
+    metrics.jsonl                  {"step", "epoch", "split", "loss", "accuracy" or "mae"} a line
+    checkpoint-<step>.safetensors  the last ones and the best: checkpoint.py
+    schema.json                    what the network's inputs and outputs mean: schema.py
+    predictions.npz                what it predicts for the test part: predictions.py
+    events.out.tfevents.…          the history for TensorBoard, if wanted: tensorboard.py
+    curves.png, predictions.png    loss over the steps; what is predicted, as the task needs
+    summary.json                   written last: a folder without it holds an unfinished run
+    run.lock                       while a process writes: shared/system/lock.py
+
+Each file is whole or not there, but for the last line of metrics.jsonl. JSON files and checkpoints
+have checksums of themselves; that of metrics.jsonl stands in each checkpoint and in summary.json.
+
+Everything that compares or reports reads these folders, and nothing else.
+"""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -17,11 +33,7 @@ from shared.system.folders import occupants, remove, reserved
 from shared.system.json_files import read_signed, write_signed
 
 CONFIG, CURVES, SUMMARY = "config.json", "curves.png", "summary.json"
-
-
 PICTURE = "predictions.png"
-
-
 RESULTS = (SUMMARY, CURVES, PICTURE, predictions.FILE)
 
 

@@ -198,7 +198,7 @@ MUTATIONS = [
         "tests/layers/test_torch_bptt.py::test_the_path_taken",
     ),
     Mutation(
-        "rnn_torch/backend.py", "if self._draws:  # masks", "if not self._draws:  # masks",
+        "rnn_torch/backend.py", "if self.own_masks:  # masks", "if not self.own_masks:  # masks",
         "tests/training/test_bitwise.py::test_ragged_batches_with_dropout",
     ),
 ]  # fmt: skip

@@ -32,6 +32,7 @@ class Backend:
     def __init__(self, config: Config, signature: Signature):
         self.config, self.signature = config, signature
         self.device, self.path, self.notes = "numpy", "numbers in NumPy", []
+        self.own_masks = False
         self.compile_s, self.compilation = 0.0, "nothing to compile"
         sizes = signature.input_size, signature.output_size
         self.parameters = [*network_shapes(config.network, *sizes)]
