@@ -49,8 +49,8 @@ Kind = Literal["train", "forward", "product", "hello", "seeds"]
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured: a training step, a forward pass, a matrix product, 1000 steps of hello, or
-    a training step of one of several networks that are trained at once.
+    """The case that is measured: a training step, a forward pass, a matrix product, 1000 steps of
+    hello, or a training step of one of several networks that are trained at once.
 
     The product is of two matrices hidden_size × hidden_size and has none of the other sizes; hello
     has sizes of its own.
@@ -64,7 +64,7 @@ class Case:
     num_layers: int = 1
     bidirectional: bool = False
     seeds: int = 1
-    """Of kind seeds: networks that are trained at once."""
+    """Networks that are trained at once, for the kind seeds."""
 
     @property
     def network(self) -> NetworkConfig:
@@ -77,9 +77,9 @@ class Case:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of the products in one step: 2 for each weight, time step and
-        example forward, in training as many for its gradient, and for that of what it multiplies,
-        which the input of the first layer does not need."""
+        """Floating-point operations of the products in one step. Forward there are 2 for each
+        weight, time step and example. Training has as many for the weight's gradient, and as many
+        for the gradient of what it multiplies. The input of the first layer needs no gradient."""
         directions, width, total = 1 + self.bidirectional, INPUT_SIZE, 0
         for layer in range(self.num_layers):
             of_input, of_state = (2 + (layer > 0), 3) if self.kind in ("train", "seeds") else (1, 1)
@@ -90,9 +90,9 @@ class Case:
 
     @property
     def steps_per_call(self) -> int:
-        """How many steps a backend takes in a call: what it does in about 0.1 s, but at least 4, as
-        in training it is up to 128 (`shared/protocol/batching.py`). Guessed from the work, hence
-        the same on every machine."""
+        """Number of steps that a backend takes in a call: what it does in about 0.1 s, but at least
+        4, as training takes up to 128 (`shared/protocol/batching.py`). It is guessed from the work,
+        hence the same on every machine."""
         walk = self.length * self.num_layers * (1 + self.bidirectional) * 1e-5
         return int(min(128, max(4, 0.1 // (walk + self.flops / 2e11))))
 
@@ -113,7 +113,7 @@ HELLO = Case("hello")
 
 
 def config(case: Case, backend: Literal["jax", "torch"], device: str) -> Config:
-    """The configuration of a backend that trains a case."""
+    """Returns the configuration of a backend that trains a case."""
     where: Any = device
     return resolve(
         Config(
@@ -128,24 +128,26 @@ def config(case: Case, backend: Literal["jax", "torch"], device: str) -> Config:
 
 
 def weights(case: Case) -> Weights:
-    """Initial weights in the canonical layout, float32, for every contender.
+    """Returns initial weights in the canonical layout, float32, for every contender.
 
-    The second bias of each pair is zero: so they are weights of Flax's and Keras' layers too, which
-    have a single one.
+    The second bias of each pair is zero. So they are also weights of Flax's and Keras' layers,
+    which have a single one.
     """
     drawn = initialize(case.network, INPUT_SIZE, CLASSES, 0, "float32")
     return {name: array * (".bias_hh" not in name) for name, array in drawn.items()}
 
 
 def examples(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (B, T, I) float32, standard normal, and classes (B,) int32: every step's batch."""
+    """Returns inputs (B, T, I) float32, standard normal, and classes (B,) int32: every step's
+    batch."""
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((case.batch_size, case.length, INPUT_SIZE), np.float32)
     return inputs, rng.integers(0, CLASSES, case.batch_size, np.int32)
 
 
 def stacked(case: Case) -> tuple[Batch[np.ndarray], np.ndarray]:
-    """The batch as a backend takes it, as often as a call takes steps, and their learning rates."""
+    """Returns the batch as a backend takes it, as often as a call takes steps, and their learning
+    rates."""
     inputs, targets = examples(case)
     steps = case.steps_per_call
     batch = Batch(
@@ -159,8 +161,8 @@ def stacked(case: Case) -> tuple[Batch[np.ndarray], np.ndarray]:
 
 
 def hello(backend: Literal["jax", "torch"], device: str):
-    """HELLO_STEPS steps of the task hello: configuration, signature, initial weights, and for each
-    call of the backend its batches and rates, cut as training cuts them."""
+    """Returns HELLO_STEPS steps of the task hello: configuration, signature, initial weights, and
+    for each call of the backend its batches and rates, cut as training cuts them."""
     where: Any = device
     config = replace(row("hello").defaults, backend=backend, device=where)
     config = resolve(replace(config, epochs=HELLO_STEPS))
@@ -180,12 +182,13 @@ def hello(backend: Literal["jax", "torch"], device: str):
 
 
 def table(cells: Sequence[Cell], hidden: Sequence[int], kind: Kind = "train") -> list[Case]:
-    """The main table."""
+    """Returns the cases of the main table."""
     return [Case(kind, cell, size) for cell in cells for size in hidden]
 
 
 def seeds(cells: Sequence[Cell]) -> list[Case]:
-    """Steps of a few thousand to a hundred million operations, of one network and of SEEDS."""
+    """Returns steps of a few thousand to a hundred million operations, of one network and of
+    SEEDS."""
     sizes = ((1, 5), (8, 10), (16, 25), (32, 50), (64, 100))
     return [
         Case("seeds", cell, hidden, rows, length, seeds=together)
@@ -197,7 +200,7 @@ def seeds(cells: Sequence[Cell]) -> list[Case]:
 
 
 def scaling(cells: Sequence[Cell]) -> dict[str, list[Case]]:
-    """One size at a time around the centre, by the name of the size: its cases."""
+    """Varies one size at a time around the centre; returns the cases by the name of the size."""
     axes: dict[str, Sequence[Any]] = {
         "length": (25, 50, 100, 200, 400),
         "batch_size": (1, 16, 64, 256),

@@ -62,7 +62,7 @@ def prepare(name: str, case: Case, device: str) -> Prepared:
 
 
 def _backend(case: Case, device: str) -> Prepared:
-    """As scripts/run.py trains: S steps a call, from NumPy batches."""
+    """Prepares a case that trains as scripts/run.py does: S steps a call, from NumPy batches."""
     backend = Backend(cases.config(case, "jax", device), cases.SIGNATURE)
     states = [backend.init(Snapshot.of(cases.weights(case)))]
     if case.kind == "forward":
@@ -83,8 +83,8 @@ def _backend(case: Case, device: str) -> Prepared:
 def _several_seeds(
     case: Case, backend: Backend, batch: Batch[np.ndarray], rates: np.ndarray
 ) -> Prepared:
-    """The steps of several networks in one call, from the same weights and batches: that changes
-    nothing of what they cost."""
+    """Prepares the steps of several networks in one call. They have the same weights and batches,
+    which does not change their cost."""
     weights = Snapshot.of(cases.weights(case))
     states = [[backend.init(weights) for _ in range(case.seeds)]]
 
@@ -135,7 +135,8 @@ def _our_layer(case: Case, weights: Weights) -> tuple[Logits, Any]:
 
 
 def _flax(case: Case, weights: Weights) -> tuple[Logits, Any]:
-    """flax.nnx.RNN over SimpleCell, OptimizedLSTMCell or GRUCell, with our initial weights."""
+    """Returns flax.nnx.RNN over SimpleCell, OptimizedLSTMCell or GRUCell, with our initial
+    weights."""
     theirs = exchange.to_flax(_layer_of(case, weights), one_bias=True)
     return _split(Theirs(nnx.List(theirs), weights))
 
@@ -153,7 +154,7 @@ def _split(model: nnx.Module) -> tuple[Logits, Any]:
 
 
 def _keras(case: Case, weights: Weights) -> tuple[Logits, Any]:
-    """Keras 3's SimpleRNN, LSTM or GRU; the arguments of their defaults, which run fastest."""
+    """Returns Keras 3's SimpleRNN, LSTM or GRU, with their default arguments, which run fastest."""
     import keras  # pyright: ignore[reportMissingImports]
 
     kind = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}[case.cell]
@@ -172,7 +173,8 @@ def _keras(case: Case, weights: Weights) -> tuple[Logits, Any]:
 
 
 def _keras_weights(case: Case, weights: Weights) -> list[np.ndarray]:
-    """Canonical weights in the order of Keras' layers and gates: LSTM i, f, g, o; GRU z, r, n."""
+    """Returns canonical weights in the order of Keras' layers and gates: LSTM i, f, g, o; GRU z, r,
+    n."""
     found = []
     for endings in layer_config(case.network, cases.INPUT_SIZE).suffixes():
         for ending in endings:
@@ -222,7 +224,7 @@ def _product(case: Case) -> Prepared:
 
 
 def _hello(device: str) -> Prepared:
-    """The steps of the task hello, in calls as training makes them."""
+    """Prepares the steps of the task hello, in calls as training makes them."""
     config, signature, weights, calls = cases.hello("jax", device)
     backend = Backend(config, signature)
     states = [backend.init(Snapshot.of(weights))]

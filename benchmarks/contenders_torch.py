@@ -48,7 +48,7 @@ def prepare(name: str, case: Case, device: str) -> Prepared:
 
 
 def _backend(case: Case, device: str) -> Prepared:
-    """As scripts/run.py trains: S steps a call, from NumPy batches."""
+    """Prepares a case that trains as scripts/run.py does: S steps a call, from NumPy batches."""
     backend = Backend(cases.config(case, "torch", device), cases.SIGNATURE)
     state = backend.init(Snapshot.of(cases.weights(case)))
     if case.kind == "forward":
@@ -128,7 +128,7 @@ def _product(case: Case, device: str) -> Prepared:
 
 
 def _hello(device: str) -> Prepared:
-    """The steps of the task hello, in calls as training makes them."""
+    """Prepares the steps of the task hello, in calls as training makes them."""
     config, signature, weights, calls = cases.hello("torch", device)
     backend = Backend(config, signature)
     states = [backend.init(Snapshot.of(weights))]
@@ -148,5 +148,5 @@ def _device(device: str) -> torch.device:
 
 
 def _waiting(device: str) -> Callable[[], None]:
-    """Waits for the device; a CPU has finished when a call returns."""
+    """Returns a function that waits for the device; a CPU has finished when a call returns."""
     return torch.cuda.synchronize if device == "gpu" else lambda: None

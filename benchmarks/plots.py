@@ -23,8 +23,8 @@ NAMES = {"rnn": "Elman RNN (tanh)", "lstm": "LSTM", "gru": "GRU"}
 
 
 def save(results: Results, folder: Path) -> list[str]:
-    """Draws what there is to draw; removes the pictures of which there is nothing. Returns the
-    files drawn."""
+    """Draws the pictures for which there is data, and removes the others. Returns the files
+    drawn."""
     cells, hidden = results.settings["cells"], results.settings["hidden"]
     axes = scaling(cells) if "scaling" in results.settings["parts"] else {}
     wanted = {HIDDEN: (table(cells, hidden), "hidden_size", "hidden size")}

@@ -19,8 +19,8 @@ START, JOB = (HELP, COLD, WARM), (TUTORIAL, OURS, AGAIN)
 
 
 def commands(device: str, scratch: Path) -> dict[str, list[str]]:
-    """Name → arguments of Python. A first run has an empty cache of compiled programs, unless one
-    of the others has filled it; the one after it finds what it needs."""
+    """Returns name → arguments of Python. A first run has an empty cache of compiled programs,
+    unless one of the others has filled it; the one after it finds what it needs."""
     run = str(ROOT / "scripts" / "run.py")
     cuda = "cuda" if device == "gpu" else "cpu"
     hello = [run, "--backend", "jax", "--device", device]
@@ -78,7 +78,7 @@ def _run(name: str, number: int, command: list[str], scratch: Path) -> Program:
 
 
 def walls(results: Results) -> dict[str, dict[int, float]]:
-    """Program → round → seconds from start to exit."""
+    """Returns program → round → seconds from start to exit."""
     found: dict[str, dict[int, float]] = {}
     for program in results.programs:
         found.setdefault(program.name, {})[program.round] = program.wall_s

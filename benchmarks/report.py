@@ -55,7 +55,7 @@ IDLE = "Between its measurements no contender used more than {idle:.0f} ms of pr
 OTHERS = "Processes beside the benchmark kept {mean:.2g} cores busy on average, {most:.2g} at most."
 NOT_IDLE = "**The machine was not idle: all times are too long, and ratios may be wrong.**"
 BUSY = 0.1
-"""Cores that others may keep busy."""
+"""Most cores that others may keep busy."""
 DESCRIPTIONS = {
     "rnn_jax": "`scripts/run.py --backend jax`: the backend, many steps in one compiled call",
     "rnn_jax-layer": "`rnn_jax.RNN`, `LSTM`, `GRU` in the same step as Flax's",
@@ -95,7 +95,7 @@ def write(results: Results, folder: Path) -> None:
 
 
 def summary(results: Results) -> str:
-    """For the terminal: the training steps, and which targets are met."""
+    """Returns a summary for the terminal: the training steps, and which targets are met."""
     parts = [*_main_table(results, "train", "default"), _targets(results)]
     if NOT_IDLE in (others := _others(results)):
         parts.append(others)
@@ -103,7 +103,7 @@ def summary(results: Results) -> str:
 
 
 def markdown(results: Results, drawn: Sequence[str] = ()) -> str:
-    """The whole page.
+    """Returns the whole page.
 
     Args:
         drawn: files of the plots that there are.
@@ -145,7 +145,7 @@ def _about(results: Results) -> str:
 
 
 def _others(results: Results) -> str:
-    """What others did on the machine in a round, averaged over its length."""
+    """Tells what others did on the machine in a round, averaged over its length."""
     others = [part.others for part in results.rounds if part.others is not None]
     if not others:
         return ""
@@ -154,7 +154,7 @@ def _others(results: Results) -> str:
 
 
 def _targets(results: Results) -> str:
-    """Those of which anything was measured."""
+    """Returns the targets of which anything was measured."""
     rows = []
     for target in targets(results):
         default, tuned = (str(verdict or "") for verdict in (target.default, target.tuned))
@@ -166,7 +166,7 @@ def _targets(results: Results) -> str:
 
 
 def _main_table(results: Results, kind, allocator: Allocator) -> list[str]:
-    """For each cell a table of hidden sizes and contenders."""
+    """Returns for each cell a table of hidden sizes and contenders."""
     parts = []
     for cell in results.settings["cells"]:
         cases = table([cell], results.settings["hidden"], kind)
@@ -183,7 +183,8 @@ def _rows(
     label: Callable[[Case], str],
     first: str = "H",
 ) -> str:
-    """Times of all contenders that were measured, our ratios, and the share of the floor."""
+    """Returns times of all contenders that were measured, our ratios, and the share of the
+    floor."""
     steps = Steps(results)
     names = [name for name in CONTENDERS if any(steps.rounds(name, c, allocator) for c in cases)]
     cases = [case for case in cases if any(steps.rounds(name, case, allocator) for name in names)]
@@ -223,7 +224,7 @@ def _scaling(results: Results, drawn: Sequence[str]) -> list[str]:
 
 
 def _seeds(results: Results) -> list[str]:
-    """Several networks trained at once against one after the other."""
+    """Compares several networks trained at once with one after the other."""
     steps, rows = Steps(results), []
     for case in (case for case in seeds(results.settings["cells"]) if case.seeds > 1):
         alone = steps.rounds("rnn_jax", replace(case, seeds=1))
@@ -256,7 +257,7 @@ def _allocators(results: Results) -> list[str]:
 
 
 def _costs(results: Results) -> list[str]:
-    """Compilation, memory, time in the kernel, page faults."""
+    """Returns tables of compilation, memory, time in the kernel and page faults."""
     steps = Steps(results)
     cases = table(results.settings["cells"], results.settings["hidden"])
     names = [name for name in CONTENDERS if any(steps.rounds(name, case) for case in cases)]
@@ -302,7 +303,7 @@ def _costs(results: Results) -> list[str]:
 
 
 def _programs(results: Results) -> list[str]:
-    """Whole programs, hello and the matrix product."""
+    """Returns tables of whole programs, hello and the matrix product."""
     parts: list[str] = []
     steps = Steps(results)
     hello = {name: steps.rounds(name, HELLO) for name in CONTENDERS}
@@ -331,7 +332,7 @@ def _plots(drawn: Sequence[str], *files: str) -> list[str]:
 
 
 def _spread(rounds) -> str:
-    """Median, and of several rounds the smallest and the largest."""
+    """Returns the median, and of several rounds the smallest and the largest."""
     values = list(rounds.values())
     if not values:
         return "–"

@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind, and what is computed from it: medians, spreads, ratios.
+"""The results of a benchmark, and what is computed from them: medians, spreads, ratios.
 
 Everything that is reported comes from results.json alone.
 """
@@ -29,33 +29,33 @@ class Sample:
     round: int
     case: Case
     ms: list[float]
-    """Milliseconds a step, each the mean of as few steps as the clock can tell apart."""
+    """Milliseconds of a step, each the mean of as few steps as the clock can tell apart."""
     steps: int
     """Steps taken in all of them."""
     cpu_ms: float
-    """Processor time a step, of all threads."""
+    """Processor time of a step, of all threads."""
     system_ms: float
-    """Of it in the kernel."""
+    """Part of it in the kernel."""
     faults: float
-    """Page faults a step that needed no disk."""
+    """Page faults of a step that needed no disk."""
     idle_cpu_s: float
     """Processor time that the contender used since its last answer, while others worked."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What a case costs before its first measurement."""
+    """The cost of a case before its first measurement."""
 
     contender: str
     allocator: Allocator
     case: Case
     prepare_s: float
-    """Making the model and, where that is a step of its own, compiling."""
+    """Seconds to make the model and, where that is a step of its own, to compile."""
     first_s: float
-    """The first call; compiling too where that happens there."""
+    """Seconds of the first call; it compiles too where that happens there."""
     peak_mb: float
-    """Most memory resident in the process until then, of it in this case where the system can tell;
-    in MB of 10^6 bytes."""
+    """Most memory resident in the process until then, in MB of 10^6 bytes; where the system can
+    tell, only that of this case."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Program:
 
 @dataclass
 class Results:
-    """What results.json holds."""
+    """The content of results.json."""
 
     machine: str
     cores: int
@@ -92,9 +92,9 @@ class Results:
     settings: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
     contenders: dict[str, str] = field(default_factory=dict)
-    """Contender → where and with how many threads it computes."""
+    """Contender → its device and its number of threads."""
     left_out: dict[str, str] = field(default_factory=dict)
-    """Contender → why it is not there."""
+    """Contender → the reason why it is not there."""
     rounds: list[Round] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     preparations: list[Preparation] = field(default_factory=list)
@@ -115,7 +115,11 @@ def write(path: Path, results: Results) -> None:
 
 
 def read(path: Path) -> Results:
-    """Raises: InvalidInput: the file holds no results."""
+    """Reads results.json.
+
+    Raises:
+        InvalidInput: the file holds no results.
+    """
     return read_json(path, lambda values: parse(Results, values))
 
 
@@ -137,21 +141,22 @@ class Steps:
             if sample.case.kind == "product":
                 products += [2 * sample.case.hidden_size**3 / (1e6 * ms) for ms in sample.ms]
         self.product_gflops = max(products, default=None)
-        """10⁹ floating-point operations a second in the quickest of all large matrix products."""
+        """Largest speed, in 10⁹ floating-point operations a second, of all large matrix
+        products."""
 
     def rounds(self, contender: str, case: Case, allocator: Allocator = "default") -> Rounds:
-        """Empty where it was not measured."""
+        """Returns the rounds of a case; empty where it was not measured."""
         return self._rounds.get((contender, case, allocator), {})
 
     def ms(self, contender: str, case: Case, allocator: Allocator = "default") -> float | None:
-        """The median over rounds."""
+        """Returns the median over rounds."""
         found = self.rounds(contender, case, allocator)
         return median(found.values()) if found else None
 
     def best(
         self, contenders: Sequence[str], case: Case, allocator: Allocator = "default"
     ) -> str | None:
-        """Which contender has the smallest median over rounds."""
+        """Tells which contender has the smallest median over rounds."""
         found = {name: self.ms(name, case, allocator) for name in contenders}
         times = {name: ms for name, ms in found.items() if ms is not None}
         return min(times, key=times.__getitem__) if times else None
@@ -159,26 +164,27 @@ class Steps:
     def ratio(
         self, slower: str | None, faster: str, case: Case, allocator: Allocator = "default"
     ) -> float | None:
-        """How many times faster: the median of the ratios within each round, in which both met the
-        same machine."""
+        """Tells how many times faster one is: the median of the ratios within each round, in which
+        both met the same machine."""
         if slower is None:
             return None
         found = ratios(self.rounds(slower, case, allocator), self.rounds(faster, case, allocator))
         return median(found) if found else None
 
     def floor_ms(self, case: Case) -> float | None:
-        """What the matrix products of a step would take at the speed of the quickest large one."""
+        """Returns the time that the matrix products of a step take at the speed of the quickest
+        large one."""
         gflops = self.product_gflops
         return None if gflops is None else case.flops / (1e6 * gflops)
 
 
 def ratios(slower: Rounds, faster: Rounds) -> list[float]:
-    """Round by round; a round that only one of them has does not count."""
+    """Returns the ratios round by round; a round that only one of them has does not count."""
     return [slower[i] / faster[i] for i in sorted(slower.keys() & faster.keys())]
 
 
 def begin(settings: dict[str, Any], command: str) -> Results:
-    """Results without any measurement.
+    """Returns results without any measurement.
 
     Args:
         settings: the plan.

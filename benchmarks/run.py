@@ -28,7 +28,7 @@ from shared.system.json_files import parse
 
 ROOT = Path(__file__).parents[1]
 FEW = 3
-"""Rounds of what is not in the main table: more of it would take an hour."""
+"""Rounds of cases that are not in the main table: more of them would take an hour."""
 
 
 Say = Callable[[str, str], None]
@@ -37,7 +37,7 @@ Say = Callable[[str, str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a benchmark measures."""
+    """The plan of a benchmark: what it measures."""
 
     cells: tuple[Cell, ...] = CELLS
     hidden: tuple[int, ...] = HIDDEN
@@ -69,7 +69,7 @@ class Plan:
             raise InvalidInput(f"--seconds: expected a time above 0, got {self.seconds}")
 
     def cases(self, number: int = 1) -> list[Case]:
-        """All of a round under the default allocator, each once."""
+        """Returns all cases of a round under the default allocator, each once."""
         found = [Case("product", hidden_size=PRODUCT)]
         if "training" in self.parts:
             found += table(self.cells, self.hidden)
@@ -88,9 +88,9 @@ TUNED = {
     "GLIBC_TUNABLES": f"glibc.malloc.mmap_threshold={LARGEST}"
     f":glibc.malloc.trim_threshold={LARGEST}:glibc.malloc.arena_max=1"
 }
-"""Makes glibc keep the memory that a step frees, instead of giving it back to the system and having
-each page of it cleared again in the next step: of all threads, so in one arena, as the heaps of the
-others are given back whatever the thresholds."""
+"""Settings with which glibc keeps the memory that a step frees. Otherwise it gives the memory back
+to the system and has each page cleared again in the next step. They cover all threads in one arena,
+as the heaps of other arenas are given back whatever the thresholds."""
 
 
 class Contender:
@@ -141,14 +141,15 @@ class Contender:
 
 
 class ContenderFailed(OSError):
-    """A worker died, and what it said is on stderr; or a program failed."""
+    """A worker died, and its message is on stderr; or a program failed."""
 
 
 def environment(
     device: str, cache: Path | None = None, allocator: Allocator = "default"
 ) -> dict[str, str]:
-    """Of a process that measures: this package first on its path, the allocator as it is asked for,
-    whatever the user has set, and compiled programs kept in a folder of its own."""
+    """Returns the environment of a process that measures. It has this package first on its path and
+    the allocator as it is asked for, whatever the user has set. Compiled programs are kept in a
+    folder of its own."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     ours = ("MALLOC_", "GLIBC_TUNABLES", "JAX_COMPILATION_CACHE_DIR")
     found = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
@@ -173,7 +174,7 @@ def measure(
 ) -> None:
     """Measures the planned cases, round by round, and appends to the results; `save` after each.
 
-    Each round has new processes, so that what chance decides at the start of one, such as where its
+    Each round has new processes. So what chance decides at the start of one, such as where its
     memory lies, is seen as spread. What JAX compiled in the first is kept for the others. Small
     cases come first: glibc's thresholds adapt to the largest blocks that a process has freed.
 
@@ -217,14 +218,14 @@ def _timed(results: Results, allocator: Allocator, number: int) -> Iterator[None
 
 
 def _own_s() -> float:
-    """Processor time of this process and of the contenders that have ended."""
+    """Returns the processor time of this process and of the contenders that have ended."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def takes_part(name: str, case: Case, names: Sequence[str]) -> bool:
-    """Whether a contender measures a case: a product is the same for all of a framework, hello is a
-    run of our backends, and several seeds at once are JAX's."""
+    """Tells whether a contender measures a case. A product is the same for all of a framework,
+    hello is a run of our backends, and several seeds at once are JAX's."""
     if case.kind == "product":
         return name == next(one for one in names if CONTENDERS[one] == CONTENDERS[name])
     if case.kind == "seeds":
@@ -239,7 +240,8 @@ def _start(
     cache: Path,
     stack: ExitStack,
 ) -> list[Contender]:
-    """The contenders that can run here. The others, and where each computes, go to the results."""
+    """Starts the contenders that can run here. The others, and where each computes, go to the
+    results."""
     started = []
     for name in plan.contenders:
         contender = Contender(name, allocator, plan.device, cache)

@@ -1,4 +1,4 @@
-"""What the project promises of its speed, and whether a benchmark shows it."""
+"""The project's promises about its speed, and whether a benchmark shows them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from shared.config.settings import Cell
 @dataclass(frozen=True)
 class Verdict:
     met: bool | None
-    """None if the run has not measured all that it takes to be met, and nothing that breaks it."""
+    """True or False for met or missed; None if the run has not measured all that it takes to be
+    met, and nothing that breaks it."""
     detail: str
 
     def __str__(self) -> str:
@@ -26,7 +27,8 @@ class Target:
     text: str
     default: Verdict
     tuned: Verdict | None = None
-    """With every contender's allocator tuned; None where that changes nothing that is promised."""
+    """Verdict with every contender's allocator tuned; None where that changes nothing that is
+    promised."""
 
 
 def targets(results: Results) -> list[Target]:
@@ -79,7 +81,8 @@ def targets(results: Results) -> list[Target]:
 
 
 def _against_best(steps: Steps, case: Case, allocator: Allocator) -> float | None:
-    """How many times faster than the best peer; None unless all peers were measured."""
+    """Returns how many times faster than the best peer it is; None unless all peers were
+    measured."""
     if not all(steps.rounds(name, case, allocator) for name in PEERS):
         return None
     return steps.ratio(steps.best(PEERS, case, allocator), "rnn_jax", case, allocator)

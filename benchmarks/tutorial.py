@@ -30,7 +30,7 @@ def dataset(examples: int) -> TensorDataset:
 def train(
     model: nn.Module, data: DataLoader, optimizer: torch.optim.Optimizer, device: str
 ) -> float:
-    """Mean loss of the batches."""
+    """Trains for an epoch; returns the mean loss of the batches."""
     model.train()
     total = 0.0
     for inputs, targets in data:
@@ -45,7 +45,7 @@ def train(
 
 @torch.inference_mode()
 def evaluate(model: nn.Module, data: DataLoader, device: str) -> tuple[float, float]:
-    """Mean loss and accuracy."""
+    """Returns mean loss and accuracy."""
     model.eval()
     loss, correct, count = 0.0, 0, 0
     for inputs, targets in data:

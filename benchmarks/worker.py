@@ -26,18 +26,20 @@ from shared.system.environment import peak_memory_mb, versions
 from shared.system.json_files import parse
 
 SHORTEST = 5e-3
-"""Seconds that the clock measures well; shorter steps are measured several at a time."""
+"""Shortest time, in seconds, that the clock measures well; shorter steps are measured several at a
+time."""
 MOST = 12
-"""Samples of one measurement: longer ones than SHORTEST, if there were more."""
+"""Most samples of one measurement. Instead of more, each is made longer than SHORTEST."""
 
 
 class Prepared(NamedTuple):
     """A case ready to run."""
 
     run: Callable[[], Any]
-    """Takes steps, waits for their result, and returns their losses, or what else came out."""
+    """Function that takes steps, waits for their result, and returns their losses, or what else
+    came out."""
     steps: int = 1
-    """How many."""
+    """Number of steps that a call takes."""
 
 
 @dataclass
@@ -59,7 +61,7 @@ class Worker:
         self.rested = 0.0
 
     def hello(self) -> dict[str, Any]:
-        """What the parent wants to know first; imports the framework."""
+        """Returns what the parent wants to know first; imports the framework."""
         where = self.module.start(self.name, self.device)
         known = versions(CONTENDERS[self.name])
         if self.name == "keras":
@@ -125,7 +127,7 @@ def measure(prepared: Prepared, seconds: float) -> dict[str, Any]:
 
 
 def losses(prepared: Prepared, count: int) -> list[float]:
-    """Losses of the first steps, each before its update."""
+    """Returns losses of the first steps, each before its update."""
     found: list[float] = []
     while len(found) < count:
         found += np.ravel(np.asarray(prepared.run())).tolist()

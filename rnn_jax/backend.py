@@ -36,8 +36,8 @@ from shared.protocol.weights import Weights
 Params = dict[str, jax.Array]
 
 MOST_TOGETHER = 1e7
-"""Operations of a step, up to which several seeds are trained in one program on a CPU. Measured on
-two cores (`docs/speed.md`)."""
+"""Largest number of operations of a step with which several seeds are trained in one program on a
+CPU. Measured on two cores (`docs/speed.md`)."""
 DEVICE_SETTINGS = ("JAX_NUM_CPU_DEVICES", "JAX_PLATFORMS", "XLA_FLAGS")
 """Variables that decide which devices JAX sees."""
 
@@ -50,30 +50,30 @@ class State(NamedTuple):
 
 
 PLACES = State(WHOLE, WHOLE, CARRY, WHOLE)  # pyright: ignore[reportArgumentType]
-"""Where a state is, as `rnn_jax/sharding.py` has it."""
+"""Places of a state's parts, as in `rnn_jax/sharding.py`."""
 
 
 def forward(
     network: Network, batch: Batch[jax.Array], carry: cells.State, seen: dict[str, jax.Array]
 ) -> tuple[jax.Array, cells.State]:
-    """Logits and the carry after a batch."""
+    """Returns logits and the carry after a batch."""
     return network(batch.inputs, carry, batch.lengths, batch.masks, seen)
 
 
 class Algebra(NamedTuple):
-    """What a training step computes. `rnn_jax/traps.py` exchanges one part at a time."""
+    """The parts of a training step's computation. `rnn_jax/traps.py` exchanges one at a time."""
 
     weights: Callable[[Params], Params] = lambda params: params
-    """Parameters → those that the network computes with."""
+    """Function: parameters → those with which the network computes."""
     forward: Callable[..., tuple[jax.Array, cells.State]] = forward
     divisor: Callable[[jax.Array], jax.Array] = jnp.sum
-    """Weights of the targets → by how much their summed loss is divided."""
+    """Function: weights of the targets → the number by which their summed loss is divided."""
     clip: Callable[[Params, float], Params] = optimizers.clip
     optimizer: Callable[[OptimizationConfig], optax.GradientTransformation] = optimizers.make
 
 
 REFERENCE = Algebra()
-"""PyTorch's."""
+"""Algebra of PyTorch."""
 
 
 class Backend:
@@ -84,8 +84,8 @@ class Backend:
 
     Args:
         algebra: what a step computes; for `rnn_jax/traps.py`.
-        compiled: False makes `trace` go through a step operation by operation, which for a single
-            step takes a tenth of the time that compiling it takes.
+        compiled: False makes `trace` run a step operation by operation. For a single step, that
+            takes a tenth of the time of compiling it.
 
     Raises:
         InvalidInput: JAX has no such device.
@@ -309,11 +309,11 @@ class Backend:
         count: jax.Array,
         mesh: Mesh | None = None,
     ) -> tuple[State, dict[str, jax.Array]]:
-        """One optimizer step: loss, gradients, clipping, moments, weights; and all that was seen on
-        the way, of which the compiler drops what is not used.
+        """Takes one optimizer step: loss, gradients, clipping, moments, weights. It also returns
+        all that was seen on the way; the compiler drops what is not used.
 
-        The count of targets is what their summed loss is divided by. With a mesh, this is the part
-        of one device: gradients are summed over all, loss and metric are not yet.
+        The summed loss is divided by the count of targets. With a mesh, this is the part of one
+        device: gradients are summed over all devices, loss and metric are not yet.
         """
         params, optimization = state.params, self.config.optimization
         before = jax.tree.map(lambda part: jnp.where(batch.reset, 0, part), state.carry)
@@ -384,7 +384,7 @@ class Backend:
         return tokens, logits, carry
 
     def _with_carry(self, state: State, batch: Batch[np.ndarray]) -> State:
-        """The state with a carry of zeros where it has none yet."""
+        """Returns the state, with a carry of zeros where it has none yet."""
         if state.carry:
             return state
         zeros = self._merge(state.params).zero_state(batch.inputs.shape[1])
@@ -395,8 +395,9 @@ class Backend:
         return nnx.merge(self._graph, nnx.from_flat_state(flat))
 
     def _mesh(self, shape: tuple[int, ...], operations: int) -> Mesh | None:
-        """The devices among which to share B sequences of T steps, if not one: operations are those
-        with each element of a recurrent layer's matrices, row and time step, 2 forth and 4 back."""
+        """Returns the devices among which to share B sequences of T steps; None for one device.
+        `operations` are those with each element of a recurrent layer's matrices for a row and a
+        time step: 2 forth and 4 back."""
         if self.config.implementation == "native":
             return None
         rows, steps = shape
@@ -437,8 +438,9 @@ class Backend:
 def _without_numbers(
     network: NetworkConfig, signature: Signature, implementation: str, dtype: Any
 ) -> Network:
-    """The shapes of a network: its weights come from `shared`, so nothing is drawn here. Made once,
-    since a diagnosis has a backend for each of its suspects."""
+    """Returns a network without numbers, only with its shapes: its weights come from `shared`, so
+    nothing is drawn here. It is made once, since a diagnosis has a backend for each of its
+    suspects."""
     return nnx.eval_shape(
         lambda: Network(network, signature, implementation, param_dtype=dtype, rngs=nnx.Rngs(0))
     )

@@ -9,8 +9,8 @@ every step, and evaluates gates again wherever XLA fuses them into a reader. Her
 - a step saves its local derivatives, so that going back through it is a few multiplications;
 - weight gradients are one product for every `CHUNK` steps, of operands that are still in cache.
 
-Reverse mode can be differentiated again, in both modes. Forward mode alone (jvp, jacfwd) JAX
-refuses for functions with their own backward pass: a layer's `autodiff=True` takes the plain scan.
+Reverse mode can be differentiated again, in both modes. JAX refuses forward mode alone (jvp,
+jacfwd) for functions with their own backward pass: a layer's `autodiff=True` takes the plain scan.
 """
 
 import functools
@@ -30,9 +30,9 @@ CHUNK = 10
 """Steps whose gradients of the weights are one product."""
 
 Vectors = tuple[Float[Array, " N"], ...]
-"""A state, all of it flat."""
+"""Type of a state, all of it flat."""
 Gradients = tuple[Float[Array, " N"] | None, ...]
-"""That of a state; None for zero."""
+"""Type of a state's gradients; None for zero."""
 
 
 class Block(NamedTuple):
@@ -40,27 +40,27 @@ class Block(NamedTuple):
 
     gates: int
     h: bool = True
-    """Whether they are made of W_hh h + b_hh."""
+    """True if they are made of W_hh h + b_hh."""
     x: bool = True
-    """Whether they are made of W_ih x + b_ih."""
+    """True if they are made of W_ih x + b_ih."""
 
 
 class Cell(NamedTuple):
-    """A cell as the two functions of a step, forth and back. States are vectors of N = H B numbers,
+    """A cell as the two functions of a step, forth and back. States are vectors of N = H B numbers;
     gates are (G, N)."""
 
     forward: Callable[..., tuple[Vectors, list[Array]]]
-    """(state, W_ih x + b_ih + W_hh h + b_hh) → the next state, and what to save; the two summands
-    one by one where there are several blocks."""
+    """Function: (state, W_ih x + b_ih + W_hh h + b_hh) → the next state, and the arrays to save.
+    Where there are several blocks, the two summands come one by one."""
     backward: Callable[..., tuple[Array, Gradients]]
-    """(gradient of the next state, its h, what was saved) → gradient of the gates in the order of
-    `blocks`, and that of the state before without what passes through W_hh."""
+    """Function: (gradient of the next state, its h, what was saved) → gradient of the gates in the
+    order of `blocks`, and gradient of the state before, without what passes through W_hh."""
     saved: tuple[int, ...] = ()
-    """How many arrays a step saves, in groups that the way back reads as one."""
+    """Numbers of arrays that a step saves, in groups that the way back reads as one."""
     blocks: tuple[Block, ...] = (Block(1),)
-    """Those of W_hh first."""
+    """Blocks of gates, those of W_hh first."""
     direct: bool = False
-    """Whether h reaches the next h past W_hh also."""
+    """True if h reaches the next h past W_hh also."""
 
 
 def _tanh_forward(state: Vectors, gates: Array) -> tuple[Vectors, list[Array]]:
@@ -131,8 +131,9 @@ CELLS: dict[Any, Cell] = {
 
 
 def supports(cell: Any, dtype: Any) -> bool:
-    """Whether there is an own backward pass: for the cells of `rnn_jax.cells` without projection,
-    in float32 and float64, but not for arrays on an explicit mesh."""
+    """Tells whether `recur` has a backward pass for this cell. It has one for the cells of
+    `rnn_jax.cells` without projection, in float32 and float64, but not for arrays on an explicit
+    mesh."""
     return cell in CELLS and dtype in (jnp.float32, jnp.float64) and not _explicit()
 
 
@@ -150,7 +151,7 @@ def recur(
     weights: Weights,
     reverse: bool = False,
 ) -> tuple[Float[Array, "T B P"], State]:
-    """As `recurrence.recur`, for what `supports` says yes to."""
+    """Does the same as `recurrence.recur`, for cells that `supports` accepts."""
     # Over devices, weights are the same on each and their gradients are not yet summed.
     weights = jax.tree.map(functools.partial(_varying_as, x), weights)
     first = tuple(part.T for part in state)
@@ -160,7 +161,7 @@ def recur(
 
 
 def _varying_as(x: Array, weight: Array) -> Array:
-    """A device's own weight, where devices share x."""
+    """Returns a device's own weight, where devices share x."""
     axes = tuple(jax.typeof(x).mat.varying - jax.typeof(weight).mat.varying)
     return jax.lax.pcast(weight, axes, to="varying") if axes else weight
 
@@ -169,14 +170,15 @@ def _varying_as(x: Array, weight: Array) -> Array:
 def _recur(
     cell: Any, reverse: bool, x: Array, lengths: Array | None, state: State, weights: Weights
 ) -> tuple[Array, State]:
-    """Of x (T, I, B) and a state (H, B): outputs (T, H, B) and the final state (H, B)."""
+    """Takes x (T, I, B) and a state (H, B); returns outputs (T, H, B) and the final state (H,
+    B)."""
     return _walk(CELLS[cell], reverse, x, lengths, state, weights)[:2]
 
 
 def _walk(
     cell: Cell, reverse: bool, x: Array, lengths: Array | None, state: State, weights: Weights
 ) -> tuple[Array, State, Array]:
-    """Outputs (T, H, B), final state, and what each step saved (T, S, N)."""
+    """Returns outputs (T, H, B), the final state, and what each step saved (T, S, N)."""
     w_ih, w_hh, b_ih, b_hh, _ = weights
     (size, batch), steps = state[0].shape, x.shape[0]
     within = None if lengths is None else _within(x, lengths)
@@ -232,7 +234,7 @@ def _write(into: Array, part: Array, t: Any, place: int) -> Array:
 
 
 def _within(x: Array, lengths: Int[Array, " B"]) -> Bool[Array, "T B"]:
-    """Whether a step is one of its sequence."""
+    """Tells for each step whether it is one of its sequence."""
     return jnp.arange(x.shape[0], dtype=lengths.dtype)[:, None] < lengths[None]
 
 
@@ -244,7 +246,7 @@ def _forward(
 
 
 def _backward(cell: Any, reverse: bool, residuals: Any, gradients: tuple[Array, State]) -> Any:
-    """From the gradients of outputs and final state to those of x, state and weights."""
+    """Turns the gradients of outputs and final state into those of x, state and weights."""
     x, lengths, state, weights, outputs, saved = residuals
     d_outputs, d_state = gradients
     cell = CELLS[cell]
@@ -300,8 +302,9 @@ def _chunk_back(
     carry: tuple[tuple[Array, Gradients], Array, list[Array]],
     now: tuple[Array, Array, Any],
 ) -> tuple[Any, Float[Array, "C B I"]]:
-    """Back through some steps. Carried are gradients: of the gates of the step after, of the state,
-    room for those of all gates, and those of the weights. The gradient of x besides."""
+    """Goes back through some steps. It carries gradients: of the gates of the step after, of the
+    state, room for those of all gates, and those of the weights. It also returns the gradient of
+    x."""
     carried, room, d_weights = carry
     h, x, (d_outputs, outputs, saved, within) = now
     count, size, batch = h.shape
@@ -352,14 +355,14 @@ def _chunk_back(
 
 
 def _in_rows(gates: Float[Array, "C G N"], shape: tuple[int, int]) -> Float[Array, "CB GH"]:
-    """The gates of all steps and sequences below each other."""
+    """Puts the gates of all steps and sequences below each other."""
     (count, rows, _), (size, batch) = gates.shape, shape
     gates = gates.reshape(count, rows * size, batch)
     return jnp.swapaxes(gates, 1, 2).reshape(count * batch, rows * size)
 
 
 def _in_chunks(chunk: Any, carry: Any, xs: Any, reverse: bool) -> tuple[Any, Array]:
-    """Scans over chunks of steps; the first one takes what is left over."""
+    """Scans over chunks of steps; the first one takes the steps that are left over."""
     steps = jax.tree.leaves(xs)[0].shape[0]
     if not isinstance(steps, int) or steps <= CHUNK:  # a symbol, when a program is exported
         return chunk(carry, xs)

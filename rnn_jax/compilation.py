@@ -20,15 +20,15 @@ from shared.system.environment import processor_fingerprint
 _config: Any = jax.config  # whose values have no types
 
 LARGEST = 10**9
-"""Bytes on disk, beyond which the programs that were used longest ago go."""
+"""Bytes on disk; beyond them the programs that were used longest ago are removed."""
 UNREADABLE = "Error reading persistent compilation cache entry for"
 
 
 class Programs:
-    """What has been compiled since this object was made, and what of it came from the cache.
+    """The programs compiled since this object was made, and those of them that came from the cache.
 
-    It switches the cache on, for the whole process; a folder that cannot be written to, a damaged
-    file, which is then replaced, or a full disk only cost the time to compile.
+    It switches the cache on, for the whole process. A folder that cannot be written to, a damaged
+    file or a full disk only costs the time to compile; the damaged file is replaced.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Programs:
 
 @cache
 def _events() -> Counter[str]:
-    """How often each of JAX's events has happened, counted from the first call on."""
+    """Returns how often each of JAX's events has happened, counted from the first call on."""
     events: Counter[str] = Counter()
     jax.monitoring.register_event_listener(lambda event, **_: events.update([event]))
     return events
@@ -80,8 +80,8 @@ def _use_cache() -> None:
 
 
 def _replace_damaged(folder: Path) -> None:
-    """Removes what JAX cannot read, which it says in a warning: it would compile that in every
-    process anew, since it writes no file that is there already."""
+    """Removes files that JAX cannot read, which it says in a warning. JAX writes no file that is
+    there already, so it would compile such a program anew in every process."""
     usual = warnings.showwarning
 
     def show(message: Warning | str, *args: Any, **kwargs: Any) -> None:
@@ -97,7 +97,8 @@ def _replace_damaged(folder: Path) -> None:
 
 
 def _folder() -> Path | None:
-    """Where programs for this processor are kept; None if nothing can be written there."""
+    """Returns the folder of the programs for this processor; None if nothing can be written
+    there."""
     try:
         caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         # A home may be shared by machines whose processors do not understand each other's code.

@@ -4,8 +4,8 @@
     layer = from_flax(nnx.RNN(rnn_jax.GRUCell(10, 64, rngs=nnx.Rngs(0))))
     first, second = to_flax(layer)
 
-Flax's cells have a single bias where torch has two. What they cannot hold is refused, unless the
-caller accepts with `one_bias` a layer that computes the same and trains differently.
+Flax's cells have a single bias where torch has two. What they cannot hold is refused. With
+`one_bias` the caller accepts a layer that computes the same and trains differently.
 """
 
 from collections.abc import Sequence
@@ -39,7 +39,8 @@ _ACTIVATIONS: dict[Any, Nonlinearity] = {nnx.tanh: "tanh", nnx.relu: "relu"}
 
 
 def from_torch(module: Any, *, rngs: nnx.Rngs | None = None) -> Layer:
-    """The twin of a torch layer: the same arguments, dtype and values, in training or evaluation.
+    """Makes the twin of a torch layer: the same arguments, dtype and values, in training or
+    evaluation.
 
     Args:
         module: a torch.nn.RNN, LSTM or GRU, or one of `rnn_torch`.
@@ -55,11 +56,11 @@ def from_torch(module: Any, *, rngs: nnx.Rngs | None = None) -> Layer:
 def from_flax(
     module: Recurrent | FlaxLayer | Sequence[FlaxLayer], *, one_bias: bool = False
 ) -> Layer:
-    """The layer that computes what Flax's own do.
+    """Makes the layer that computes the same as Flax's own layers.
 
     Args:
         module: `flax.nnx.RNN` or `Bidirectional` over Flax's cells or those of `rnn_jax`, or a
-            layer of `rnn_jax`, which is copied; several, each reading the outputs of the one
+            layer of `rnn_jax`, which is copied. Several, each of which reads the outputs of the one
             before, become one layer with num_layers.
         one_bias: take the single bias of Flax's cells as bias_ih beside a bias_hh of zero. The
             result computes the same, but trains differently: two biases move twice as far.
@@ -73,7 +74,7 @@ def from_flax(
 
 
 def to_flax(layer: Recurrent, *, one_bias: bool = False) -> list[FlaxLayer]:
-    """Flax's own layers that compute what a layer does: one `flax.nnx.RNN` for each of its
+    """Makes Flax's own layers that compute the same as a layer: one `flax.nnx.RNN` for each of its
     num_layers, or `Bidirectional`. Dropout between them is not part of them.
 
     Args:
@@ -107,7 +108,8 @@ def to_flax(layer: Recurrent, *, one_bias: bool = False) -> list[FlaxLayer]:
 
 
 def canonical(module: Any, *, one_bias: bool = False) -> CanonicalLayer:
-    """A layer of this package or of Flax in the canonical layout; `one_bias` as in `from_flax`."""
+    """Returns a layer of this package or of Flax in the canonical layout; `one_bias` as in
+    `from_flax`."""
     check_inherited(module, get_args(Layer), "__call__")
     if isinstance(module, Recurrent):
         training = not (module.dropout and module.drop.deterministic)
@@ -139,7 +141,7 @@ def canonical(module: Any, *, one_bias: bool = False) -> CanonicalLayer:
 
 
 def _computed_in(layers: Sequence[Sequence[nnx.RNN]]) -> np.dtype | None:
-    """The dtype in which Flax's cells compute; None if they promote."""
+    """Returns the dtype in which Flax's cells compute; None if they promote."""
     cells: list[Any] = [rnn.cell for rnns in layers for rnn in rnns]
     dtypes = {None if cell.dtype is None else jnp.dtype(cell.dtype) for cell in cells}
     if len(dtypes) > 1:
@@ -148,7 +150,7 @@ def _computed_in(layers: Sequence[Sequence[nnx.RNN]]) -> np.dtype | None:
 
 
 def _several(module: Any) -> list[Any]:
-    """The layers in a list, or the one."""
+    """Returns the layers in a list, or the one layer as a list."""
     modules = list(module) if isinstance(module, (list, tuple, nnx.List)) else [module]
     if not modules:
         raise InvalidInput("expected at least one layer, got none")
@@ -173,7 +175,7 @@ def _build(found: CanonicalLayer, rngs: nnx.Rngs | None) -> Layer:
 
 
 def _directions(layer: Any) -> list[nnx.RNN]:
-    """The one or two `flax.nnx.RNN` of a layer, forward first."""
+    """Returns the one or two `flax.nnx.RNN` of a layer, forward first."""
     if isinstance(layer, nnx.Bidirectional):
         if layer.merge_fn is not nnx.Bidirectional.merge_fn:
             raise InvalidInput("merge_fn: expected Flax's own, which concatenates, got another")
@@ -192,7 +194,7 @@ def _directions(layer: Any) -> list[nnx.RNN]:
 
 
 def _read_cell(cell: Any, ending: str, one_bias: bool) -> tuple[LayerConfig, Weights]:
-    """Arguments and canonical tensors of a cell, the names without ending."""
+    """Returns arguments and canonical tensors of a cell, the names without ending."""
     check_inherited(cell, (Recurrence,), "__call__")
     if isinstance(cell, Recurrence):
         names = [name.removesuffix("_l0") for name in cell.layer_config.shapes()]
@@ -227,7 +229,7 @@ def _read_cell(cell: Any, ending: str, one_bias: bool) -> tuple[LayerConfig, Wei
 
 
 def _flax_params(cell: Any) -> Weights:
-    """A Flax cell's parameters under the names of `native.cell_params`."""
+    """Returns a Flax cell's parameters under the names of `native.cell_params`."""
     if not isinstance(cell, nnx.LSTMCell):
         params = {
             f"{owner}.{leaf}": getattr(getattr(cell, owner), leaf)

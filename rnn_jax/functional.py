@@ -15,8 +15,8 @@ Call = Callable[..., tuple[Any, dict[str, Any]]]
 
 
 def as_function(model: Any, params: Any, dtype: Any) -> tuple[Call, dict[str, tuple], dict]:
-    """The model as a function of parameters and other state by their places, the shapes of the
-    parameters, and the state, such as the running mean of a normalisation.
+    """Returns the model as a function of parameters and other state by their places, the shapes of
+    the parameters, and the state, such as the running mean of a normalisation.
 
     Args:
         model, params, dtype: as for `JaxProgram`.
@@ -79,7 +79,8 @@ def _module_as_function(model: nnx.Module, dtype: Any) -> tuple[Call, dict[str, 
 
 
 def _check_real(place: str, leaf: Any) -> None:
-    """As real numbers it would be the parameter of another program."""
+    """Refuses a parameter that is not of real numbers: as real numbers it would be the parameter of
+    another program."""
     if np.iscomplexobj(leaf):
         raise InvalidInput(f"params: {place}: expected real numbers, got {leaf.dtype}")
 

@@ -14,11 +14,11 @@ from shared.protocol.weights import Weights
 def gradient_norms(
     config: LayerConfig, weights: Weights, inputs: Float[np.ndarray, "T I"]
 ) -> Float[np.ndarray, " T"]:
-    """Frobenius norm of ∂h_T/∂x_t for each step t of a sequence, in float64.
+    """Returns the Frobenius norm of ∂h_T/∂x_t for each step t of a sequence, in float64.
 
     Only the last state is differentiated, so that t alone says over how many steps a gradient
-    passes: a loss at every step would add short distances to long ones. It is differentiated by
-    what was read, not by an earlier h: an LSTM passes on c, too, and an input reaches both.
+    passes: a loss at every step would add short distances to long ones. The derivative is by
+    the input, not by an earlier h: an LSTM also passes on c, and an input reaches both.
 
     Args:
         config: layers of one direction, without dropout.

@@ -168,7 +168,7 @@ class LSTM(Recurrent):
         deterministic: bool | None = None,
         rngs: Keys | None = None,
     ) -> tuple[Outputs, tuple[Hidden, Memory]]:
-        """As `RNN.__call__`, with the state (h, c): h of P features, c of H."""
+        """Runs as `RNN.__call__`, with the state (h, c): h of P features, c of H."""
         output, (h, c) = self.run(x, state, lengths, masks, deterministic, rngs)
         return output, (h, c)
 
@@ -222,7 +222,7 @@ class GRU(Recurrent):
         deterministic: bool | None = None,
         rngs: Keys | None = None,
     ) -> tuple[Outputs, Hidden]:
-        """As `RNN.__call__`."""
+        """Runs as `RNN.__call__`."""
         output, (h,) = self.run(x, state, lengths, masks, deterministic, rngs)
         return output, h
 
@@ -239,7 +239,7 @@ def make(
     autodiff: bool = False,
     rngs: nnx.Rngs,
 ) -> Layer:
-    """The layer with these arguments."""
+    """Makes the layer with these arguments."""
     kind = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[config.cell]
     options = {"device": device, "dtype": dtype, "param_dtype": param_dtype}
     return kind(**config.arguments(), **options, autodiff=autodiff, rngs=rngs)

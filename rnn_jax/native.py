@@ -1,8 +1,8 @@
 """Flax's own layers behind the call of `rnn_jax.layers`: flax.nnx.RNN over Flax's cells.
 
 They cannot hold the canonical weights: every cell has one bias where PyTorch has two, and the GRU
-none beside W_hn. A run with them starts from the same function where that is representable, and
-trains differently: two biases move twice as fast as one. `gaps` says so, and every run records it.
+none beside W_hn. A run with them starts from the same function where the cells can hold it,
+and trains differently: two biases move twice as fast as one. `gaps` says so; every run records it.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ from shared.protocol.weights import Weights, layer_config
 
 
 class Layout(NamedTuple):
-    """How canonical tensors become those of a network, and back; all by name."""
+    """The way canonical tensors become those of a network, and back; all by name."""
 
     from_weights: Callable[[Weights], Weights]
     to_weights: Callable[[Weights], Weights]
@@ -67,7 +67,7 @@ class Native(nnx.Module):
         masks: Float[Array, "L1 B T DH"] | None = None,
         layers: list[Array] | None = None,
     ) -> tuple[Float[Array, "B T DH"], Stacked]:
-        """As `Recurrent.run` with batch_first, but that outputs go on in the padding."""
+        """Runs as `Recurrent.run` with batch_first, but the outputs go on in the padding."""
         state = state if self.lstm else (state,)
         finals = []
         for number, layer in enumerate(self.layers):
@@ -97,7 +97,7 @@ def make_cell(
     rngs: nnx.Rngs,
     dtype: jax.typing.DTypeLike | None = None,
 ) -> nnx.RNNCellBase:
-    """Flax's cell for one layer and direction; `dtype` is that of the computation."""
+    """Makes Flax's cell for one layer and direction; `dtype` is that of the computation."""
     # Values are assigned later; Flax's orthogonal ones do not exist in half precision on a CPU.
     zeros = nnx.initializers.zeros_init()
     options: dict[str, Any] = {"param_dtype": param_dtype, "rngs": rngs}
@@ -113,8 +113,8 @@ def make_cell(
 
 
 def cell_params(cell: Cell, tensors: Weights) -> Weights:
-    """The tensors of one layer and direction under the names of Flax's cell: the biases become
-    their sum, without the GRU's b_hn."""
+    """Returns the tensors of one layer and direction under the names of Flax's cell. The biases
+    become their sum, without the GRU's b_hn."""
     bias_hh = tensors["bias_hh"].copy()
     if cell == "gru":
         bias_hh[len(bias_hh) // 3 * 2 :] = 0
@@ -126,7 +126,7 @@ def cell_params(cell: Cell, tensors: Weights) -> Weights:
 
 
 def cell_tensors(cell: Cell, params: Weights) -> Weights:
-    """The canonical tensors that compute the same function: the single bias is bias_ih."""
+    """Returns the canonical tensors that compute the same function: the single bias is bias_ih."""
     bias = params[bias_name(cell)]
     return {
         "weight_ih": params["dense_i.kernel"].T,
@@ -137,12 +137,12 @@ def cell_tensors(cell: Cell, params: Weights) -> Weights:
 
 
 def bias_name(cell: Cell) -> str:
-    """Where Flax's cell has its only bias."""
+    """Returns the place where Flax's cell has its only bias."""
     return "dense_h.bias" if cell == "lstm" else "dense_i.bias"
 
 
 def gaps(network: NetworkConfig) -> list[str]:
-    """What keeps a run with Flax's cells from being comparable step by step."""
+    """Lists why a run with Flax's cells cannot be compared step by step."""
     notes = ["flax cells have one bias: it starts as bias_ih + bias_hh and trains as one parameter"]
     if network.cell == "gru":
         notes.append("flax.nnx.GRUCell has no b_hn: that part of bias_hh is dropped at the start")
@@ -150,7 +150,7 @@ def gaps(network: NetworkConfig) -> list[str]:
 
 
 def from_weights(network: NetworkConfig, weights: Weights) -> Weights:
-    """Canonical tensors under the names of Flax's layers, as far as they are representable."""
+    """Returns canonical tensors under the names of Flax's layers, as far as those can hold them."""
     params = {name: array for name, array in weights.items() if not name.startswith("rnn.")}
     for place, ending in _places(network):
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -161,7 +161,7 @@ def from_weights(network: NetworkConfig, weights: Weights) -> Weights:
 
 
 def to_weights(network: NetworkConfig, params: Weights) -> Weights:
-    """The canonical tensors that compute the same function."""
+    """Returns the canonical tensors that compute the same function."""
     weights: Weights = {}
     for place, ending in _places(network):
         cell = {
@@ -176,15 +176,17 @@ def to_weights(network: NetworkConfig, params: Weights) -> Weights:
 
 
 def from_moments(network: NetworkConfig, moments: Weights) -> Weights:
-    """Moments of the parameters above. The gradient of the single bias is that of bias_ih, so its
-    moments are too; those of bias_hh, which for other cells than the GRU are the same, are lost."""
+    """Returns moments of the parameters above. The gradient of the single bias is that of bias_ih,
+    so it has the moments of bias_ih. Those of bias_hh are lost; they are the same, except in a
+    GRU."""
     return from_weights(
         network, {name: array * (".bias_hh" not in name) for name, array in moments.items()}
     )
 
 
 def to_moments(network: NetworkConfig, moments: Weights) -> Weights:
-    """Both biases get the moments of the single one; the GRU's b_hn, which has no twin, zeros."""
+    """Gives both biases the moments of the single one. The GRU's b_hn has no twin and gets
+    zeros."""
     found = to_weights(network, moments)
     for _, ending in _places(network):
         found[f"rnn.bias_hh{ending}"] = found[f"rnn.bias_ih{ending}"].copy()
@@ -194,10 +196,10 @@ def to_moments(network: NetworkConfig, moments: Weights) -> Weights:
 
 
 def canonical(layout: Layout, seen: Trace, moments: Sequence[str]) -> Trace:
-    """A trace of native layers (shared/protocol/trace.py) by canonical names.
+    """Returns a trace of native layers (shared/protocol/trace.py) by canonical names.
 
     Args:
-        moments: names of the optimizer's.
+        moments: names of the optimizer's moments.
     """
     convert = {"before/": layout.to_weights, "weights/": layout.to_weights}
     convert |= {"gradients/": layout.to_moments, "clipped/": layout.to_moments}
@@ -213,7 +215,8 @@ def canonical(layout: Layout, seen: Trace, moments: Sequence[str]) -> Trace:
 
 
 def _places(network: NetworkConfig) -> list[tuple[str, str]]:
-    """Where each layer's and direction's cell is, and the ending of its canonical names."""
+    """Returns the place of each layer's and direction's cell, and the ending of its canonical
+    names."""
     return [
         (f"rnn.layers.{layer}.{direction}.cell", ending)
         for layer, endings in enumerate(layer_config(network, 1).suffixes())

@@ -45,7 +45,7 @@ class Network(nnx.Module):
         self.head = Linear(width, signature.output_size, param_dtype, rngs, bare=network.tied)
 
     def zero_state(self, batch_size: int) -> Stacked:
-        """(h,) or (h, c), each (L·D, B, H)."""
+        """Returns (h,) or (h, c), each (L·D, B, H)."""
         shapes = state_shapes(self.network, batch_size)
         return tuple(jnp.zeros(shape, self.param_dtype) for shape in shapes)
 
@@ -57,14 +57,14 @@ class Network(nnx.Module):
         masks: Float[Array, "L1 B T DH"] | None = None,
         seen: dict[str, Array] | None = None,
     ) -> tuple[Float[Array, "B *T O"], Stacked]:
-        """Outputs (B, T, O), or (B, O) of each sequence's last step, and the final state.
+        """Returns outputs (B, T, O), or (B, O) of each sequence's last step, and the final state.
 
         Args:
             inputs: (B, T, I) features or (B, T) token numbers.
             state: as `zero_state` gives.
             lengths: (B,) steps of each sequence, or None if all have T.
             masks: (L-1, B, T, D·H) dropout between layers, or None.
-            seen: gets what is computed on the way, by the names of `shared/protocol/trace.py`.
+            seen: gets the tensors computed on the way, by the names of `shared/protocol/trace.py`.
         """
         if self.network.embedding_size is not None:
             x = self.embedding.weight[...][inputs]

@@ -28,7 +28,7 @@ Memory = Float[Array, "*B H"]
 
 
 class Recurrence(nnx.RNNCellBase):
-    """What the three cells have in common."""
+    """The common part of the three cells."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Recurrence(nnx.RNNCellBase):
             setattr(self, name.removesuffix("_l0"), nnx.Param(values))
 
     def __call__(self, carry: Any, inputs: Float[Array, "*B I"]) -> tuple[Any, Hidden]:
-        """One step.
+        """Takes one step.
 
         Args:
             carry: h (…, H); for `LSTMCell` (h, c), h with P features.
@@ -73,7 +73,7 @@ class Recurrence(nnx.RNNCellBase):
         return (state if isinstance(carry, tuple) else state[0]), state[0]
 
     def _checked(self, carry: Any, inputs: Array) -> State:
-        """The carry as a tuple."""
+        """Returns the carry as a tuple, after checks."""
         config = self.layer_config
         name, sizes = f"{config.name}Cell", [size for _, size in config.state_shapes(None)]
         state = carry if isinstance(carry, tuple) else (carry,)
@@ -103,8 +103,8 @@ class Recurrence(nnx.RNNCellBase):
         rngs: nnx.Rngs | nnx.RngStream | None = None,
         carry_init: nnx.Initializer | None = None,
     ) -> Any:
-        """The carry before the first step, for inputs of shape (…, I): zeros, or what
-        `carry_init(key, shape, dtype)` gives with keys from `rngs`."""
+        """Returns the carry before the first step, for inputs of shape (…, I). It has zeros, or the
+        values of `carry_init(key, shape, dtype)` with keys from `rngs`."""
         dtype = self.dtype or self.param_dtype
         stream = rngs.carry if isinstance(rngs, nnx.Rngs) else rngs
         parts = []

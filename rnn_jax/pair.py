@@ -18,7 +18,7 @@ from shared.protocol.trace import Trace, below, ordered
 from shared.protocol.weights import Weights
 
 Place = str | Sequence[str] | None
-"""Where a tensor of PyTorch is in the parameters of JAX, see `JaxProgram`."""
+"""Place of a PyTorch tensor in the parameters of JAX, see `JaxProgram`."""
 
 MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq", "trace": "momentum_buffer"}
 """optax's name of a moment → torch's."""
@@ -32,18 +32,18 @@ class JaxProgram:
 
     Args:
         model: `model(params, *inputs)` → outputs, or a `flax.nnx.Module` called with the inputs,
-            whose dropout must be off. A function may return (outputs, dict of arrays) with `watch`,
-            to have those compared, too.
+            whose dropout must be off. With `watch`, a function may return (outputs, dict of
+            arrays); these arrays are compared, too.
         params: pytree of the function's parameters, for its shapes; None with a module.
         loss: (outputs, targets) → scalar.
         optimizer: gets the parameters as {place: array}. None compares up to the gradients.
         names: PyTorch's name of each parameter → the place of its twin: the keys that lead to it,
             joined by dots; with ".T" at the end if it is transposed; a list of places if its rows
             are cut into blocks, such as one for each gate; None if there is no twin, whose value is
-            then zero and stays it.
+            then zero and stays zero.
         watch: the function returns intermediate results as well, by the names that TorchProgram has
             for them.
-        name: what the report calls it.
+        name: its name in the report.
         dtype: of parameters, real inputs and real state: float64 or float32.
 
     Raises:
@@ -92,7 +92,7 @@ class JaxProgram:
                 self._state = self._optimizer.init(self._params)
 
     def load(self, weights: Weights) -> None:
-        """As in `Program`.
+        """Loads weights as `Program.load`.
 
         Raises:
             InvalidInput: weights without a place, or of another shape than there.
@@ -155,7 +155,8 @@ class JaxProgram:
         return {name: trace[name] for name in ordered(trace)}
 
     def hints(self, example: Example) -> list[str]:
-        """Parameters without a twin, state that is not compared, where float64 becomes less."""
+        """Tells of parameters without a twin, of state that is not compared, and where float64
+        becomes less."""
         missing = [name for name, places in self._names.items() if places is None]
         found = [f"{self.name} has no {name}: it counts as zero there" for name in missing]
         if self._rest:
@@ -184,7 +185,7 @@ class JaxProgram:
         return self._real(loss), (seen, rest)
 
     def _real(self, loss: Any) -> jax.Array:
-        """The loss, which must be one real number."""
+        """Returns the loss, which must be one real number."""
         got = type(loss).__name__
         if isinstance(loss, (jax.Array, np.ndarray, float)):
             array = jnp.asarray(loss)
@@ -227,7 +228,7 @@ class JaxProgram:
             raise InvalidInput(f"names: expected a twin for {', '.join(left)}, got none")
 
     def _torchs(self, params: Mapping[str, Any]) -> Weights:
-        """Tensors by PyTorch's names, in its layout."""
+        """Returns tensors by PyTorch's names, in its layout."""
         tensors: Weights = {}
         for name, places in self._names.items():
             if places is None:
@@ -241,7 +242,7 @@ class JaxProgram:
         return tensors
 
     def _arrays(self, example: Example) -> tuple[list[np.ndarray], np.ndarray]:
-        """Inputs and targets; integers keep their dtype, whatever JAX makes of them."""
+        """Returns inputs and targets; integers keep their dtype, whatever JAX makes of them."""
         arrays = (*example.inputs, example.targets)
         floats = (jnp.issubdtype(array.dtype, jnp.floating) for array in arrays)
         cast = [a.astype(self._dtype) if f else a for a, f in zip(arrays, floats, strict=True)]
@@ -249,7 +250,7 @@ class JaxProgram:
 
 
 def _moments(state: Any) -> dict[str, dict[str, jax.Array]]:
-    """What the optimizer remembers, by torch's names; what has another scale there is left out."""
+    """Returns the optimizer's state by torch's names, without what has another scale there."""
     found = {name: optax.tree.get_all_with_path(state, name) for name in MOMENTS}
     moments = {}
     for name, values in found.items():
@@ -265,7 +266,7 @@ def _moments(state: Any) -> dict[str, dict[str, jax.Array]]:
 
 
 def _places(name: str, place: Place, shapes: Mapping[str, tuple]) -> list[tuple[str, bool]] | None:
-    """Each place, and whether it is transposed; a parameter may itself be called T."""
+    """Returns each place, and whether it is transposed; a parameter may itself be called T."""
     if place is None:
         return None
     if not isinstance(place, (str, list, tuple)):

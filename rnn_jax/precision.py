@@ -1,4 +1,4 @@
-"""Where a computation in float64 becomes one in less, by the line of the user's code."""
+"""Finds where a computation in float64 becomes one in less, by the line of the user's code."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ LIBRARIES = (
     *(str(Path(str(library.__file__)).parent) for library in (flax, optax)),
     *(str(HERE / file) for file in ("pair.py", "functional.py")),
 )
-"""Where the code lies that is not the user's."""
+"""Places of code that is not the user's."""
 
 
 def narrowings(jaxpr: Any) -> Iterator[str]:
-    """Where an equation makes less of float64, in every jaxpr within this one: "float32 inside
-    float64: …"."""
+    """Yields where an equation makes less of float64, in every jaxpr within this one: "float32
+    inside float64: …"."""
     for equation in jaxpr.eqns:
         inner = [
             getattr(value, "jaxpr", value)
@@ -40,7 +40,8 @@ def _precisions(variables: Sequence[Any]) -> set[str]:
 
 
 def _source(equation: Any) -> str:
-    """The line of the user's that an equation comes from, not that of a layer it calls."""
+    """Returns the user's line that an equation comes from, not the line of a layer that it
+    calls."""
     from jax._src import source_info_util
 
     frames = list(source_info_util.user_frames(equation.source_info.traceback))

@@ -22,21 +22,22 @@ from shared.system.environment import cores
 AXIS = "rows"
 
 WHOLE = P()
-"""The same on all devices."""
+"""Specification of an array that is the same on all devices."""
 CARRY = P(None, AXIS)
-"""(L·D, B, H)"""
+"""Specification of a carry, (L·D, B, H)."""
 OF_STEPS = P(None, AXIS)
-"""(S, B, …)"""
+"""Specification of arrays by step, (S, B, …)."""
 BATCHES = Batch(OF_STEPS, OF_STEPS, OF_STEPS, WHOLE, P(None, None, AXIS), OF_STEPS)
 """S batches, as `shared/protocol/batching.py` stacks them."""
 
 LEAST_WORK = 7_500_000
 LEAST_ROWS = 8
-"""Floating-point operations of a step, and rows, that a device must have for its share to pay."""
+"""Least floating-point operations of a step, and least rows, with which a device's share pays."""
 MOST_UNITS_A_ROW = 16
-"""Hidden units for each row of a device, up to which its share pays: in every time step each device
-reads all of W_hh, however few its rows. Measured on two cores (`docs/speed.md`): with that many a
-second device brings 0.9 to 1.4 times the speed, with half as many 1.0 to 1.5 times."""
+"""Most hidden units for each row of a device with which its share pays: in every time step each
+device reads all of W_hh, however few its rows. Measured on two cores (`docs/speed.md`): with that
+many units, a second device brings 0.9 to 1.4 times the speed, with half as many 1.0 to 1.5
+times."""
 
 
 def use_all_cores() -> None:
@@ -50,10 +51,10 @@ def use_all_cores() -> None:
 
 
 def mesh_for(device: Any, batch_size: int, hidden_size: int, work: int) -> Mesh | None:
-    """The devices among which to share batches in equal parts; None for one device alone.
+    """Returns the devices among which to share batches in equal parts; None for one device alone.
 
     Args:
-        device: that of the run.
+        device: the device of the run.
         batch_size: B, rows of a batch.
         hidden_size: H.
         work: floating-point operations of a step.
@@ -70,7 +71,7 @@ def mesh_for(device: Any, batch_size: int, hidden_size: int, work: int) -> Mesh 
 
 
 def named(device: Any, mesh: Mesh | None = None) -> str:
-    """Where a run computes: "cpu:0 (cpu)", "cpu:0–1 (cpu), a batch shared among 2"."""
+    """Names the devices of a run: "cpu:0 (cpu)", "cpu:0–1 (cpu), a batch shared among 2"."""
     last = "" if mesh is None else f"–{mesh.devices.flat[-1].id}"
     share = "" if mesh is None else f", a batch shared among {mesh.size}"
     return f"{device.platform}:{device.id}{last} ({device.device_kind}){share}"
@@ -79,17 +80,19 @@ def named(device: Any, mesh: Mesh | None = None) -> str:
 def shared_among(
     mesh: Mesh | None, function: Callable, inputs: tuple[Any, ...], outputs: Any
 ) -> Callable:
-    """The function, each device computing its part; specifications as for `jax.shard_map`."""
+    """Returns the function, each device computing its part; specifications as for
+    `jax.shard_map`."""
     if mesh is None:
         return function
     return jax.shard_map(function, mesh=mesh, in_specs=inputs, out_specs=outputs)
 
 
 def total(mesh: Mesh | None, tree: Any) -> Any:
-    """The sum over all devices of what each computed of its part; arrays of one dtype.
+    """Returns the sum over all devices of what each computed of its part; arrays of one dtype.
 
-    None of the arrays may be a sum over rows itself: XLA would fuse it with the joining of them all
-    and evaluate it for each element of each, up to four times a whole step. A product may be.
+    None of the arrays may itself be a sum over rows. XLA would fuse it with the joining of all
+    arrays and evaluate it for each element of each, which takes up to four times a whole step. A
+    product is allowed.
     """
     if mesh is None:
         return tree
@@ -99,7 +102,7 @@ def total(mesh: Mesh | None, tree: Any) -> Any:
 
 
 def own(mesh: Mesh | None, tree: Any) -> Any:
-    """A device's own copy of what is the same on all, whose gradient is not yet a sum."""
+    """Returns a device's own copy of what is the same on all, whose gradient is not yet a sum."""
     if mesh is None:
         return tree
     return jax.tree.map(lambda leaf: jax.lax.pcast(leaf, (AXIS,), to="varying"), tree)

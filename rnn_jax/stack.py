@@ -1,7 +1,7 @@
-"""What RNN, LSTM and GRU have in common: layers and directions around one recurrence.
+"""The common part of RNN, LSTM and GRU: layers and directions around one recurrence.
 
-A call checks its input, brings it into one form, time first, batched, in one dtype, with the state
-as a tuple, walks through the layers, and gives the result back in the form of the input.
+A call checks its input and brings it into one form: time first, batched, in one dtype, with the
+state as a tuple. It walks through the layers, and gives the result back in the form of the input.
 """
 
 import math
@@ -44,7 +44,7 @@ Keys = nnx.Rngs | nnx.RngStream | Array
 
 
 class Recurrent(nnx.Module):
-    """What the three layers have in common."""
+    """The common part of the three layers."""
 
     def __init__(
         self,
@@ -101,16 +101,17 @@ class Recurrent(nnx.Module):
         )
 
     def by_hand(self, dtype: Any) -> bool:
-        """Whether a call with numbers of this dtype has the backward pass of `rnn_jax.bptt`."""
+        """Tells whether a call with numbers of this dtype has the backward pass of
+        `rnn_jax.bptt`."""
         return not self.autodiff and not self.proj_size and bptt.supports(self._cell, dtype)
 
     def path(self, dtype: Any) -> str:
-        """How a call with numbers of this dtype is computed, as a run records it."""
+        """Tells how a call with numbers of this dtype is computed, as a run records it."""
         backward = "by hand (rnn_jax/bptt.py)" if self.by_hand(dtype) else "by autodiff"
         return f"jax.lax.scan over the handcrafted cell, gradients {backward}"
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """All parameters by name, with the names and shapes of torch.nn's layer."""
+        """Returns all parameters by name, with the names and shapes of torch.nn's layer."""
         return {name: np.asarray(getattr(self, name)[...]) for name in self.layer_config.shapes()}
 
     def load_state_dict(self, tensors: Mapping[str, Any]) -> None:
@@ -146,7 +147,8 @@ class Recurrent(nnx.Module):
         rngs: Keys | None = None,
         layers: list[Array] | None = None,
     ) -> tuple[Outputs, Stacked]:
-        """A call; the state is a tuple as in `cells.py`, and `layers` gets each layer's outputs."""
+        """Makes a call; the state is a tuple as in `cells.py`, and `layers` gets each layer's
+        outputs."""
         config = self.layer_config
         x = _real(config, "input", x)
         check_input(config, x.shape)
@@ -211,7 +213,7 @@ class Recurrent(nnx.Module):
         rngs: Keys | None,
         layers: list[Array] | None,
     ) -> tuple[Array, Stacked]:
-        """All layers and directions over (T, B, I), the state (L·D, B, …)."""
+        """Runs all layers and directions over (T, B, I), with the state (L·D, B, …)."""
         finals: list[State] = []
         for layer, endings in enumerate(config.suffixes()):
             if layer > 0 and masks is not None:
@@ -256,7 +258,7 @@ def is_array(value: Any) -> bool:
 
 
 def _real(config: LayerConfig, what: str, value: Any) -> Array | np.ndarray:
-    """An array of real numbers, or that of a Variable such as a learned initial state."""
+    """Returns an array of real numbers, or that of a Variable such as a learned initial state."""
     check_kind(config, what, value, is_array(value), "an array of JAX or NumPy")
     array = value[...] if isinstance(value, nnx.Variable) else value
     if not jnp.issubdtype(array.dtype, jnp.floating):
@@ -265,8 +267,8 @@ def _real(config: LayerConfig, what: str, value: Any) -> Array | np.ndarray:
 
 
 def _lengths(config: LayerConfig, lengths: Any, shape: tuple[int, ...], steps: int) -> Array:
-    """Lengths of `shape`, (B,) or () for one sequence, each in [1, T] as far as can be seen: those
-    that jit or vmap trace have no values yet."""
+    """Returns lengths of `shape`, (B,) or () for one sequence. Each is in [1, T], as far as can be
+    seen: lengths that jit or vmap trace have no values yet."""
     traced = isinstance(lengths, jax.core.Tracer)
     lengths = lengths if traced else np.asarray(lengths)
     values = None if traced else lengths.ravel().tolist()
@@ -275,7 +277,7 @@ def _lengths(config: LayerConfig, lengths: Any, shape: tuple[int, ...], steps: i
 
 
 def _array(name: str, tensor: Any) -> np.ndarray:
-    """A tensor of any framework in NumPy."""
+    """Returns a tensor of any framework in NumPy."""
     if hasattr(tensor, "detach"):  # torch; NumPy has no bfloat16, which float32 contains
         tensor = tensor.detach().cpu()
         tensor = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor

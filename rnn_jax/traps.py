@@ -32,7 +32,7 @@ Forward = Callable[..., tuple[jax.Array, cells.State]]
 
 
 class Switch(NamedTuple):
-    """One trap in one variant: what it changes."""
+    """One trap in one variant, and its change."""
 
     trap: str
     variant: str
@@ -46,7 +46,7 @@ class Switch(NamedTuple):
 
 
 def switches(config: Config, batches: Batches) -> list[Switch]:
-    """Every trap that can change a run of this configuration, in all its variants."""
+    """Returns every trap that can change a run of this configuration, in all its variants."""
     found = [
         Switch("single-bias", "", _weights(_single_bias)),
         Switch("clip-epsilon", "", _part(clip=_clip)),
@@ -78,12 +78,13 @@ def _part(**parts: Any) -> Callable[[Algebra], Algebra]:
 
 
 def _weights(change: Callable[[Params], Params]) -> Callable[[Algebra], Algebra]:
-    """A change of the weights as the network reads them, after those that are there already."""
+    """Adds a change of the weights as the network reads them, after the changes that are there
+    already."""
     return lambda algebra: algebra._replace(weights=lambda w: change(algebra.weights(w)))
 
 
 def _forward(change: Callable[..., Any]) -> Callable[[Algebra], Algebra]:
-    """A change around the forward pass that is there already."""
+    """Wraps a change around the forward pass that is there already."""
     return lambda algebra: algebra._replace(forward=partial(change, algebra.forward))
 
 
@@ -120,7 +121,7 @@ def _in_order(order: str) -> Callable[[Params], Params]:
 
 
 def _transposed(params: Params) -> Params:
-    """W_hh of every gate is read transposed: square, it fits."""
+    """Transposes W_hh of every gate; it is square, so it fits."""
     changed = dict(params)
     for name, param in params.items():
         if ".weight_hh" in name:
@@ -130,7 +131,8 @@ def _transposed(params: Params) -> Params:
 
 
 def flax_values(weights: Weights, seed: int) -> Weights:
-    """The initial values of Flax's cells and nnx.Linear: LeCun normal, orthogonal, zero biases."""
+    """Returns the initial values of Flax's cells and nnx.Linear: LeCun normal, orthogonal, zero
+    biases."""
     lecun, orthogonal = nnx.initializers.lecun_normal(), nnx.initializers.orthogonal()
     drawn: Weights = {}
     for i, (name, array) in enumerate(weights.items()):
@@ -161,7 +163,8 @@ def _reset_before(forward: Forward, network: Network, batch: Batch, carry: Any, 
 def gru_reset_before(
     projected: jax.Array, state: cells.State, weights: cells.Weights
 ) -> cells.State:
-    """The GRU of Cho et al. (2014), as the paper has it: n = tanh(x_n + W_hn (r ⊙ h) + b_hn)."""
+    """Computes the GRU of Cho et al. (2014), as in the paper: n = tanh(x_n + W_hn (r ⊙ h) +
+    b_hn)."""
     (h,) = state
     x_r, x_z, x_n = jnp.split(projected, 3, axis=-1)
     h_r, h_z, _ = jnp.split(cells.linear(h, weights.weight_hh, weights.bias_hh), 3, axis=-1)
@@ -217,7 +220,8 @@ def switched(
     active: Sequence[Switch],
     compiled: bool = True,
 ) -> Side:
-    """A jax/handcrafted side that does these things in another way; `compiled` as for `Backend`."""
+    """Makes a jax/handcrafted side that does these things in another way; `compiled` as for
+    `Backend`."""
     algebra, start, batches = REFERENCE, side.start, side.batches
     for switch in active:
         algebra = switch.algebra(algebra) if switch.algebra else algebra
@@ -231,11 +235,11 @@ def switched(
 def suspects(
     side: Side, config: Config, signature: Signature, planted: Sequence[Switch] = ()
 ) -> list[Suspect]:
-    """Each trap as a suspect: a side in which that one is switched, off if it was planted.
+    """Makes each trap a suspect: a side in which that one is switched, off if it was planted.
 
     Args:
         side: jax/handcrafted as it is without any trap.
-        planted: what is switched on in the side that is under suspicion.
+        planted: switches that are on in the side that is under suspicion.
     """
 
     def other(switch: Switch) -> list[Switch]:
@@ -253,7 +257,7 @@ def suspects(
 
 
 def find_switch(name: str, config: Config, batches: Batches) -> Switch:
-    """The trap "gates" in its first variant, or the variant "gates:transposed".
+    """Finds a trap: "gates" in its first variant, or the variant "gates:transposed".
 
     Raises:
         InvalidInput: there is no such trap or variant, or it changes nothing in such a run.

@@ -27,7 +27,7 @@ from shared.protocol.weights import layer_config, network_shapes
 SMALL = 50_000
 """Multiplications of a step's product with W_hh, B·G·H·H, up to which one thread computes: a second
 one gains less than it costs to wake it. Measured: at 49 152 (GRU, B = 64, H = 16) one thread is 1.3
-times as fast as two, at 65 536 (Elman, H = 32) two are 1.2 times as fast as one. To torch.nn's
+times as fast as two; at 65 536 (Elman, H = 32) two are 1.2 times as fast as one. For torch.nn's
 layers it makes no difference there (1.00 to 1.03) on an idle machine; on a busy one two threads
 wait for each other."""
 
@@ -48,8 +48,8 @@ class Backend:
     numbers count as zero in this process, as they do in XLA: gradients that vanish over a long
     sequence pass through them, and a CPU takes many times longer for each.
 
-    On a CPU, small networks train and are scored in one thread (see `SMALL`), others in
-    as many as torch has; OMP_NUM_THREADS decides if it is set. The number depends on the
+    On a CPU, small networks train and are scored in one thread (see `SMALL`), others in as many as
+    torch has; OMP_NUM_THREADS decides if it is set. The number depends on the
     configuration and not on a measurement, so that the same run gives the same bits. A trace is
     computed in as many as torch has.
 
@@ -221,7 +221,7 @@ class Backend:
         )
 
     def _prepare(self, state: State, batch: Batch[np.ndarray]) -> None:
-        """Training mode, and a carry of zeros where there is none yet."""
+        """Switches training mode on, and gives the state a carry of zeros where it has none yet."""
         state.network.train()
         if not state.carry:
             state.carry = state.network.zero_state(batch.inputs.shape[1])
@@ -233,7 +233,8 @@ class Backend:
         rate: float,
         seen: dict[str, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, Sequence[torch.Tensor]]:
-        """One optimizer step: loss, gradients, clipping, moments, weights; `seen` gets them all."""
+        """Takes one optimizer step: loss, gradients, clipping, moments, weights; `seen` gets them
+        all."""
         if self.own_masks:  # masks that belong to the step, also where a run is resumed
             torch.manual_seed(self.config.seed + state.step)
         before = state.carry
@@ -276,7 +277,7 @@ class Backend:
         return loss.detach(), (metric / weight).detach(), norms
 
     def _batch(self, batch: Batch[np.ndarray], i: int) -> Batch[torch.Tensor]:
-        """The i-th of the stacked batches, as tensors; nothing is copied on the CPU."""
+        """Returns the i-th of the stacked batches, as tensors; nothing is copied on the CPU."""
         inputs, targets, weights, reset, masks, lengths = batch
         return Batch(
             self._tensor(inputs[i]),
@@ -295,7 +296,7 @@ class Backend:
 
 
 def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """What the step is about to change in place, as it is now."""
+    """Copies what the step is about to change in place, as it is now."""
     return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
@@ -316,7 +317,8 @@ def _find_device(name: str) -> torch.device:
 
 
 def use_one_thread() -> None:
-    """Has torch compute in one thread from now on: where tensors are small, a second one waits."""
+    """Makes torch compute in one thread from now on: where tensors are small, a second one
+    waits."""
     torch.set_num_threads(1)
 
 
@@ -328,7 +330,7 @@ def _describe(device: torch.device, threads: int) -> str:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """So many threads for a while; the number belongs to the process."""
+    """Sets the number of threads for a while; the number belongs to the process."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

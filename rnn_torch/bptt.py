@@ -5,8 +5,8 @@
 
 Autograd would record every operation of every step. Here sequences are walked in chunks of steps
 that the processor's cache holds. A step has few operations, on buffers that belong to the call;
-`chunks.py` has them. What does not depend on the step before is done for a chunk at once, above all
-the products that give the gradients of inputs and weights.
+`chunks.py` has them. Work that does not depend on the step before is done for a chunk at once,
+above all the products that give the gradients of inputs and weights.
 """
 
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from rnn_torch.cells import CELLS, State, Weights
 from rnn_torch.chunks import CHUNKED, Backward, Chunk
 
 CHUNK = 2**18
-"""Elements of a state over all steps of a chunk, at most. Measured: 2^17 to 2^19 are as good."""
+"""Most elements of a state over all steps of a chunk. Measured: 2^17 to 2^19 are as good."""
 
 BY_HAND = {mode: CELLS[mode] for mode in CHUNKED}
-"""The cells whose backward passes are here; one that was put in place of them, or is new, has
+"""Cells whose backward passes are here; a cell that was put in place of one of them, or is new, has
 none."""
 
 
@@ -38,12 +38,12 @@ class Call(NamedTuple):
 
 
 def supports(mode: str, x: Tensor, state: State, weights: Weights) -> bool:
-    """Whether `recur` takes these tensors here and now; otherwise `recurrence.recur` does.
+    """Tells whether `recur` takes these tensors here and now; otherwise `recurrence.recur` does.
 
     It takes float32 and float64 on the CPU, for the cells of `chunks.py`, not for one put in their
-    place, nor for an empty batch. What it leaves alone is whatever looks into the
-    operations: torch.func's transformations, forward-mode differentiation, autocast, torch.compile,
-    torch.export, torch.jit.trace, dispatch modes, tensors of other classes.
+    place, nor for an empty batch. It leaves alone all that looks into the operations: torch.func's
+    transformations, forward-mode differentiation, autocast, torch.compile, torch.export,
+    torch.jit.trace, dispatch modes, tensors of other classes.
     """
     if CELLS[mode] is not BY_HAND.get(mode):
         return False
@@ -54,7 +54,7 @@ def supports(mode: str, x: Tensor, state: State, weights: Weights) -> bool:
 
 
 def _plain(tensors: Sequence[Tensor]) -> bool:
-    """Whether operations on the tensors' memory are all that is wanted."""
+    """Tells whether operations on the tensors' memory are all that is wanted."""
     return (
         all(type(tensor) in (Tensor, nn.Parameter) for tensor in tensors)
         and tensors[0].dtype in (torch.float32, torch.float64)
@@ -72,7 +72,7 @@ def recur(
     weights: Weights,
     reverse: bool = False,
 ) -> tuple[Float[Tensor, "N P"], State]:
-    """As `recurrence.recur`, for tensors that `supports` accepts.
+    """Does the same as `recurrence.recur`, for tensors that `supports` accepts.
 
     Gradients of gradients (`create_graph=True`) go through `recurrence.recur`.
 
@@ -123,7 +123,7 @@ def _by_autograd(
     wanted: Sequence[bool],
     upstream: Sequence[Tensor | None],
 ) -> list[Tensor | None]:
-    """Gradients through the plain recurrence, which can be differentiated again."""
+    """Returns gradients through the plain recurrence, which can be differentiated again."""
     again = torch.is_grad_enabled()
     with torch.enable_grad():
         # Of aliases: where one tensor was computed from another, each gets its own share alone.
@@ -152,7 +152,8 @@ class _Part(NamedTuple):
 
 
 def _parts(call: Call, hidden: int) -> list[_Part]:
-    """Chunks of steps with as many sequences each, in the order in which they are walked."""
+    """Returns chunks of steps with as many sequences each, in the order in which they are
+    walked."""
     parts, row = [], 0
     for batch, run in groupby(call.batch_sizes):
         length = len(list(run))
@@ -166,13 +167,13 @@ def _parts(call: Call, hidden: int) -> list[_Part]:
 
 
 def _ordered(rows: Tensor, order: Sequence[int]) -> Tensor:
-    """Rows (G·H, …) with the blocks of their gates in another order."""
+    """Returns rows (G·H, …) with the blocks of their gates in another order."""
     blocks = rows.chunk(len(order))
     return torch.cat([blocks[gate] for gate in order])
 
 
 def _restored(rows: Tensor, order: Sequence[int]) -> Tensor:
-    """Rows in torch's order, in memory of their own."""
+    """Returns rows in torch's order, in memory of their own."""
     return _ordered(rows, [order.index(gate) for gate in range(len(order))])
 
 
@@ -183,8 +184,8 @@ def _hand_over(
     entering: Sequence[Tensor],
     leaving: Sequence[Tensor],
 ) -> list[Tensor]:
-    """States (…, B) from a chunk of `before` sequences to one of `batch`: those that begin come
-    from `entering`, those that end go to `leaving`. So do gradients, the other way round."""
+    """Hands states (…, B) over from a chunk of `before` sequences to one of `batch`. Those that
+    begin come from `entering`, those that end go to `leaving`. Gradients go the other way round."""
     common = min(before, batch)
     moved = []
     for part, start, end in zip(parts, entering, leaving, strict=True):
@@ -196,14 +197,14 @@ def _hand_over(
 
 
 def _with_ones(x: Tensor) -> Tensor:
-    """(N, 1 + I): a bias is the weight of an input that is 1."""
+    """Puts ones before x, (N, 1 + I): a bias is the weight of an input that is 1."""
     return torch.cat([x.new_ones(x.shape[0], 1), x], 1)
 
 
 def _forward(
     call: Call, x: Tensor, state: State, weights: Weights, keep: bool
 ) -> tuple[Tensor, State, list[Chunk]]:
-    """Outputs, final state, and, to `keep` for the backward pass, the chunks as they are walked."""
+    """Returns outputs, final state, and, if `keep`, the walked chunks for the backward pass."""
     cell, hidden, size = CHUNKED[call.mode], state[-1].shape[1], state[0].shape[1]
     w_ih, w_hh = _ordered(weights.weight_ih, cell.ih), _ordered(weights.weight_hh, cell.hh)
     projected = w_ih.shape[0]
@@ -249,7 +250,7 @@ def _backward(
     upstream: Sequence[Tensor | None],
     wanted: Sequence[bool],
 ) -> list[Tensor | None]:
-    """Gradients of x, of the state and of the weights, in this order."""
+    """Returns gradients of x, of the state and of the weights, in this order."""
     cell, hidden, size = CHUNKED[call.mode], state[-1].shape[1], state[0].shape[1]
     w_ih, w_hh = _ordered(weights.weight_ih, cell.ih), _ordered(weights.weight_hh, cell.hh)
     ih, hh = slice(w_ih.shape[0]), slice(-w_hh.shape[0], None)

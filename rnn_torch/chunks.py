@@ -26,7 +26,8 @@ Carry = Sequence[Tensor]
 
 
 class Chunk(NamedTuple):
-    """What a forward pass leaves. In reverse, steps are walked from the last to the first."""
+    """The tensors that a forward pass leaves. In reverse, steps are walked from the last to the
+    first."""
 
     reverse: bool
     size: int
@@ -65,7 +66,8 @@ class Chunk(NamedTuple):
         return self.z[:, : self.size]
 
     def states(self, end: bool) -> list[Tensor]:
-        """Those at the end of the walk, or at its beginning: (P, B), of an LSTM also (H, B)."""
+        """Returns the states at the end of the walk, or at its beginning: (P, B), of an LSTM also
+        (H, B)."""
         step = -1 if end != self.reverse else 0
         return [part[step] for part in (self.h, self.c) if part is not None]
 
@@ -80,7 +82,7 @@ class Chunk(NamedTuple):
 
 
 def _walk(tensor: Tensor, reverse: bool) -> Sequence[Tensor]:
-    """Views of the steps in the order in which they are walked."""
+    """Returns views of the steps in the order in which they are walked."""
     return tensor.unbind()[::-1] if reverse else tensor.unbind()
 
 
@@ -307,7 +309,7 @@ class Chunked(NamedTuple):
 
     @property
     def joint(self) -> bool:
-        """Whether (h, 1, x) is the input of all gates."""
+        """True if (h, 1, x) is the input of all gates."""
         return self.ih == self.hh
 
 

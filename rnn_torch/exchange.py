@@ -25,7 +25,8 @@ _MODES: dict[str, Cell] = {"RNN_TANH": "rnn", "RNN_RELU": "rnn", "LSTM": "lstm",
 
 
 def from_flax(module: Any, *, one_bias: bool = False) -> Layer:
-    """The twin of a Flax layer: the same arguments, dtype and values, in training or evaluation.
+    """Makes the twin of a Flax layer: the same arguments, dtype and values, in training or
+    evaluation.
 
     Args:
         module: an RNN, LSTM or GRU of `rnn_jax`; `flax.nnx.RNN` or `Bidirectional` over Flax's
@@ -56,7 +57,7 @@ def from_flax(module: Any, *, one_bias: bool = False) -> Layer:
 
 
 def canonical(module: Any) -> CanonicalLayer:
-    """A layer of this package or of torch.nn in the canonical layout."""
+    """Returns a layer of this package or of torch.nn in the canonical layout."""
     check_inherited(module, (*get_args(Layer), nn.RNN, nn.LSTM, nn.GRU), "forward")
     if isinstance(module, Recurrent):
         config = module.layer_config
@@ -81,7 +82,7 @@ def canonical(module: Any) -> CanonicalLayer:
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """A copy in NumPy, which knows bfloat16 only through ml_dtypes."""
+    """Returns a copy in NumPy, which knows bfloat16 only through ml_dtypes."""
     tensor = tensor.detach().cpu().resolve_neg()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16).copy()

@@ -18,7 +18,7 @@ from shared.system.files import write_atomically
 
 
 def read_torch(path: Path) -> tuple[Weights, list[str]]:
-    """The recurrent tensors in a file, and the names of the others. Dicts in dicts, such as
+    """Returns the recurrent tensors in a file, and the names of the others. Dicts in dicts, such as
     {"state_dict": …}, give names with dots.
 
     Raises:
@@ -54,7 +54,7 @@ def read_torch(path: Path) -> tuple[Weights, list[str]]:
 
 
 def write_torch(path: Path, tensors: Weights) -> None:
-    """Writes a state dict as torch.save does; until it is complete, what stood there stays."""
+    """Writes a state dict as torch.save does; until it is complete, the old file stays."""
     content = io.BytesIO()
     torch.save({name: to_tensor(array) for name, array in tensors.items()}, content)
     write_atomically(path, content.getvalue())

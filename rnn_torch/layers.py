@@ -138,7 +138,7 @@ class LSTM(Recurrent):
         *,
         masks: Masks | None = None,
     ) -> tuple[Outputs, tuple[Hidden, Memory]]:
-        """As `RNN.forward`, with the state (h, c): h of P features, c of H."""
+        """Runs as `RNN.forward`, with the state (h, c): h of P features, c of H."""
         output, (h, c) = self.run(input, hx, masks)
         return output, (h, c)
 
@@ -181,7 +181,7 @@ class GRU(Recurrent):
     def forward(
         self, input: Inputs, hx: Hidden | None = None, *, masks: Masks | None = None
     ) -> tuple[Outputs, Hidden]:
-        """As `RNN.forward`."""
+        """Runs as `RNN.forward`."""
         output, (h,) = self.run(input, hx, masks)
         return output, h
 
@@ -195,6 +195,6 @@ def make(
     device: torch.device | str | int | None = None,
     dtype: torch.dtype | None = None,
 ) -> Layer:
-    """The layer with these arguments."""
+    """Makes the layer with these arguments."""
     kind = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[config.cell]
     return kind(**config.arguments(), device=device, dtype=dtype)

@@ -12,13 +12,13 @@ from shared.protocol import LayerConfig
 
 
 def make(config: LayerConfig, *, device: torch.device, dtype: torch.dtype) -> nn.RNNBase:
-    """The layer of torch.nn, which holds the canonical weights as they are."""
+    """Makes the layer of torch.nn, which holds the canonical weights as they are."""
     kind = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}[config.cell]
     return kind(**config.arguments(), device=device, dtype=dtype)
 
 
 def gaps(network: NetworkConfig) -> list[str]:
-    """What keeps a run with torch's layers from being comparable step by step."""
+    """Lists why a run with torch's layers cannot be compared step by step."""
     if network.dropout:
         return ["torch.nn draws its own dropout masks: they differ from those of other runs"]
     return []

@@ -48,7 +48,7 @@ class Network(nn.Module):
             self.head.register_parameter("weight", None)
 
     def zero_state(self, batch_size: int) -> Stacked:
-        """(h,) or (h, c), each (L·D, B, H)."""
+        """Returns (h,) or (h, c), each (L·D, B, H)."""
         shapes = state_shapes(self.network, batch_size)
         return tuple(self.head.bias.new_zeros(shape) for shape in shapes)
 
@@ -60,16 +60,16 @@ class Network(nn.Module):
         masks: Float[Tensor, "L1 B T DH"] | None = None,
         seen: dict[str, Tensor] | None = None,
     ) -> tuple[Float[Tensor, "B *T O"], Stacked]:
-        """Outputs (B, T, O), or (B, O) of each sequence's last step, and the final state.
+        """Returns outputs (B, T, O), or (B, O) of each sequence's last step, and the final state.
 
         Args:
             inputs: (B, T, I) features or (B, T) token numbers.
             state: as `zero_state` gives.
             lengths: (B,) steps of each sequence, or None if all have T.
             masks: (L-1, B, T, D·H) dropout between layers, or None; native layers draw their own.
-            seen: gets what is computed on the way, by the names of `shared/protocol/trace.py`. Of
-            native
-                layers it gets only the last one's outputs: torch keeps the others to itself.
+            seen: gets the tensors computed on the way, by the names of `shared/protocol/trace.py`.
+                Of native layers it gets only the last one's outputs: torch keeps the others to
+                itself.
         """
         if self.network.embedding_size is not None:
             x = self.embedding(inputs)
@@ -98,7 +98,8 @@ class Network(nn.Module):
         masks: Tensor | None,
         layers: list[Any] | None,
     ) -> tuple[Tensor, Stacked]:
-        """The recurrent layers' outputs, padded with zeros, and the final state as a tuple."""
+        """Returns the recurrent layers' outputs, padded with zeros, and the final state as a
+        tuple."""
         sequences: Any = x
         if lengths is not None:  # torch wants them on the CPU
             pack = partial(

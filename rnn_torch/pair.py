@@ -31,16 +31,16 @@ class TorchProgram:
             frameworks draw the same.
         loss: (outputs, targets) → scalar.
         optimizer: parameters → optimizer; None compares up to the gradients.
-        watch: names of submodules whose outputs are compared, too; those of a second call in a step
-            are called name#2, and so on.
+        watch: names of submodules whose outputs are compared, too; the outputs of a second call in
+            a step are called name#2, and so on.
         prepare: called with the parameters between gradients and step, for clipping.
-        name: what the report calls it.
+        name: its name in the report.
         dtype: of parameters, buffers and real inputs: float64 or float32.
 
     Raises:
-        InvalidInput: a module that draws dropout masks, has complex parameters or such without
-            values, or cannot be copied; a name that is no submodule, an optimizer of other
-            parameters or that takes its steps by itself, another dtype.
+        InvalidInput: a module that draws dropout masks, has complex parameters or parameters
+            without values, or cannot be copied; a name that is no submodule; an optimizer of other
+            parameters or one that takes its steps by itself; another dtype.
     """
 
     def __init__(
@@ -140,7 +140,8 @@ class TorchProgram:
         return {name: _array(seen[name]) for name in names}
 
     def hints(self, example: Example) -> list[str]:
-        """Buffers, which are not compared, random numbers, and where float64 becomes less."""
+        """Tells of buffers, which are not compared, of random numbers, and where float64 becomes
+        less."""
         before = dict(self._original.named_buffers())
         changed = [
             name

@@ -1,5 +1,5 @@
-"""Where a computation in float64 becomes one in less, by the line of the user's code; and subnormal
-numbers, which count as zero as they do in JAX on CPUs."""
+"""Finds where a computation in float64 becomes one in less, by the line of the user's code; and
+sets subnormal numbers to count as zero, as they do in JAX on CPUs."""
 
 import traceback
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ import torch
 from rnn_torch import private
 
 LIBRARIES = tuple(str(Path(file).parent) for file in (torch.__file__, jaxtyping.__file__, __file__))
-"""Where the code lies that is not the user's: functions of torch, and wrappers of functions."""
+"""Places of code that is not the user's: functions of torch, and wrappers of functions."""
 
 
 @contextmanager
@@ -31,8 +31,8 @@ def narrowings() -> Iterator[list[str]]:
 
 
 class _Narrowings(private.DispatchMode or object):  # pyright: ignore[reportGeneralTypeIssues]
-    """Sees operations, not functions: an assignment to a part of a tensor is one, too, and returns
-    nothing."""
+    """A mode that sees operations, not functions: an assignment to a part of a tensor is an
+    operation, too, and returns nothing."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,8 @@ def _source() -> str:
 
 @contextmanager
 def subnormals_flushed() -> Iterator[None]:
-    """The setting is the thread's, so NumPy's too, and is put back afterwards."""
+    """Counts subnormal numbers as zero inside. The setting is the thread's, so NumPy's too, and is
+    put back afterwards."""
     tiny = np.array(np.finfo(np.float64).tiny)
     before = bool(tiny * 0.5 == 0)
     torch.set_flush_denormal(True)

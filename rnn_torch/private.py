@@ -15,11 +15,11 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 MISSING: list[str] = []
-"""What this release of torch lacks, by its full name."""
+"""Full names of what this release of torch lacks."""
 
 
 def _find(name: str) -> Any:
-    """The part of this name; None where there is none."""
+    """Returns the part of this name; None where there is none."""
     module, _, attribute = name.rpartition(".")
     try:
         owner: Any = torch._C if module == "torch._C" else importlib.import_module(module)
@@ -44,7 +44,8 @@ tree_leaves = _find("torch.utils._pytree.tree_leaves")
 
 
 def _autograd_keys() -> Any:
-    """The layers of torch's dispatcher that keep autograd's books; None if they have no names."""
+    """Returns the layers of torch's dispatcher that keep autograd's books; None if they have no
+    names."""
     names = ("AutogradCPU", "ADInplaceOrView")
     if _keys is None or not all(hasattr(_key, name) for name in names):
         return None
@@ -56,9 +57,9 @@ _autograd = _autograd_keys()
 
 
 def looked_into(tensors: Sequence[Tensor]) -> bool:
-    """Whether something looks into the operations on tensors: torch.func's transformations, the
-    vmap of `is_grads_batched=True`, forward-mode differentiation, dispatch modes, torch.jit.trace.
-    Also where this release of torch cannot tell."""
+    """Tells whether something looks into the operations on tensors: torch.func's transformations,
+    the vmap of `is_grads_batched=True`, forward-mode differentiation, dispatch modes,
+    torch.jit.trace. The answer is also yes where this release of torch cannot tell."""
     return (
         not _can_tell
         or _is_tracing()
@@ -70,26 +71,26 @@ def looked_into(tensors: Sequence[Tensor]) -> bool:
 
 
 def is_tracing() -> bool:
-    """Whether torch.jit.trace runs this; False where torch cannot tell."""
+    """Tells whether torch.jit.trace runs this; False where torch cannot tell."""
     return bool(_is_tracing and _is_tracing())
 
 
 def without_autograd() -> AbstractContextManager[Any]:
-    """Operations go straight to their kernels: what autograd notes of views and of writes into
-    them, for buffers that nobody else sees, takes a seventh of the time of a small network. Where
-    torch does not let that be left out, it is done."""
+    """Sends operations straight to their kernels. Autograd notes views and writes into them; for
+    buffers that nobody else sees, this takes a seventh of the time of a small network. Where torch
+    does not let that be left out, it is done."""
     if _guard is None or _autograd is None:
         return nullcontext()
     return _guard(_autograd)
 
 
 def norms(gradients: Sequence[Tensor]) -> Sequence[Tensor]:
-    """The norm of each gradient, in one operation where torch has it."""
+    """Returns the norm of each gradient, in one operation where torch has it."""
     if _norms is None:
         return [torch.linalg.vector_norm(gradient) for gradient in gradients]
     return _norms(list(gradients))
 
 
 def lacking() -> str:
-    """What is added to the path of a run where torch lacks something: "; torch lacks …"."""
+    """Returns the addition to the path of a run where torch lacks something: "; torch lacks …"."""
     return f"; torch lacks {', '.join(MISSING)}" if MISSING else ""

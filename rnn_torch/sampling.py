@@ -1,4 +1,4 @@
-"""Which token comes next, given its logits and the noise that decides it."""
+"""Choice of the next token, given its logits and the noise that decides it."""
 
 import math
 
@@ -14,13 +14,13 @@ def choose(
     top_k: int,
     top_p: float,
 ) -> Integer[Tensor, ""]:
-    """The token with the largest logit / temperature + noise among those that are left.
+    """Returns the token with the largest logit / temperature + noise among those that are left.
 
     Args:
         noise: standard Gumbel, which makes this a draw from the softmax.
         temperature: above 0.
-        top_k: the k most probable tokens are left, and those as probable as the last; V leaves all.
-        top_p: of those the fewest that have this probability together; 1 leaves all.
+        top_k: leaves the k most probable tokens, and those as probable as the last; V leaves all.
+        top_p: leaves of those the fewest that together have this probability; 1 leaves all.
     """
     scaled = logits / temperature
     kept = torch.sort(scaled, descending=True).values[:top_k]

@@ -1,7 +1,7 @@
-"""What RNN, LSTM and GRU have in common: layers and directions around one recurrence.
+"""The common part of RNN, LSTM and GRU: layers and directions around one recurrence.
 
-A call checks its input, brings it into one form, packed rows, time first, the state a tuple, walks
-through the layers, and gives the result back in the form of the input.
+A call checks its input and brings it into one form: packed rows, time first, with the state as a
+tuple. It walks through the layers, and gives the result back in the form of the input.
 """
 
 import math
@@ -34,7 +34,7 @@ Masks = Float[Tensor, "L1 *TB DP"]
 
 
 class Recurrent(nn.Module):
-    """What the three layers have in common."""
+    """The common part of the three layers."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class Recurrent(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """As in torch, but all or nothing: torch loads what fits before it raises."""
+        """Loads as in torch, but all or nothing: torch loads what fits before it raises."""
         # Of parametrizations and subclasses too. With `assign`, torch puts other tensors in place.
         stores: list[dict[str, Any]] = [
             store for module in self.modules() for store in (module._parameters, module._buffers)
@@ -113,7 +113,7 @@ class Recurrent(nn.Module):
             raise
 
     def extra_repr(self) -> str:
-        """As torch's, with the nonlinearity, which torch does not show."""
+        """Returns the same as torch's, with the nonlinearity, which torch does not show."""
         arguments, defaults = self.layer_config.arguments(), LayerConfig("rnn", 1, 2)
         sizes = [str(arguments.pop("input_size")), str(arguments.pop("hidden_size"))]
         arguments = {"proj_size": arguments.pop("proj_size", 0)} | arguments
@@ -127,7 +127,7 @@ class Recurrent(nn.Module):
         masks: Tensor | None = None,
         layers: list[Any] | None = None,
     ) -> tuple[Outputs, Stacked]:
-        """A call; the final state is a tuple as in `cells.py`, and `layers` gets each layer's
+        """Makes a call; the final state is a tuple as in `cells.py`, and `layers` gets each layer's
         outputs."""
         config = self.layer_config
         if isinstance(input, PackedSequence):
@@ -179,7 +179,7 @@ class Recurrent(nn.Module):
         masks: Tensor | None,
         layers: list[Any] | None,
     ) -> tuple[Tensor, Stacked]:
-        """All layers and directions over packed rows (N, I), the state (L·D, B, …)."""
+        """Runs all layers and directions over packed rows (N, I), with the state (L·D, B, …)."""
         finals: list[State] = []
         for layer, endings in enumerate(config.suffixes()):
             if layer > 0:
@@ -205,7 +205,7 @@ class Recurrent(nn.Module):
         return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
     def _input(self, config: LayerConfig, input: Tensor) -> Tensor:
-        """The input in the dtype of the computation, which is that of the weights."""
+        """Returns the input in the dtype of the computation, which is that of the weights."""
         x, dtype = _autocast(input), _autocast(cast(Tensor, self.weight_ih_l0)).dtype
         if x.dtype != dtype:
             raise ValueError(
@@ -220,7 +220,8 @@ class Recurrent(nn.Module):
         hx: Tensor | tuple[Tensor, Tensor] | None,
         batch: int | None,
     ) -> Stacked:
-        """The initial state as a tuple: zeros, or `hx` if it fits the layer and its input."""
+        """Returns the initial state as a tuple: zeros, or `hx` if it fits the layer and its
+        input."""
         if hx is None:
             return tuple(x.new_zeros(shape) for shape in config.state_shapes(batch))
         parts = check_state(config, hx, batch, torch.is_tensor)
@@ -233,7 +234,7 @@ class Recurrent(nn.Module):
         return state
 
     def _masks(self, config: LayerConfig, x: Tensor, masks: Any) -> Tensor | None:
-        """Masks for an input (…, I), in its dtype."""
+        """Returns masks for an input (…, I), in its dtype."""
         if masks is None:
             return None
         check_kind(config, "masks", masks, torch.is_tensor(masks), "a tensor")
@@ -246,7 +247,7 @@ class Recurrent(nn.Module):
         return Weights(*tensors)
 
     def _tensors(self) -> list[Tensor]:
-        """Parameters and buffers, of modules within this one too."""
+        """Returns parameters and buffers, of modules within this one too."""
         return [*self.parameters(), *self.buffers()]
 
     @property
@@ -256,7 +257,7 @@ class Recurrent(nn.Module):
 
 
 def _sizes(config: LayerConfig, x: Tensor, batch_sizes: Tensor) -> list[int]:
-    """The rows of each step of packed input."""
+    """Returns the rows of each step of packed input."""
     if private.is_tracing():
         raise RuntimeError(
             f"{config.name}: expected padded input under torch.jit.trace, got a PackedSequence, "
@@ -274,7 +275,8 @@ def _sizes(config: LayerConfig, x: Tensor, batch_sizes: Tensor) -> list[int]:
 
 
 def _autocast(tensor: Tensor) -> Tensor:
-    """What torch.autocast does to the arguments of torch.nn's layers: all floats get its dtype."""
+    """Does what torch.autocast does to the arguments of torch.nn's layers: all floats get its
+    dtype."""
     kind = tensor.device.type
     if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return tensor

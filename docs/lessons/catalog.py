@@ -1,7 +1,7 @@
-"""The tutorial's mistakes that show in a loss curve, and what is measured of one.
+"""The tutorial's mistakes that show in a loss curve, and what is measured of each.
 
-`docs/lessons/mistakes.py` trains with each, `page.py` draws what came of it. What each is
-and why it does what it does stands in `templates/mistakes.md.j2`.
+`docs/lessons/mistakes.py` trains with each, `page.py` draws the result. What each mistake is and
+why it has its effect stands in `templates/mistakes.md.j2`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ import numpy as np
 class Mistake(NamedTuple):
     title: str
     effect: str
-    """What the curve does."""
+    """Effect on the curve."""
     command: str = ""
-    """Shows it in this project."""
+    """Command that shows it in this project."""
 
 
 MISTAKES: dict[str, Mistake] = {
@@ -64,7 +64,7 @@ MISTAKES: dict[str, Mistake] = {
         "begins at ln 5 instead of ln 4",
     ),
 }
-"""The most misleading first."""
+"""Mistakes by name, the most misleading first."""
 
 
 class Curve(NamedTuple):
@@ -80,20 +80,20 @@ class Panel(NamedTuple):
 
     title: str
     curves: Sequence[Curve]
-    """With the mistake, without it, and others."""
+    """Curves with the mistake, without it, and others."""
     bounds: Mapping[str, float] = {}
     """Dotted lines: what each says → its height."""
     ylabel: str = "loss (nats)"
     log: bool = False
     until: int | None = None
-    """The last step drawn, if not all are."""
+    """Last step drawn, if not all are."""
 
 
 class Measured(NamedTuple):
     panels: Sequence[Panel]
-    """The first one's losses count."""
+    """Panels; the losses of the first one count."""
     numbers: Mapping[str, int | float | str] = {}
-    """What else the page says; losses are floats."""
+    """Other values that the page states; losses are floats."""
 
     @property
     def ends(self) -> tuple[float, float]:
@@ -108,8 +108,9 @@ class Measured(NamedTuple):
 
 
 def conditional_entropy(given: np.ndarray, targets: np.ndarray) -> float:
-    """Nats of the targets, whole numbers of any shape, that are left unknown on average by those
-    given: the least mean loss of any prediction of the former from the latter alone."""
+    """Returns the nats of the targets, whole numbers of any shape, that the given numbers leave
+    unknown on average. No prediction of the targets from these numbers alone has a smaller mean
+    loss."""
     pairs = np.stack([given.ravel(), targets.ravel()])
     (known, _), counts = np.unique(pairs, axis=1, return_counts=True)
     return float(-(counts * np.log(counts / np.bincount(given.ravel())[known])).sum() / given.size)

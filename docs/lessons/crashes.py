@@ -10,9 +10,9 @@ from docs.lessons.trials import Size, losses_of, right, spelling
 from rnn_torch.layers import RNN
 
 B, T, I, H = 3, 7, 4, 8
-"""Batch, steps, inputs and hidden units: all different, as they mostly are."""
+"""Batch, steps, inputs and hidden units: all different, as they usually are."""
 SEEDS = 10
-"""How many runs show what a seed does."""
+"""Number of runs that show what a seed does."""
 
 
 def misspelt() -> object:
@@ -20,18 +20,19 @@ def misspelt() -> object:
 
 
 def weight_added_to_all_steps() -> Tensor:
-    """(B, T, I) (I, H) + (I, H): fits only where T = I."""
+    """Computes (B, T, I) (I, H) + (I, H), which fits only where T = I."""
     weight = torch.ones(I, H)
     return torch.ones(B, T, I) @ weight + weight
 
 
 def state_added_to_all_steps() -> Tensor:
-    """(B, T, H) + (B, H) (H, H): fits only where T = B, and adds sequence t's state to step t."""
+    """Computes (B, T, H) + (B, H) (H, H), which fits only where T = B, and adds sequence t's state
+    to step t."""
     return torch.ones(B, T, H) + torch.ones(B, H) @ torch.ones(H, H)
 
 
 def last_of_one_step() -> Tensor:
-    """The last step of an output (B, H) that has no steps."""
+    """Takes the last step of an output (B, H) that has no steps."""
     return torch.ones(B, H)[:, -1, :]
 
 
@@ -45,7 +46,8 @@ def state_not_taken() -> Tensor:
 
 
 def tensor_as_key() -> str:
-    """A tensor is equal to the number in it, but a dictionary looks for the same object."""
+    """Looks a tensor up in a dictionary. A tensor is equal to the number in it, but a dictionary
+    looks for the same object."""
     return {0: "h", 1: "e"}[torch.tensor([1])]  # pyright: ignore[reportArgumentType]
 
 
@@ -60,7 +62,7 @@ CRASHES: dict[str, Callable[[], object]] = {
 
 
 def message(attempt: Callable[[], object]) -> str:
-    """What Python says when a call fails: "KeyError: …".
+    """Returns what Python says when a call fails: "KeyError: …".
 
     Raises:
         RuntimeError: it does not fail.
@@ -73,7 +75,7 @@ def message(attempt: Callable[[], object]) -> str:
 
 
 def facts(size: Size) -> dict[str, int | float | str]:
-    """Numbers about what neither fails nor shows in a curve."""
+    """Returns numbers about mistakes that neither fail nor show in a curve."""
     early = min(EARLY, size.steps)
     jobs = [spelling(size._replace(seed=size.seed + i)) for i in range(SEEDS)]
     losses = [losses_of(job, right, early)[-1] for job in jobs]
@@ -88,7 +90,7 @@ def facts(size: Size) -> dict[str, int | float | str]:
 
 
 def _states_changed() -> int:
-    """How many states of a sequence another first input changes."""
+    """Counts the states of a sequence that another first input changes."""
     torch.manual_seed(0)
     layer, x = RNN(I, H, batch_first=True), torch.randn(1, T, I)
     other = x.clone()

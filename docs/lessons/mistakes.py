@@ -46,26 +46,26 @@ EARLY = 100
 
 
 def forgetful(network: Network, inputs: Tensor) -> Tensor:
-    """Every step of (B, T) is read from a state of zeros, as a sequence of its own."""
+    """Reads every step of (B, T) from a state of zeros, as a sequence of its own."""
     return right(network, inputs.reshape(-1, 1)).unflatten(0, inputs.shape).squeeze(2)
 
 
 def last_for_all(network: Network, inputs: Tensor) -> Tensor:
-    """The last step's logits stand for those of every step."""
+    """Repeats the last step's logits for every step."""
     logits = right(network, inputs)
     return logits[:, -1:].expand_as(logits)
 
 
 def weight_for_bias(network: Network, inputs: Tensor) -> Tensor:
-    """tanh(x_t W + W + b_hh) without recurrence, W (I, H) standing where b_ih (H,) is meant: where
-    there are as many steps as inputs, T = I, row t of it is added at step t."""
+    """Computes tanh(x_t W + W + b_hh) without recurrence. W (I, H) stands where b_ih (H,) is meant:
+    where there are as many steps as inputs, T = I, row t of it is added at step t."""
     tensors = dict(network.rnn.named_parameters())
     weight, bias = tensors["weight_ih_l0"].T, tensors["bias_hh_l0"]
     return network.head(torch.tanh(F.embedding(inputs, weight) + weight + bias))
 
 
 def detached(network: Network, inputs: Tensor) -> Tensor:
-    """The state is cut off from its past after every step."""
+    """Cuts the state off from its past after every step."""
     state, logits = network.zero_state(len(inputs)), []
     for x_t in inputs.split(1, dim=1):
         logits_t, state = network(x_t, state)
@@ -75,7 +75,7 @@ def detached(network: Network, inputs: Tensor) -> Tensor:
 
 
 def carrying() -> Forward:
-    """A call that begins with the state in which the one before it ended."""
+    """Returns a call that begins with the state in which the one before it ended."""
     kept: tuple[Tensor, ...] = ()
 
     def forward(network: Network, inputs: Tensor) -> Tensor:
@@ -269,7 +269,7 @@ def _with_and_without(job: Job, forward: Forward, size: Size, *labels: str) -> l
 
 
 def _letter_alone(job: Job) -> dict[str, float]:
-    """What no prediction from the present letter alone can go below."""
+    """Returns the loss that no prediction from the present letter alone can go below."""
     bound = conditional_entropy(job.task.train.inputs, job.task.train.targets)
     return {"2/5 ln 2: what one letter can tell": bound}
 
@@ -287,4 +287,4 @@ MEASURE: dict[str, Callable[[Size], Measured]] = {
     "carried-state": carried_state,
     "double-letter": double_letter,
 }
-"""By the names of `docs/lessons/catalog.py`."""
+"""Functions by the names of `docs/lessons/catalog.py`."""

@@ -29,26 +29,27 @@ TENSORS = (
     ("b_y", "head.bias", ""),
 )
 PITCH, WIDTH, HEIGHT = 3.2, 1.5, 0.62
-"""From step to step, and of a number's cell, where the network is unrolled."""
+"""Distance from step to step, and width and height of a number's cell, where the network is
+unrolled."""
 GAP = 1.5
-"""Between a step's input, state and output."""
+"""Gap between a step's input, state and output."""
 
 
 def state_color(value: float) -> Any:
-    """Blue at -1, white at 0, red at 1, all of them light enough for black numbers."""
+    """Returns blue at -1, white at 0, red at 1, all of them light enough for black numbers."""
     return colormaps["RdBu_r"](0.5 + 0.3 * value)
 
 
 def number(value: float) -> str:
-    """Two decimals, with a minus sign as wide as a digit, and no minus zero."""
+    """Writes two decimals, with a minus sign as wide as a digit, and no minus zero."""
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def draw_network(shapes: Mapping[str, Sequence[int]]) -> Figure:
-    """An Elman network of one layer, folded, and the names and shapes of its weights.
+    """Draws an Elman network of one layer, folded, and the names and shapes of its weights.
 
     Args:
-        shapes: by the names of `shared/protocol/weights.py`.
+        shapes: shapes by the names of `shared/protocol/weights.py`.
     """
     figure = new_figure(5.6, 11)
     axes = _canvas(figure, (-0.6, 21.9), (-0.6, 10.85))
@@ -73,7 +74,7 @@ def draw_network(shapes: Mapping[str, Sequence[int]]) -> Figure:
 
 
 def _row(axes: Axes, center: tuple[float, float], size: int, name: str, color: str) -> None:
-    """A vector, lying."""
+    """Draws a vector, lying."""
     x, y = center
     left = x - 0.35 * size
     for i in range(size):
@@ -82,7 +83,7 @@ def _row(axes: Axes, center: tuple[float, float], size: int, name: str, color: s
 
 
 def _table(axes: Axes, x: float, shapes: Mapping[str, Sequence[int]]) -> None:
-    """The equations, and where each of their letters is in the code."""
+    """Draws the equations, and where each of their letters is in the code."""
     for i, equation in enumerate(EQUATIONS):
         _text(axes, x, 9.1 - 1.1 * i, equation, size=18, ha="left")
     for column, words, side in ((0.9, "name in the code", "left"), (10.2, "shape", "right")):
@@ -98,7 +99,7 @@ def _table(axes: Axes, x: float, shapes: Mapping[str, Sequence[int]]) -> None:
 
 
 def draw_unrolled(reading: Reading) -> Figure:
-    """The network at each step of a word, with all the numbers that it computes."""
+    """Draws the network at each step of a word, with all the numbers that it computes."""
     tokens, hidden = len(reading.vocabulary), reading.states.shape[1]
     floors = 0, tokens * HEIGHT + GAP, (tokens + hidden) * HEIGHT + 2 * GAP
     top = floors[2] + tokens * HEIGHT
@@ -119,7 +120,7 @@ def draw_unrolled(reading: Reading) -> Figure:
 
 
 def _step(axes: Axes, reading: Reading, t: int, floors: Sequence[float]) -> None:
-    """One step, counted from 1, from the letter that is read to the one that is predicted.
+    """Draws one step, counted from 1, from the letter that is read to the one that is predicted.
 
     Args:
         floors: where input, state and output begin, from below.
@@ -156,7 +157,7 @@ def _column(
     colors: Sequence[Any],
     names: Sequence[str] = (),
 ) -> None:
-    """A vector, standing: the first number on top, with its name before it."""
+    """Draws a vector, standing: the first number on top, with its name before it."""
     for i, (text, color) in enumerate(zip(reversed(texts), reversed(colors), strict=True)):
         _cell(axes, (x - WIDTH / 2, y + HEIGHT * i), (WIDTH, HEIGHT), color, text)
     for i, name in enumerate(reversed(names)):
@@ -164,12 +165,12 @@ def _column(
 
 
 def _grey(share: float) -> str:
-    """White for 0, grey for 1."""
+    """Returns white for 0, grey for 1."""
     return str(1 - 0.28 * share)
 
 
 def _canvas(figure: Figure, x: tuple[float, float], y: tuple[float, float]) -> Axes:
-    """All of a figure, in which a unit is as wide as it is high."""
+    """Returns axes over all of a figure, in which a unit is as wide as it is high."""
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=x, ylim=y, aspect="equal")
     axes.axis("off")
@@ -186,7 +187,8 @@ def _cell(
 def _arrow(
     axes: Axes, points: Sequence[tuple[float, float]], matrix: str, place: tuple[float, float]
 ) -> None:
-    """What a vector is multiplied by on its way: a line of two points, or a curve of four."""
+    """Draws the matrix that a vector is multiplied by on its way: a line of two points, or a curve
+    of four."""
     bends = [Path.LINETO] if len(points) == 2 else [Path.CURVE4] * 3
     way = Path(points, [Path.MOVETO, *bends])
     axes.add_patch(

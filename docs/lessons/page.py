@@ -1,4 +1,4 @@
-"""What was measured of the mistakes → mistakes.md and a picture of each.
+"""Measurements of the mistakes → mistakes.md and a picture of each.
 
 write_mistakes(measured, messages, facts, folder, seed=0, command=…)
 """
@@ -19,7 +19,7 @@ PAGE = "mistakes.md"
 PICTURES = {name: f"mistake-{name}.png" for name in MISTAKES}
 FILES = (PAGE, *PICTURES.values())
 LINES = tuple(zip((COLORS[0], COLORS[1], COLORS[7]), STYLES, (2.4, 2.4, 1.8), strict=False))
-"""Colour, style and width: with the mistake, without it, others."""
+"""Colour, style and width of the curves: with the mistake, without it, others."""
 
 
 def write_mistakes(
@@ -62,7 +62,7 @@ def write_mistakes(
 
 
 def save_panels(measured: Measured, file: Path) -> None:
-    """All panels beside one another."""
+    """Draws all panels beside one another."""
     panels = measured.panels
     figure = new_figure(4.4, width=10 if len(panels) > 1 else 7)
     figure.set_layout_engine("constrained", w_pad=0.08)
@@ -91,7 +91,7 @@ def _draw(axes: Axes, panel: Panel) -> None:
 
 
 def _values(measured: Measured) -> dict[str, str]:
-    """All numbers of a mistake as the page says them."""
+    """Returns all numbers of a mistake as the page shows them."""
     wrong, right = measured.ends
     bound = {} if measured.bound is None else {"bound": measured.bound}
     named = {"wrong": wrong, "right": right, **bound, **measured.numbers}
@@ -99,12 +99,12 @@ def _values(measured: Measured) -> dict[str, str]:
 
 
 def _shown(value: int | float | str) -> str:
-    """Four decimals of a loss, none of what is large or whole."""
+    """Returns four decimals of a loss, none of what is large or whole."""
     if isinstance(value, float):
         return f"{value:.4f}" if abs(value) < 100 else f"{value:.0f}"
     return str(value)
 
 
 def _anchor(title: str) -> str:
-    """Of a heading, as GitHub and MkDocs make it."""
+    """Returns the anchor of a heading, as GitHub and MkDocs make it."""
     return title.lower().replace(" ", "-")

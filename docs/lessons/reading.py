@@ -1,4 +1,4 @@
-"""What a network that has learned to spell "hello" computes while it reads the word.
+"""The computation of a network that has learned to spell "hello" while it reads the word.
 
 reading = read(train_hello("jax"))
 """
@@ -42,18 +42,18 @@ class Reading(NamedTuple):
 
 
 def hello_shapes() -> dict[str, tuple[int, ...]]:
-    """Name → shape of every tensor of the task's default network."""
+    """Returns name → shape of every tensor of the task's default network."""
     config = TASKS["hello"].defaults
     signature = load_task(config).signature
     return network_shapes(config.network, signature.input_size, signature.output_size)
 
 
 def train_hello(backend: Literal["jax", "torch"], hidden_size: int | None = None) -> Trained:
-    """A network of the task `hello`, trained with its defaults, but in float64, in which both
-    backends agree within 1e-9.
+    """Returns a network of the task `hello`, trained with its defaults, but in float64, in which
+    both backends agree within 1e-9.
 
     Args:
-        hidden_size: another than the default.
+        hidden_size: a hidden size other than the default.
     """
     config = TASKS["hello"].defaults
     network = replace(config.network, hidden_size=hidden_size or config.network.hidden_size)
@@ -65,7 +65,7 @@ def train_hello(backend: Literal["jax", "torch"], hidden_size: int | None = None
 
 
 def read(trained: Trained) -> Reading:
-    """The Elman network of a run of `hello` reads its first word, a character a call."""
+    """Lets the Elman network of a run of `hello` read its first word, a character a call."""
     task = load_task(trained.config)
     tokens, targets = task.train.inputs[:1], task.train.targets[0]
     shapes = state_shapes(trained.config.network, 1)

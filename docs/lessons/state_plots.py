@@ -1,4 +1,5 @@
-"""What a recurrent network does over time → two figures: its states, and its gradients' reach."""
+"""The behaviour of a recurrent network over time → two figures: its states, and its gradients'
+reach."""
 
 from collections.abc import Mapping
 from itertools import combinations
@@ -19,22 +20,22 @@ LINES = (
 )  # fmt: skip
 """Colours that colour-blind readers tell apart (Okabe & Ito, Tol)."""
 LOWEST = 1e-30
-"""Where the axis of gradients ends; what falls below is lost long before."""
+"""Lower end of the axis of gradients; what falls below is lost long before."""
 ROUNDED_OFF = float(np.finfo(np.float32).eps) / 2
-"""What float32 adds to 1 without a trace."""
+"""Largest number that float32 adds to 1 without a trace."""
 APART = 1.0
-"""Two values of a unit, of a range of 2, that clearly differ."""
+"""Distance of two values of a unit, in a range of 2, that clearly differ."""
 NAMED = 50
-"""The distance at which the legend says what is left."""
+"""Distance at which the legend says how much is left."""
 LESSON = """\
 Weights are drawn as torch.nn does: after 50 steps less than a billionth is left in Elman,
 GRU and LSTM alike, least in the Elman networks. A forget gate that starts more open keeps more."""
-"""What the tests find true of every seed."""
+"""Text that the tests find true of every seed."""
 
 
 def draw_states(reading: Reading) -> Figure:
-    """The hidden state before a word and after each of its letters, with what tells the same letter
-    apart where different ones follow."""
+    """Draws the hidden state before a word and after each of its letters, with what tells the same
+    letter apart where different ones follow."""
     states = reading.states.T
     units, columns = states.shape
     figure = new_figure(6.6, 11)
@@ -62,7 +63,8 @@ def draw_states(reading: Reading) -> Figure:
 
 
 def told_apart(reading: Reading) -> tuple[int, int] | None:
-    """Two steps, counted from 1, that read the same letter and rightly predict different ones."""
+    """Returns two steps, counted from 1, that read the same letter and rightly predict different
+    ones."""
     steps = zip(reading.word, reading.predicted, reading.targets, strict=True)
     right = [(t, *step) for t, step in enumerate(steps, start=1) if step[1] == step[2]]
     for (i, letter, first, _), (j, again, second, _) in combinations(right, 2):
@@ -89,7 +91,7 @@ def _frame(axes: Axes, reading: Reading, i: int, j: int) -> None:
 
 
 def draw_gradients(shares: Mapping[str, np.ndarray]) -> Figure:
-    """How much is left of a gradient over a distance.
+    """Draws how much is left of a gradient over a distance.
 
     Args:
         shares: as `docs.lessons.vanishing.over_distance` returns them.
@@ -129,6 +131,6 @@ def draw_gradients(shares: Mapping[str, np.ndarray]) -> Figure:
 
 
 def _power(value: float) -> str:
-    """One digit; of small numbers times a power of ten."""
+    """Writes one digit; for small numbers times a power of ten."""
     digit, exponent = f"{value:.0e}".split("e")
     return f"{value:.1g}" if value > 1e-4 else f"${digit}\\cdot 10^{{{int(exponent)}}}$"

@@ -34,26 +34,26 @@ Forward = Callable[[Network, Tensor], Tensor]
 HELD_OUT = 2_000
 """Sequences that a classifier is scored on."""
 SMOOTH = 25
-"""Losses of batches that differ are drawn as means of so many steps."""
+"""Number of steps over which the losses of differing batches are averaged in a picture."""
 SCORE_EVERY = 10
 """Steps of `hello` between two scores."""
 
 
 class Size(NamedTuple):
-    """How long the networks train."""
+    """The length of the networks' training."""
 
     seed: int = 0
     steps: int = 1000
-    """Of `hello`."""
+    """Steps of `hello`."""
     examples: int = 40_000
-    """Of a classification that sees each once, in batches of 64."""
+    """Examples of a classification that sees each once, in batches of 64."""
     memorised: int = 500
-    """Of one that sees each many times."""
+    """Examples of a classification that sees each many times."""
     epochs: int = 100
 
 
 class Job(NamedTuple):
-    """What is trained: a resolved configuration and its data."""
+    """The training job: a resolved configuration and its data."""
 
     config: Config
     task: Task
@@ -64,31 +64,32 @@ class Job(NamedTuple):
 
 
 def right(network: Network, inputs: Tensor) -> Tensor:
-    """Whole sequences from a state of zeros, with gradients through all their steps."""
+    """Reads whole sequences from a state of zeros, with gradients through all their steps."""
     return network(inputs, network.zero_state(len(inputs)))[0]
 
 
 def spelling(size: Size, word: str = "hello") -> Job:
-    """The task `hello`, with its defaults."""
+    """Returns the task `hello`, with its defaults."""
     return _job(replace(TASKS["hello"].defaults, seed=size.seed, data=HelloData((word,))))
 
 
 def classification(name: str, size: Size, steps: int = 20, examples: int | None = None) -> Job:
-    """The task `last-value` or `random-labels`, on fewer and shorter sequences."""
+    """Returns the task `last-value` or `random-labels`, on fewer and shorter sequences."""
     data = GeneratedData(examples or size.examples, 1, HELD_OUT, sequence_length=steps)
     return _job(replace(TASKS[name].defaults, seed=size.seed, data=data))
 
 
 def first_value(size: Size) -> Job:
-    """`last-value` read backwards: what decides comes first, seven steps before the answer."""
+    """Returns `last-value` read backwards: what decides comes first, seven steps before the
+    answer."""
     config, task = classification("last-value", size, steps=8)
     train, test = (part._replace(inputs=part.inputs[:, ::-1]) for part in (task.train, task.test))
     return Job(config, replace(task, train=train, test=test))
 
 
 def listed_letters(size: Size) -> Job:
-    """`hello` with a token for each of its letters: five, but the second l takes the place of the
-    first, which is never used."""
+    """Returns `hello` with a token for each of its letters. There are five, but the second l takes
+    the place of the first, which is never used."""
     job = spelling(size)
     places = {letter: place for place, letter in enumerate("hello")}
     tokens = np.array([places[letter] for letter in job.task.vocabulary])
@@ -98,7 +99,8 @@ def listed_letters(size: Size) -> Job:
 
 
 def with_sgd(job: Job, clip_norm: float | None) -> Job:
-    """Plain gradient descent at a learning rate of 1, large enough for gradients to explode."""
+    """Returns the job with plain gradient descent at a learning rate of 1, large enough for
+    gradients to explode."""
     optimization = with_choice(job.config.optimization, "optimizer", "sgd")
     optimization = replace(optimization, learning_rate=1.0, clip_norm=clip_norm)
     return job._replace(config=resolve(replace(job.config, optimization=optimization)))
@@ -110,7 +112,8 @@ def _job(config: Config) -> Job:
 
 
 def network_of(job: Job, change: Callable[[Weights], Weights] = dict) -> Network:
-    """The network with the initial weights of a run, or with what `change` makes of them."""
+    """Returns the network with the initial weights of a run, or with those that `change` makes of
+    them."""
     config, signature = job.config, job.task.signature
     weights = initialize(
         config.network, signature.input_size, signature.output_size, config.seed, config.precision
@@ -124,7 +127,7 @@ def network_of(job: Job, change: Callable[[Weights], Weights] = dict) -> Network
 
 
 def positive(seed: int) -> Callable[[Weights], Weights]:
-    """Recurrent weights from U[0, 1) and biases of zero."""
+    """Returns a change that draws recurrent weights from U[0, 1) and sets biases to zero."""
 
     def change(weights: Weights) -> Weights:
         draw = generator(seed, "positive weights")
@@ -140,13 +143,13 @@ def positive(seed: int) -> Callable[[Weights], Weights]:
 
 class Step(NamedTuple):
     loss: float
-    """Before the step, in nats."""
+    """Loss before the step, in nats."""
     norm: float
-    """Of its gradients, before clipping."""
+    """Norm of its gradients, before clipping."""
 
 
 def train(job: Job, network: Network, forward: Forward) -> Iterator[Step]:
-    """Optimizer steps without end, as `rnn_torch/backend.py` takes them."""
+    """Yields optimizer steps without end, as `rnn_torch/backend.py` takes them."""
     params: optimizers.Params = dict(network.named_parameters())
     optimizer = optimizers.make(job.config.optimization, params)
     batches = training_batches(*job)
@@ -167,7 +170,7 @@ def train(job: Job, network: Network, forward: Forward) -> Iterator[Step]:
 
 class Score(NamedTuple):
     loss: float
-    """In nats."""
+    """Loss in nats."""
     accuracy: float
 
 
@@ -180,7 +183,7 @@ def score(network: Network, split: Split, forward: Forward) -> Score:
 
 
 def _tensor(stacked: np.ndarray) -> Tensor:
-    """The only one of the stacked batches."""
+    """Returns the only one of the stacked batches."""
     tensor = torch.from_numpy(np.ascontiguousarray(stacked[0]))
     return tensor if tensor.is_floating_point() else tensor.long()
 
@@ -188,7 +191,7 @@ def _tensor(stacked: np.ndarray) -> Tensor:
 def losses_of(
     job: Job, forward: Forward, steps: int, network: Network | None = None
 ) -> list[float]:
-    """Loss of every step of a training."""
+    """Returns the loss of every step of a training."""
     taken = train(job, network or network_of(job), forward)
     return [step.loss for step in islice(taken, steps)]
 
@@ -209,7 +212,7 @@ def scores_of(
 
 
 def curve(label: str, values: Sequence[float], mean_of: int = 1) -> Curve:
-    """A value for each step, or the mean of so many."""
+    """Makes a curve with a value for each step, or the mean of so many."""
     size = min(mean_of, len(values))
     whole = len(values) // size * size
     return Curve(

@@ -1,4 +1,4 @@
-"""How much of a gradient is left over a distance in time, for networks with initial weights.
+"""Share of a gradient that is left over a distance in time, for networks with initial weights.
 
 shares = over_distance(gradient_norms)      # {"Elman, tanh": (S, D), …}
 """
@@ -22,10 +22,10 @@ NETWORKS = {
 }
 FEATURES = 10
 FARTHEST = 200
-"""Steps back."""
+"""Largest number of steps back."""
 START = 50
-"""First steps of a sequence that are left out: there the state still grows from zero, and an LSTM's
-gradient with it."""
+"""Number of first steps of a sequence that are left out: there the state still grows from zero, and
+an LSTM's gradient with it."""
 SEEDS = range(10)
 
 Norms = Callable[[LayerConfig, Weights, np.ndarray], np.ndarray]
@@ -35,8 +35,8 @@ Norms = Callable[[LayerConfig, Weights, np.ndarray], np.ndarray]
 def over_distance(
     norms: Norms, farthest: int = FARTHEST, seeds: Sequence[int] = SEEDS
 ) -> dict[str, np.ndarray]:
-    """The norm of the gradient of the last state by the input d steps before, as a share of that by
-    the last input: by network, (S, D) for S seeds and d = 0 … farthest.
+    """Returns the norm of the gradient of the last state by the input d steps before, as a share of
+    that by the last input. By network, it is (S, D) for S seeds and d = 0 … farthest.
 
     A seed draws the weights as torch.nn does, and standard normal inputs, for all networks the
     same.
@@ -51,7 +51,7 @@ def over_distance(
 
 
 def _weights(network: NetworkConfig, seed: int) -> Weights:
-    """The recurrent layer's, by torch's names."""
+    """Returns the weights of the recurrent layer, by torch's names."""
     weights = initialize(network, FEATURES, 1, seed, "float64")
     return {
         name.removeprefix("rnn."): array

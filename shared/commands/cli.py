@@ -81,7 +81,7 @@ def parse(
 
 
 def _of_another_task(argv: Sequence[str]) -> str | None:
-    """What is said of an option that another task has."""
+    """Returns the message about an option that another task has."""
     owners = {name: settings(row.defaults) for name, row in TASKS.items()}
     chosen = option(argv, "--task") or "hello"
     if option(argv, "--config") is not None:  # which decides the task
@@ -95,20 +95,21 @@ def _of_another_task(argv: Sequence[str]) -> str | None:
 
 
 def _surrogates(word: str) -> bool:
-    """Whether Python could not decode a word and kept its bytes, which JSON cannot hold."""
+    """Tells whether Python could not decode a word and kept its bytes, which JSON cannot hold."""
     return any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def with_tasks(description: str) -> str:
-    """A description with the list of tasks; tyro keeps the line breaks of indented lines."""
+    """Returns a description with the list of tasks; tyro keeps the line breaks of indented
+    lines."""
     tasks = [f"    {name:<14} {row.about}" for name, row in TASKS.items()]
     return "\n".join([description.strip(), "", "Tasks, each with its own defaults:", *tasks])
 
 
 def base_config(argv: Sequence[str]) -> Config:
-    """The configuration that the command line changes: that of `--config FILE`, else the defaults
-    of `--task NAME`. Where the command line chooses another optimizer or schedule than the file,
-    the file's constants of the old one do not count.
+    """Returns the configuration that the command line changes: that of `--config FILE`, else the
+    defaults of `--task NAME`. The command line may choose another optimizer or schedule than the
+    file. Then the file's constants of the old one do not count.
 
     Raises:
         InvalidInput: an unknown task, or a file that holds no configuration.
@@ -135,7 +136,8 @@ def base_config(argv: Sequence[str]) -> Config:
 
 
 def _check_folder(config: Config, argv: Sequence[str], file: str) -> None:
-    """A file from elsewhere may say where data is read, but not have this program write there."""
+    """Refuses to generate data in a folder that only a file names. A file from elsewhere may say
+    where data is read, but not have this program write there."""
     folder = getattr(config.data, "folder", None)
     if folder is not None and option(argv, "--data.folder") is None:
         from shared.tasks.stored import IDENTITY
@@ -148,12 +150,13 @@ def _check_folder(config: Config, argv: Sequence[str], file: str) -> None:
 
 
 def require_backend(config: Config) -> Config:
-    """A default whose backend the command line must name."""
+    """Returns a default whose backend the command line must name."""
     return replace(config, backend=tyro.MISSING)
 
 
 def option(argv: Sequence[str], name: str) -> str | None:
-    """The value of an option, `--name value` or `--name=value`, before anything is parsed."""
+    """Returns the value of an option, `--name value` or `--name=value`, before anything is
+    parsed."""
     value = None
     for i, word in enumerate(argv):
         if word == name and i + 1 < len(argv):
@@ -164,7 +167,7 @@ def option(argv: Sequence[str], name: str) -> str | None:
 
 
 def seeds(argv: Sequence[str], words: Sequence[str]) -> list[int]:
-    """What --seeds names; nothing where it is not on the command line.
+    """Returns the seeds that --seeds names; none where it is not on the command line.
 
     Args:
         words: the option's values.
@@ -182,7 +185,7 @@ def seeds(argv: Sequence[str], words: Sequence[str]) -> list[int]:
 
 
 def _one_line(box: str) -> str:
-    """The message in the box that tyro draws: its lines up to the rule above the hints."""
+    """Returns the message in the box that tyro draws: its lines up to the rule above the hints."""
     words: list[str] = []
     lines = box.splitlines()
     if len(lines) > 1 and set(lines[1].strip()) == {"-"}:
@@ -204,11 +207,11 @@ def _one_line(box: str) -> str:
 
 
 MOST = 1000
-"""Seeds of a range: more are a mistake in writing."""
+"""Most seeds of a range: more are a typing mistake."""
 
 
 def parse_seeds(words: Sequence[str]) -> list[int]:
-    """["0..2", "7"] → [0, 1, 2, 7].
+    """Turns ["0..2", "7"] into [0, 1, 2, 7].
 
     Raises:
         InvalidInput: anything else, a seed named twice, or none.
@@ -228,16 +231,16 @@ def parse_seeds(words: Sequence[str]) -> list[int]:
 
 
 def _is_script() -> bool:
-    """Whether this process is a script of a checkout, and not the installed program."""
+    """Tells whether this process is a script of a checkout, and not the installed program."""
     started = Path(sys.argv[0])
     return started.suffix == ".py" and started.name != "__main__.py"
 
 
 def _as_called(text: str) -> str:
-    """A text whose command lines are those that the user can type."""
+    """Returns a text whose command lines are those that the user can type."""
     return re.sub(rf"{NAME} (\w+)", r"python scripts/\1.py", text) if _is_script() else text
 
 
 def reproduction(command: str, argv: Sequence[str]) -> str:
-    """The command line that was given, as a shell takes it."""
+    """Returns the command line that was given, as a shell takes it."""
     return _as_called(f"{NAME} {command} {shlex.join(argv)}".rstrip())

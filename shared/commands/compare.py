@@ -114,7 +114,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> None:
-    """Trains what is not done and writes the page."""
+    """Trains the runs that are not done and writes the page."""
     if with_settings or arguments.folders or cli.option(argv, "--contenders") is not None:
         raise InvalidInput(
             "--suite trains tasks with their defaults: expected no settings beside it"
@@ -144,13 +144,13 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
 
 
 def _train_jobs(plan: Sequence["Job"], arguments: Arguments, children: Children) -> None:
-    """Trains what is not done; after a failure or a signal, no other run is started."""
+    """Trains the runs that are not done; after a failure or a signal, it starts no other run."""
     states = [job.state for job in plan]
     shares = list(range(arguments.jobs))
     stop = Event()
 
     def bind() -> None:
-        """This thread's cores are those of the processes that it starts."""
+        """Limits this thread, and so the processes that it starts, to its share of the cores."""
         share = shares.pop()
         if arguments.jobs > 1 and hasattr(os, "sched_setaffinity"):
             cores = sorted(os.sched_getaffinity(0))
@@ -219,12 +219,12 @@ def _clear(folder: Path, kept: Sequence[Path]) -> None:
 
 
 def _run_folder(folder: Path, contender: str, several: bool) -> Path:
-    """Of a contender's run, or of its runs from several seeds."""
+    """Returns the folder of a contender's run, or of its runs from several seeds."""
     return folder / RUNS / f"{contender.replace('/', '-')}{'-seeds' * several}"
 
 
 def _state(config: Config, seeds: Sequence[int], folder: Path) -> Literal["new", "stopped", "done"]:
-    """Whether a contender is to be trained yet.
+    """Tells whether a contender is to be trained yet.
 
     Raises:
         InvalidInput: its folder holds runs from other seeds or with other settings.
@@ -246,10 +246,10 @@ def _state(config: Config, seeds: Sequence[int], folder: Path) -> Literal["new",
 
 
 def _train(config: Config, seeds: Sequence[int], arguments: Arguments, folder: Path) -> list[Path]:
-    """Runs the command `run` for one contender after the other, of what is not done yet.
+    """Runs the command `run` for one contender after the other, for all that is not done yet.
 
     Returns:
-        Their run folders, or the folders of their seeds.
+        The contenders' run folders, or the folders of their seeds.
     """
     contenders = arguments.contenders
     unknown = [name for name in contenders if name not in CONTENDERS]

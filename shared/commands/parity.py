@@ -88,7 +88,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def parse_arguments(argv: Sequence[str], base: Config) -> Arguments:
-    """The arguments; a trap brings the settings that show it, which the command line may change."""
+    """Returns the arguments. A trap brings the settings that show it, which the command line may
+    change."""
     assert __doc__ is not None
     planted = cli.option(argv, "--inject")
     if planted is not None:
@@ -126,7 +127,7 @@ def parse_arguments(argv: Sequence[str], base: Config) -> Arguments:
 
 
 def _check_alone(arguments: Arguments, base: Config) -> None:
-    """Refuses beside two folders what only a run would heed."""
+    """Refuses options beside two folders that only a run would use."""
     plain = Arguments(
         base,
         arguments.folders,
@@ -222,7 +223,7 @@ def _finish(findings: "Findings", folder: Path, title: str, argv: Sequence[str])
 
 
 def _folder(arguments: Arguments, name: str) -> Path:
-    """Where the report goes."""
+    """Returns the folder for the report."""
     from shared.report.parity_page import FILES, GALLERY
 
     own = {*FILES, *GALLERY}
@@ -232,7 +233,7 @@ def _folder(arguments: Arguments, name: str) -> Path:
 def _trace_folders(
     arguments: Arguments, sides: tuple["Side", "Side"]
 ) -> AbstractContextManager[Sequence[Path]]:
-    """In --traces a folder for each side, or none."""
+    """Makes a folder for each side in --traces, or none."""
     if arguments.traces is None:
         return nullcontext(())
     from shared.parity.trace_files import new_folders

@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def help_text() -> str:
-    """What `--help` prints: a line for each command."""
+    """Returns the text that `--help` prints: a line for each command."""
     lines = [f"  {name:<9} {about}" for name, about in COMMANDS.items()]
     return "\n".join(
         [

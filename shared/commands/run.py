@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _config_of(folder: Path) -> Path:
-    """The file with the settings of a run, or of several seeds.
+    """Returns the file with the settings of a run, or of several seeds.
 
     Raises:
         InvalidInput: there is none.
@@ -97,7 +97,7 @@ def _config_of(folder: Path) -> Path:
 
 
 def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
-    """Those to train from, or none where it is a single run."""
+    """Returns the seeds to train from, or none where it is a single run."""
     from shared.runs.seeds import are_in, read_seeds
 
     seeds = cli.seeds(argv, arguments.seeds)
@@ -110,7 +110,7 @@ def _seeds(arguments: Arguments, argv: Sequence[str]) -> list[int]:
 
 
 def _lacks_only_pictures(folder: Path, config: Config) -> bool:
-    """Whether a run was stopped between its summary and its curves, which are drawn last."""
+    """Tells whether a run was stopped between its summary and its curves, which are drawn last."""
     from shared.runs.run_folder import CONFIG, read_config, status
 
     before = status(folder)
@@ -123,7 +123,7 @@ def _draw(folder: Path) -> list["Run"]:
     """Draws the pictures of a run, or of all seeds; returns what they show.
 
     Raises:
-        Interrupted, OSError: the message says how they are drawn later.
+        Interrupted, OSError: the message says how to draw them later.
     """
     from shared.report.curve_plots import save_curves
     from shared.report.prediction_plots import save_predictions
@@ -149,7 +149,7 @@ def _draw(folder: Path) -> list["Run"]:
 
 
 def _resume_in_out(argv: Sequence[str]) -> list[str]:
-    """`--out DIR --resume` means `--resume DIR`."""
+    """Replaces `--out DIR --resume` by `--resume DIR`, which it means."""
     argv = list(argv)
     folder = cli.option(argv, "--out")
     for i, word in enumerate(argv):

@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _pieces(trained: "Trained", prompt: str | None, how: "Sampling", length: int) -> Iterator[str]:
-    """The prompt, and what follows it as it is written."""
+    """Yields the prompt, and the text that follows it as it is written."""
     from shared.inference.generate import stream
     from shared.inference.predict import encode
     from shared.tasks.text import END_OF_LINE, Writer

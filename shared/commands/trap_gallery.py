@@ -28,11 +28,11 @@ def show_all(
     """Plants one trap after the other and writes a page of what each does.
 
     Args:
-        settings: what each trap changes until it shows.
+        settings: the configuration that each trap changes until it shows.
         folder: where the page goes.
         own: the options of `parity` that every run has, as the page shows them.
         command: the command line, shown for reproduction.
-        steps, tolerance, contenders: of every run, as the command's arguments.
+        steps, tolerance, contenders: those of every run, as the command's arguments.
 
     Raises:
         SystemExit: with 1, unless every trap is named as the cause of what it does.

@@ -1,4 +1,4 @@
-"""What each optimizer and schedule understands, with the defaults that torch documents."""
+"""Constants of each optimizer and schedule, with the defaults that torch documents."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,7 +24,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 
 
 def with_choice(optimization: OptimizationConfig, choice: str, chosen: str) -> OptimizationConfig:
-    """Another optimizer or schedule, and with it the default constants of that one.
+    """Returns the settings with another optimizer or schedule and its default constants.
 
     Args:
         choice: "optimizer" or "schedule".
@@ -38,12 +38,12 @@ def with_choice(optimization: OptimizationConfig, choice: str, chosen: str) -> O
 
 
 def constants(optimization: OptimizationConfig) -> dict[str, Any]:
-    """The constants of a resolved configuration's optimizer, by torch's names."""
+    """Returns the constants of a resolved configuration's optimizer, by torch's names."""
     return {name: getattr(optimization, name) for name in OPTIMIZERS[optimization.optimizer]}
 
 
 def moment_names(optimization: OptimizationConfig) -> tuple[str, ...]:
-    """What an optimizer remembers of each parameter, by the names in torch.optim's state."""
+    """Returns the names in torch.optim's state of what an optimizer remembers of each parameter."""
     return {
         "adam": ("exp_avg", "exp_avg_sq"),
         "adamw": ("exp_avg", "exp_avg_sq"),

@@ -11,14 +11,14 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 @dataclass(frozen=True)
 class Every:
-    """How often checkpoints are written between evaluations: after steps, or after seconds."""
+    """Interval of checkpoints between evaluations: in steps, or in seconds."""
 
     steps: int | None = None
     seconds: float = math.inf
 
     @staticmethod
     def of(text: str) -> "Every":
-        """From "200", "30s", "5m" or "1h".
+        """Reads an interval such as "200", "30s", "5m" or "1h".
 
         Raises:
             InvalidInput: it is none of these.

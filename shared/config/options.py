@@ -12,7 +12,7 @@ from shared.system.json_files import Json, parse
 
 
 def from_json(values: dict[str, Any]) -> Config:
-    """The configuration that `dataclasses.asdict` took apart.
+    """Rebuilds the configuration that `dataclasses.asdict` took apart.
 
     Raises:
         InvalidInput: a key is missing or unknown, or a value has the wrong type.
@@ -37,7 +37,8 @@ def from_json(values: dict[str, Any]) -> Config:
 
 
 def settings(config: Config) -> dict[str, Any]:
-    """Values by the names of their options, without "--": {"cell": "rnn", "data.path": None, …}."""
+    """Returns values by the names of their options, without "--": {"cell": "rnn", "data.path":
+    None, …}."""
     flat: dict[str, Any] = {}
     values: dict[str, Json] = asdict(config)
     for name, value in values.items():
@@ -50,10 +51,10 @@ def settings(config: Config) -> dict[str, Any]:
 def options(
     values: Mapping[str, tuple[Any, ...] | str | float | None], usual: Mapping[str, Any]
 ) -> list[str]:
-    """Settings as the command line takes them: ["--cell rnn", "--no-bidirectional", …].
+    """Returns settings as the command line takes them: ["--cell rnn", "--no-bidirectional", …].
 
     Args:
-        values: all or some of `settings`. One of None counts where it is not the usual one.
+        values: all or some of `settings`. A value of None is left out if it is the usual one.
         usual: `settings` of the defaults that the options change.
     """
     words: list[str] = []
@@ -67,13 +68,13 @@ def options(
 
 
 def differing(first: Config, second: Config) -> list[str]:
-    """Options in which two configurations differ: ["--cell", …]."""
+    """Returns the options in which two configurations differ: ["--cell", …]."""
     a, b = settings(first), settings(second)
     return [f"--{name}" for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
 
 
 def _data_of(values: dict[str, Any]) -> type[Any]:
-    """The kind of data whose options these are: no two kinds have the same."""
+    """Returns the kind of data with these options: no two kinds have the same."""
     for kind in get_args(Data):
         if {option.name for option in fields(kind)} == values.keys():
             return kind
@@ -89,7 +90,7 @@ def _names(values: Mapping[str, Json]) -> set[str]:
 
 
 def flag(name: str) -> str:
-    """The option of a field: "hidden_size" → "--hidden-size"."""
+    """Returns the option of a field: "hidden_size" → "--hidden-size"."""
     return "--" + name.replace("_", "-")
 
 

@@ -1,4 +1,4 @@
-"""A configuration that makes sense, with every constant in it, or one line that says why not."""
+"""Checks of a configuration: it makes sense and is completed, or one line says why not."""
 
 import math
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ from shared.config.settings import Config, NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
 
 LARGEST = 1e30
-"""Constants stay below it, so that a step with them can be computed in float32."""
+"""Upper bound of constants, which stay below it, so that a step can be computed in float32."""
 
 
 def resolve(config: Config) -> Config:
-    """The same configuration, checked, with every None that has a default filled in.
+    """Checks a configuration and returns it with every None that has a default filled in.
 
     Raises:
         InvalidInput: one line naming the option, what was expected and what came.
@@ -48,12 +48,14 @@ KINDS: dict[Any, tuple[str, tuple[type, ...]]] = {
     float: ("a number", (int, float)),
     str: ("a text", (str,)),
 }
-"""A type → what it is called, and what Python may have in its place."""
+"""Type → its name in messages, and the Python types that are accepted for it."""
 
 
 def _check_types(settings: object, prefix: str) -> None:
-    """Refuses a value of another type than its setting has. A command line brings none, but a
-    program may."""
+    """Refuses a value whose type is not that of its setting.
+
+    A command line never brings one, but a program may.
+    """
     hints: dict[str, Any] = get_type_hints(type(settings))
     for name, kind in hints.items():
         value = getattr(settings, name)
@@ -70,7 +72,8 @@ def _check_types(settings: object, prefix: str) -> None:
 
 
 def _with_embedding(config: Config) -> NetworkConfig:
-    """Words as one-hot vectors would be a product with thousands of zeros each."""
+    """Adds an embedding for words: one-hot vectors would be a product with thousands of zeros
+    each."""
     network, data = config.network, config.data
     if network.embedding_size is None and isinstance(data, TextData) and data.unit == "word":
         return replace(network, embedding_size=network.hidden_size)

@@ -14,18 +14,18 @@ from shared.protocol.backend import State
 
 class Answer(NamedTuple):
     tokens: np.ndarray
-    """(N,), without the end."""
+    """Tokens (N,), without the end."""
     score: float
-    """Log probability, of the end too."""
+    """Log probability, including that of the end."""
 
 
 def search(
     backend: Backend, state: State, prompt: np.ndarray, end: int, beams: int, longest: int
 ) -> list[Answer]:
-    """Answers to a prompt, the most probable first; with one beam greedy decoding's.
+    """Returns answers to a prompt, the most probable first; one beam is greedy decoding.
 
-    Keeps the most probable unfinished answers, `beams` of them, and goes on with each until none
-    can become more probable than the worst finished one that is kept. An answer that has not ended
+    Keeps the most probable unfinished answers, `beams` of them. It goes on with each until none can
+    become more probable than the worst finished one that is kept. An answer that has not ended
     after `longest` tokens counts as it is.
 
     Args:
@@ -61,6 +61,6 @@ def search(
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Log probabilities (…, V) of logits, float64."""
+    """Returns the log probabilities (…, V) of logits, float64."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))

@@ -1,4 +1,4 @@
-"""Scores of a state on one part of a task's data, and what a network writes on from a text."""
+"""Scores of a state on one part of a task's data, and a network's continuation of a text."""
 
 from collections.abc import Iterator
 
@@ -17,14 +17,14 @@ from shared.tasks.task import Task
 from shared.tasks.text import joined
 
 PROMPT, LENGTH = 64, 512
-"""Tokens of a text that the network goes on from, and that it generates."""
+"""Numbers of tokens: of the text that the network continues, and of its continuation."""
 GENERATED = Sampling(temperature=0.8)
 
 
 def evaluate(
     config: Config, task: Task, backend: Backend, state: State, split: Split
 ) -> Evaluation:
-    """Loss and metric of a state on one part of a task's data."""
+    """Computes loss and metric of a state on one part of a task's data."""
     batches = evaluation_batches(config, task, split)
     total, size = batches.per_epoch, batches.evaluation_chunk
 
@@ -39,7 +39,7 @@ def evaluate(
 
 
 def written_on(task: Task, backend: Backend, state: State) -> dict[str, str] | None:
-    """A prompt from the beginning of a text's test part, and how the network goes on."""
+    """Returns a prompt from the beginning of a text's test part, and the network's continuation."""
     if not task.streams:
         return None
     prompt = task.test.inputs[0, :PROMPT]
@@ -53,11 +53,14 @@ def written_on(task: Task, backend: Backend, state: State) -> dict[str, str] | N
 
 
 EXAMPLES = 16
-"""Sequences whose inputs are kept."""
+"""Number of sequences whose inputs are kept."""
 
 
 def predict(task: Task, backend: Backend, state: State) -> Predictions:
-    """Predicts the test part, and what is longer; not for texts, whose test is one long stream."""
+    """Predicts the test part and the longer sequences.
+
+    Not for texts, whose test is one long stream.
+    """
     if task.streams:
         return {}
     found = _of_split("", task, backend, state, task.test)
@@ -85,7 +88,8 @@ def _of_split(
 def outputs(
     task: Task, backend: Backend, state: State, inputs: np.ndarray, lengths: np.ndarray | None
 ) -> np.ndarray:
-    """The most probable classes, or the values, that a network predicts; (N, …) as the targets."""
+    """Returns the most probable classes, or the values, that a network predicts; (N, …) as the
+    targets."""
     classes = task.signature.loss == "cross_entropy"
     count = len(inputs)
     size = min(count, EVALUATION_ROWS)

@@ -10,14 +10,14 @@ from shared.protocol.sampling import Sampling
 from shared.system.randomness import generator
 
 CHUNK = 32
-"""Tokens that a call of a backend generates."""
+"""Number of tokens that a call of a backend generates."""
 PADDED = 32
 
 
 def stream(
     backend: Backend, state: State, prompt: np.ndarray, size: int, sampling: Sampling, count: int
 ) -> Iterator[np.ndarray]:
-    """The tokens that follow a prompt, some at a time.
+    """Generates the tokens that follow a prompt, some at a time.
 
     Args:
         prompt: (P,) token numbers, P ≥ 1.
@@ -34,10 +34,11 @@ def stream(
 def after(
     backend: Backend, state: State, prompt: np.ndarray, rows: int = 1
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Logits (rows, V) of what follows a prompt, and the state after it, the same in each row.
+    """Returns the logits (rows, V) of the token after a prompt, and the state, the same in each
+    row.
 
-    A prompt is padded to a multiple of `PADDED` steps, for which JAX has compiled its program
-    already when another prompt comes.
+    A prompt is padded to a multiple of `PADDED` steps. So JAX has already compiled its program when
+    another prompt comes.
     """
     count = len(prompt)
     tokens = np.zeros((rows, -(-count // PADDED) * PADDED), np.int32)
@@ -47,7 +48,8 @@ def after(
 
 
 def _noise(sampling: Sampling, start: int, size: int) -> np.ndarray:
-    """Standard Gumbel noise for tokens from start on, (CHUNK, V); none for greedy decoding."""
+    """Returns standard Gumbel noise for tokens from start on, (CHUNK, V); zeros for greedy
+    decoding."""
     if sampling.temperature == 0:
         return np.zeros((CHUNK, size))
     return generator(sampling.seed, "sampling", start).gumbel(size=(CHUNK, size))

@@ -1,4 +1,4 @@
-"""What a trained network says of new data: records, one for each time, sequence or line.
+"""Predictions of a trained network for new data: records, one for each time, sequence or line.
 
 records = predictions(trained, Path("days.csv"))      # [{"date": …, "predicted": …}, …]
 """
@@ -23,9 +23,10 @@ from shared.tasks.text import END_OF_LINE, read_text, words_of
 Record = dict[str, Any]
 
 WINDOW = 256
-"""Tokens of a text that are read in one call."""
+"""Number of tokens of a text that are read in one call."""
 LONGEST = 2
-"""An answer is cut off after so many times the steps of the longest sequence in training."""
+"""Longest answer, in multiples of the steps of the longest sequence in training; it is cut off
+there."""
 
 
 @np.errstate(over="ignore", invalid="ignore")  # what comes of it is refused
@@ -38,7 +39,7 @@ def predictions(trained: Trained, file: Path | str, beams: int = 5) -> list[Reco
     sequences of characters     UTF-8, one a line; a source to translate, too
 
     Args:
-        beams: of a translation: answers that are followed at once; 1 is greedy decoding.
+        beams: for a translation, answers that are followed at once; 1 is greedy decoding.
 
     Raises:
         InvalidInput: the file cannot be read, or holds something else.
@@ -56,7 +57,7 @@ def predictions(trained: Trained, file: Path | str, beams: int = 5) -> list[Reco
 
 
 def _forecasts(trained: Trained, file: Path) -> list[Record]:
-    """One for each row with enough rows before it, and for the time after the last."""
+    """Predicts for each row with enough rows before it, and for the time after the last."""
     series = trained.schema.series
     assert series is not None
     table = read_columns(file, [c.name for c in series.columns], date=series.known is not None)
@@ -91,7 +92,7 @@ def _forecasts(trained: Trained, file: Path) -> list[Record]:
 
 
 def _check_no_gap(dates: np.ndarray, step: str, file: Path) -> None:
-    """The network knows rows, and takes each for the next day or month."""
+    """Refuses a gap in the dates: the network takes each row for the next day or month."""
     at = dates.astype("datetime64[M]" if step == "month" else "datetime64[D]")
     gaps = np.flatnonzero(np.diff(at).astype(int) != 1)
     if len(gaps):
@@ -100,7 +101,7 @@ def _check_no_gap(dates: np.ndarray, step: str, file: Path) -> None:
 
 
 def _times(dates: np.ndarray | None, count: int, weekdays: bool, step: str) -> np.ndarray:
-    """Those of the rows and the next one; without dates any."""
+    """Returns the times of the rows and of the next one; without dates, arbitrary times."""
     if dates is None:
         return np.zeros(count + 1, "datetime64[D]")
     after = dates[-1:] + 1
@@ -159,7 +160,7 @@ def _outputs(
 
 
 def _of_text(trained: Trained, text: str, file: Path) -> list[Record]:
-    """Bits that each line takes, and of all; the first token of the text is given."""
+    """Returns the bits of each line and of the whole text; the first token of the text is given."""
     schema = trained.schema
     number = {token: i for i, token in enumerate(schema.vocabulary)}
     word = schema.unit == "word"
@@ -218,7 +219,7 @@ def _of_lines(trained: Trained, lines: Sequence[str], beams: int, file: Path) ->
 
 
 def answer(trained: Trained, source: str, beams: int, where: str) -> str:
-    """The most probable answer to a source that beam search finds.
+    """Returns the most probable answer to a source that beam search finds.
 
     Raises:
         InvalidInput: the source is empty, or has characters that the network does not know.
@@ -235,7 +236,7 @@ def answer(trained: Trained, source: str, beams: int, where: str) -> str:
 
 
 def encode(schema: Schema, text: str, where: str, without: str = "") -> np.ndarray:
-    """Token numbers of a text.
+    """Returns the token numbers of a text.
 
     Args:
         where: names the text in messages.

@@ -16,18 +16,19 @@ from shared.system.files import DAMAGED, brief
 from shared.tasks.text import read_text
 
 SEQUENCE = "sequence"
-"""The column of a CSV file that says to which sequence a row belongs."""
+"""Column of a CSV file that says to which sequence a row belongs."""
 
 
 def read_columns(file: Path, names: list[str], date: bool) -> dict[str, np.ndarray]:
-    """Columns by name, (N,) each, float64; "date" as datetime64[D].
+    """Reads columns by name, (N,) each, float64; "date" as datetime64[D].
 
     Args:
         names: the columns that are needed.
-        date: whether a column "date" is needed, YYYY-MM-DD; it is read where it is there.
+        date: True if a column "date" is needed, YYYY-MM-DD; if the file has one, it is always read.
 
     Raises:
-        InvalidInput: the file cannot be read, a column is missing, or holds what is no number.
+        InvalidInput: the file cannot be read, or a column is missing or holds a value that is no
+            number.
     """
     found = _arrays(file) if file.suffix == ".npz" else _csv(file)
     wanted = [*(["date"] if date or "date" in found else []), *names]
@@ -59,15 +60,15 @@ class Sequences(NamedTuple):
     lengths: np.ndarray | None
     """(N,), None if all have T steps."""
     names: list[str | int]
-    """What the file calls them, or their numbers from 1."""
+    """Names of the sequences in the file, or their numbers from 1."""
 
 
 def read_sequences(file: Path, width: int) -> Sequences:
-    """Sequences from a file.
+    """Reads sequences from a file.
 
-    NPY holds (N, T, I), or (T, I) for a single sequence; NPZ the same as "inputs", and "lengths"
-    where there are several; CSV has a row for each step and a column for each feature, and where it
-    holds several sequences a column "sequence" that names them.
+    NPY holds (N, T, I), or (T, I) for a single sequence. NPZ holds the same as "inputs", and
+    "lengths" where there are several. CSV has a row for each step and a column for each feature; if
+    it holds several sequences, a column "sequence" names them.
 
     Args:
         width: features of a step, I.
@@ -140,7 +141,7 @@ def _sequences_of_csv(file: Path, width: int) -> Sequences:
 
 
 def _csv(file: Path) -> dict[str, np.ndarray]:
-    """Columns of text by the names in the first line."""
+    """Reads columns of text by the names in the first line."""
     try:
         reader = csv.reader(read_text(file).splitlines(), strict=True)
         rows = [(reader.line_num, row) for row in reader if row]  # blank lines count as none
@@ -168,7 +169,8 @@ def _csv(file: Path) -> dict[str, np.ndarray]:
 
 
 def _of_values(header: list[str]) -> bool:
-    """Whether a first line holds values: only numbers, and not those that count the columns."""
+    """Tells whether a first line holds values: only numbers, and not those that count the
+    columns."""
     try:
         numbers = [float(name) for name in header]
     except ValueError:
@@ -184,7 +186,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
 
 
 def _load(file: Path) -> np.ndarray | dict[str, np.ndarray]:
-    """The array of an NPY file, or those of an NPZ file by name, without unpickling."""
+    """Reads the array of an NPY file, or those of an NPZ file by name, without unpickling."""
     try:
         with open(file, "rb") as opened:  # NumPy would leave one open that is damaged
             found: np.ndarray | NpzFile = np.load(opened, allow_pickle=False)
@@ -238,7 +240,8 @@ def _is_number(value: object) -> bool:
 
 
 def _dates(file: Path, values: np.ndarray) -> np.ndarray:
-    """Of text none but YYYY-MM-DD: NumPy takes 20240301 for a year, and today for a day."""
+    """Reads dates, in text only as YYYY-MM-DD: NumPy takes 20240301 for a year, and today for a
+    day."""
     if values.dtype.kind not in "USiuM":
         raise InvalidInput(f"{file}: expected dates as YYYY-MM-DD, got {values.dtype}")
     try:
@@ -261,7 +264,7 @@ def _dates(file: Path, values: np.ndarray) -> np.ndarray:
 
 
 def as_csv(records: Sequence[dict[str, Any]]) -> str:
-    """A line of names and one for each record; nothing where a value is None."""
+    """Writes a line of names and one for each record; a value of None leaves its place empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, records[0].keys(), lineterminator="\n")
     writer.writeheader()

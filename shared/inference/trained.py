@@ -25,7 +25,7 @@ class Trained(NamedTuple):
     backend: Backend
     state: State
     step: int
-    """Optimizer steps after which its weights are."""
+    """Number of optimizer steps after which its weights were taken."""
 
 
 def load_trained(
@@ -34,7 +34,7 @@ def load_trained(
     device: Any = None,
     precision: Precision | None = None,
 ) -> Trained:
-    """The network of a run, with the best checkpoint where there is one, else the last.
+    """Loads the network of a run, from the best checkpoint if there is one, else from the last.
 
     Args:
         backend: another than that of the run.

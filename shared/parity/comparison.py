@@ -53,7 +53,7 @@ class Comparison:
     empty: set[str] = field(default_factory=set)
     """Tensors that had no elements at some step."""
     left_out: set[str] = field(default_factory=set)
-    """Tensors that only one program shows, for whoever leaves them out to fill in."""
+    """Tensors that only one program shows. The caller that leaves them out fills this in."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < 1:
@@ -125,7 +125,7 @@ class Comparison:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know beside the verdict."""
+        """Facts that a reader must know beside the verdict."""
         notes = []
         if self.overshadowed is not None:
             notes.append(self.overshadowed.described(self.first, self.second))
@@ -142,8 +142,8 @@ class Comparison:
 
     @property
     def growth(self) -> list[tuple[int, float, str]]:
-        """How the deviation grew up to the first difference: step, largest deviation, its tensor,
-        at some ten steps, closer and closer to it."""
+        """The growth of the deviation up to the first difference: step, largest deviation and its
+        tensor, at some ten steps, closer and closer to it."""
         if not self.steps:
             return []
         last = len(self.steps) - 1
@@ -157,7 +157,7 @@ class Comparison:
         return rows
 
     def _names(self, step: int, first: Mapping, second: Mapping) -> list[str]:
-        """The names of both traces, which must be the same, in the order of the first."""
+        """Returns the names of both traces, in the order of the first. They must be the same."""
         for side, mine, other, theirs in (
             (self.first, first, self.second, second),
             (self.second, second, self.first, first),
@@ -259,7 +259,7 @@ _END = object()
 
 
 def deviation(first: Trace, second: Trace) -> tuple[float, str]:
-    """The largest deviation of one step, and its tensor.
+    """Returns the largest deviation of one step, and its tensor.
 
     Raises:
         InvalidInput: as `Comparison.add`.
@@ -270,7 +270,8 @@ def deviation(first: Trace, second: Trace) -> tuple[float, str]:
 
 
 def in_both(first: Trace, second: Trace, phases: Sequence[str] = PHASES) -> tuple[Trace, Trace]:
-    """The tensors of these phases that both programs show; of other phases, all."""
+    """Returns the tensors of these phases that both programs show. Of other phases it returns
+    all."""
 
     def kept(trace: Trace, other: Trace) -> Trace:
         return {n: a for n, a in trace.items() if n in other or phase_of(n) not in phases}

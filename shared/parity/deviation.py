@@ -1,9 +1,9 @@
 """How far two tensors of a step lie apart.
 
-An element's error is judged against the largest magnitude in its tensor, of both programs: one
-that cancelled to nearly nothing carries the rounding of what it was made of. The largest error of a
-tensor at a step, in that measure, is its deviation. Integers differ if they are not the same. A
-number that is not finite is a difference, also where both programs have it.
+An element's error is judged against the largest magnitude in its tensor, of both programs. The
+reason: an element that cancelled to nearly nothing carries the rounding of what it was made of. The
+largest error of a tensor at a step, in that measure, is its deviation. Integers differ if they are
+not the same. A number that is not finite is a difference, also where both programs have it.
 """
 
 import math
@@ -16,21 +16,21 @@ import numpy as np
 from shared.protocol.trace import phase_of
 
 SMALLEST_LOSS = 1e-6
-"""Smaller losses count as this much. A small cross-entropy is log(1 + s), of which 1 + s is rounded
-to 1e-16 in float64: less than a billionth of this."""
+"""Smaller losses count as this much. A small cross-entropy is log(1 + s). In float64, 1 + s is
+rounded to 1e-16, which is less than a billionth of this."""
 
 SMALLEST_SHARE = 1e-5
-"""Gradients, and moments of one kind, count with at least this share of the largest one at the
-step. A gradient that is zero in mathematics, such as that of a bias before a normalisation, is
-nothing but the rounding of the others."""
+"""Smallest magnitude with which gradients, and moments of one kind, count: this share of the
+largest one at the step. A gradient that is zero in mathematics, such as that of a bias before a
+normalisation, is nothing but the rounding of the others."""
 
 OVERSHADOWED = 1e-3
-"""An element that differs by more than this share of itself, and counts as equal only beside larger
-ones in its tensor, is told of. Runs that train the same stay far below: 1000 steps of `hello` in
-float64 below 1e-6."""
+"""Share of itself by which an element may differ unreported. One that differs by more, and counts
+as equal only beside larger ones in its tensor, is reported. Runs that train the same stay far
+below: 1000 steps of `hello` in float64 below 1e-6."""
 
 ROUNDING = 1000
-"""Units in the last place of the largest gradient that the rounding of others may come to."""
+"""Largest rounding of other gradients, in units in the last place of the largest gradient."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class Difference:
     second: float
     absolute: float
     relative: float
-    """Against the largest magnitude in the tensor, and of integers at least 1; NaN where a value is
-    not finite."""
+    """Error against the largest magnitude in the tensor, which for integers counts as at least 1;
+    NaN where a value is not finite."""
     ulps: int | None
     """Numbers of the tensor's dtype that lie between the two values; None if one is not finite."""
     elements: int
@@ -68,7 +68,7 @@ class Difference:
         return _place(self.name, self.index)
 
     def described(self, first: str, second: str) -> str:
-        """Which element, both values and how far they lie apart."""
+        """Tells which element differs, both values, and how far they lie apart."""
         if self.ulps is None:
             size = f"not finite in {self.not_finite(first, second)}"
         else:
@@ -78,7 +78,8 @@ class Difference:
         return f"{self.place}: {first} {self.first!r}, {second} {self.second!r} ({size}){share}"
 
     def not_finite(self, first: str, second: str) -> str:
-        """The name of the side whose value is not finite, or "both"; empty if both are."""
+        """Returns the name of the side whose value is not finite, or "both"; empty if both are
+        finite."""
         sides = ((first, self.first), (second, self.second))
         found = [side for side, value in sides if not math.isfinite(value)]
         return "both" if len(found) == 2 else "".join(found)
@@ -114,12 +115,13 @@ class Overshadowed:
 
 
 def _place(name: str, index: tuple[int, ...]) -> str:
-    """An element as one would write it: gradients/head.bias[3]."""
+    """Returns an element as one would write it: gradients/head.bias[3]."""
     return name + (str(list(index)) if index else "")
 
 
 def floors(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The least magnitude that each tensor counts with, (S,): a share of the largest gradient."""
+    """Returns the least magnitude that each tensor counts with, (S,): a share of the largest
+    gradient."""
     largest: dict[str, np.ndarray] = {}
     groups = {name: _group(name) for name in pairs}
     for name, pair in pairs.items():
@@ -134,7 +136,8 @@ def floors(pairs: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.n
 
 
 def _group(name: str) -> str:
-    """What a tensor's rounding comes with: the gradients of a step, or one kind of moments."""
+    """Names the group that a tensor's rounding comes with: the gradients of a step, or one kind of
+    moments."""
     phase, _, tensor = name.partition("/")
     if phase in ("gradients", "clipped"):
         return phase
@@ -142,7 +145,8 @@ def _group(name: str) -> str:
 
 
 def errors(name: str, a: np.ndarray, b: np.ndarray, floor: np.ndarray) -> np.ndarray:
-    """Each element's error in the measure above, (S, …); infinite where a value is not finite."""
+    """Returns each element's error in the measure above, (S, …); infinite where a value is not
+    finite."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     finite = np.isfinite(x) & np.isfinite(y)
     axes = tuple(range(1, x.ndim))
@@ -167,8 +171,9 @@ def overshadowed(
     floor: np.ndarray,
     tolerance: float,
 ) -> Overshadowed | None:
-    """The first element of S steps, the first of them `step`, that only larger ones make equal. Of
-    gradients and moments not those that are nothing but the rounding of others."""
+    """Finds the first element, in S steps that begin with `step`, that counts as equal only beside
+    larger ones. Gradients and moments that are nothing but the rounding of others are passed
+    over."""
     if a.dtype.kind in "iub" or not error.any():
         return None
     x, y = a.astype(np.float64), b.astype(np.float64)
@@ -193,7 +198,7 @@ def overshadowed(
 def describe(
     step: int, name: str, a: np.ndarray, b: np.ndarray, error: np.ndarray, tolerance: float
 ) -> Difference:
-    """The first element whose error is beyond the tolerance."""
+    """Describes the first element whose error is beyond the tolerance."""
     far = np.argwhere(error > tolerance)
     index = tuple(int(i) for i in far[0])
     x, y = a[index].item(), b[index].item()
@@ -213,7 +218,8 @@ def describe(
 
 
 def _ulps(a: np.generic, b: np.generic) -> int:
-    """How many numbers of their dtype lie from one to the other; for integers their difference."""
+    """Counts the numbers of their dtype from one value to the other; for integers, their
+    difference."""
     return abs(_rank(a) - _rank(b))
 
 
@@ -222,7 +228,8 @@ def _eps(dtype: np.dtype) -> float:
 
 
 def _rank(value: np.generic) -> int:
-    """Consecutive numbers of a dtype have consecutive ranks; both zeros have 0."""
+    """Returns a value's rank: consecutive numbers of a dtype have consecutive ranks, and both zeros
+    have 0."""
     if value.dtype.kind in "iub":
         return int(value)
     bits = int(np.asarray(value).view(f"u{value.dtype.itemsize}"))

@@ -1,4 +1,5 @@
-"""Why two sides differ: the step that differed, taken again with one suspect switched at a time."""
+"""Explains why two sides differ: takes the step that differed again, with one suspect switched at a
+time."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -10,11 +11,12 @@ from shared.protocol import Snapshot
 from shared.protocol.trace import Trace
 
 SAME = 1e-10
-"""A single step of two programs that do the same in float64 deviates less, long as its sums are."""
+"""Largest deviation of a single step in float64 between two programs that do the same, however long
+its sums are."""
 ROUNDING = 1e-13
-"""A single step in float64 that deviates less than this does the same algebra."""
+"""Deviation below which a single step in float64 does the same algebra."""
 VANISHED = 1e-2
-"""What is left of a step's difference when its cause is gone; rounding leaves far less."""
+"""Share of a step's difference below which its cause is gone; rounding leaves far less."""
 
 
 class Suspect(NamedTuple):
@@ -27,7 +29,7 @@ class Suspect(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What a suspect's switch makes of the difference."""
+    """The effect of a suspect's switch on the difference."""
 
     name: str
     about: str
@@ -40,17 +42,17 @@ class Diagnosis(NamedTuple):
     """A look at a single step, taken by the first side from the state of the second one."""
 
     step: int
-    """The one that differed first; or if it agrees when it is taken alone, the one of those before
-    that deviates most."""
+    """The step that differed first. If it agrees when it is taken alone: the earlier step that
+    deviates most."""
     name: str
     """The tensor that deviates most there."""
     deviation: float
-    """By how much."""
+    """Deviation of that tensor."""
     findings: list[Finding]
 
     @property
     def rounding(self) -> bool:
-        """Whether no step does anything else in the first side than in the second."""
+        """True if no step does anything else in the first side than in the second."""
         return self.deviation < ROUNDING
 
     @property
@@ -62,13 +64,13 @@ class Diagnosis(NamedTuple):
 def diagnose(
     config: Config, lockstep: Lockstep, first: Side, second: Side, suspects: Iterable[Suspect]
 ) -> Diagnosis:
-    """Takes the step that differed again, once as it was and once for each suspect with its switch,
-    and sees which of them makes the difference vanish.
+    """Takes the step that differed again: once as it was, and once for each suspect with its
+    switch. So it finds which of them makes the difference vanish.
 
     At the first step each side begins with its own weights. Later both begin with the second side's
-    state, so that only what this one step does differently is left, and nothing of what earlier
-    steps have added up. If that is nothing, the cause is in an earlier step that deviated by less
-    than the tolerance: of all of them, the one that deviates most is looked at.
+    state: then only the difference of this one step is left, and nothing that earlier steps have
+    added up. If nothing is left, the cause is in an earlier step that deviated by less than the
+    tolerance. Of those steps, the one that deviates most is looked at.
     """
     difference, before = lockstep.comparison.difference, lockstep.before
     assert difference is not None
@@ -90,22 +92,24 @@ def diagnose(
 
 
 def ranked(findings: Sequence[Finding]) -> list[Finding]:
-    """Of several that leave little of the difference, those that leave no more than rounding or a
-    hundred times the least: another may come close by chance."""
+    """Returns the findings, with `vanishes` only where one explains the difference. Of several that
+    leave little of it, these leave no more than rounding or a hundred times the least: another may
+    come close by chance."""
     least = min((finding.deviation for finding in findings), default=0.0)
     most = max(ROUNDING, 100 * least)
     return [f._replace(vanishes=f.vanishes and f.deviation <= most) for f in findings]
 
 
 def _taken(config: Config, side: Side, before: Snapshot) -> Trace:
-    """The step after a state, of the other side or its own; the first step from its own start."""
+    """Takes one step from a state and returns its trace. The state is the other side's or its own;
+    the first step is taken from the side's own start."""
     at = before.step
     state = side.backend.init(before if at else side.start)
     return side.backend.trace(state, side.batches.take(at, 1), rates(config, side, at, 1))[1]
 
 
 def _states(config: Config, side: Side, steps: int) -> Iterator[Snapshot]:
-    """The state before each of the first steps."""
+    """Yields the state before each of the first steps."""
     moments = dict(side.start.moments)
     for start, trace in step_traces(config, side, steps):
         for i in range(len(trace["loss/loss"])):

@@ -1,9 +1,9 @@
 """How far two float32 runs may lie apart: as far as one framework's runs lie from one another.
 
-The envelope is made of runs in one framework whose weights are moved by one unit in the last place
-before every step, as if the step before had been rounded otherwise. To move them only once, at the
-start, would be less than what happens: where training converges it forgets its start, but another
-framework rounds otherwise at every step.
+The envelope is made of runs in one framework. Their weights are moved by one unit in the last place
+before every step, as if the step before had been rounded otherwise. It would be too little to move
+them only once, at the start: where training converges it forgets its start, but another framework
+rounds otherwise at every step.
 """
 
 from typing import NamedTuple
@@ -17,8 +17,8 @@ from shared.protocol import Snapshot
 from shared.system.randomness import generator
 
 ROUNDED = 2 * float(np.finfo(np.float32).eps)
-"""Two losses this close are equal but for the rounding of the loss itself, which moving the weights
-leaves out."""
+"""Relative difference up to which two losses are equal but for the rounding of the loss itself.
+Moving the weights leaves that rounding out."""
 
 
 class Envelope(NamedTuple):
@@ -27,20 +27,20 @@ class Envelope(NamedTuple):
     cross: np.ndarray
     """(S,) between the two sides."""
     spread: dict[str, np.ndarray]
-    """By side, (S,): the largest between any two of its own runs."""
+    """Largest deviation between any two runs of a side, by side, (S,)."""
     runs: int
-    """How many runs a side's spread comes from, its own with the weights as they are among them."""
+    """Runs from which a side's spread comes; the one with unmoved weights is among them."""
 
     @property
     def edge(self) -> np.ndarray:
-        """(S,) The largest spread up to each step: curves cross one another, and at a crossing they
-        are not closer than before."""
+        """The largest spread up to each step, (S,). Curves cross one another, and at a crossing
+        they are not closer than before."""
         spread = np.stack(list(self.spread.values())).max(0)
         return np.maximum(np.maximum.accumulate(spread), ROUNDED)
 
     @property
     def inside(self) -> np.ndarray:
-        """(S,) Whether the frameworks lie no further apart than the edge."""
+        """True at the steps where the frameworks lie no further apart than the edge, (S,)."""
         return self.cross <= self.edge
 
     @property
@@ -62,7 +62,7 @@ class Envelope(NamedTuple):
 
 
 def measure(config: Config, first: Side, second: Side, steps: int, others: int) -> Envelope:
-    """Runs both sides as they are, and each `others` times more with weights that are moved.
+    """Runs both sides as they are, and each `others` more times with weights that are moved.
 
     Args:
         config: resolved, in float32.
@@ -79,7 +79,7 @@ def measure(config: Config, first: Side, second: Side, steps: int, others: int) 
 
 
 def moved(snapshot: Snapshot, rng: np.random.Generator) -> Snapshot:
-    """Every weight one representable number up or down."""
+    """Moves every weight by one representable number, up or down."""
     weights = {}
     for name, array in snapshot.weights.items():
         # In the weights' own precision: one unit of float64 would be rounded away.
@@ -89,7 +89,7 @@ def moved(snapshot: Snapshot, rng: np.random.Generator) -> Snapshot:
 
 
 def _run(config: Config, side: Side, steps: int) -> np.ndarray:
-    """The training losses (S,) of a side."""
+    """Returns the training losses (S,) of a side."""
     state, losses = side.backend.init(side.start), []
     for at in range(0, steps, side.batches.chunk):
         count = min(side.batches.chunk, steps - at)
@@ -101,7 +101,7 @@ def _run(config: Config, side: Side, steps: int) -> np.ndarray:
 
 
 def _moved_run(config: Config, side: Side, steps: int, rng: np.random.Generator) -> np.ndarray:
-    """The same with weights that are moved before every step."""
+    """Returns the training losses (S,) of a side whose weights are moved before every step."""
     snapshot, losses = side.start, []
     for at in range(steps):
         state = side.backend.init(moved(snapshot, rng))
@@ -113,5 +113,6 @@ def _moved_run(config: Config, side: Side, steps: int, rng: np.random.Generator)
 
 
 def _spread(losses: np.ndarray) -> np.ndarray:
-    """The largest relative deviation between any two of several runs' losses (K, S), by step."""
+    """Returns the largest relative deviation between any two of several runs' losses (K, S), by
+    step."""
     return np.ptp(losses, axis=0) / np.maximum(np.abs(losses).max(0), SMALLEST_LOSS)

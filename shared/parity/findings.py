@@ -1,4 +1,4 @@
-"""What came of a comparison of two programs: verdict, cause, and how the difference grew."""
+"""The findings of a comparison of two programs: verdict, cause, and how the difference grew."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from shared.parity.traps import about
 
 @dataclass(frozen=True)
 class Findings:
-    """What a report shows; the comparison is all that it needs."""
+    """The content of a report. It needs only the comparison."""
 
     comparison: Comparison
     losses: tuple[np.ndarray, np.ndarray] | None = None
@@ -27,11 +27,11 @@ class Findings:
     sides: Sequence[Side] = ()
     config: Config | None = None
     hints: Sequence[str] = ()
-    """What a look at the programs tells."""
+    """Hints that a look at the programs gives."""
 
     @property
     def verdicts(self) -> list[str]:
-        """The lines that come first, in the report and on the terminal."""
+        """Lines that come first, in the report and on the terminal."""
         comparison = self.comparison
         lines = [f"planted in {comparison.first}: {_trap(self.planted)}"] if self.planted else []
         if comparison.equal:
@@ -47,7 +47,7 @@ class Findings:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know, such as weights that the layers of a side cannot hold."""
+        """Facts that a reader must know, such as weights that the layers of a side cannot hold."""
         return self._sides + self.comparison.notes
 
     @property
@@ -56,10 +56,10 @@ class Findings:
 
 
 def cause(comparison: Comparison, diagnosis: Diagnosis | None, noted: bool = False) -> list[str]:
-    """What explains a difference, a line for each trap that does; empty without a diagnosis.
+    """Explains a difference, in a line for each trap that explains it; empty without a diagnosis.
 
     Args:
-        noted: whether a note of the sides stands beside it, which may explain the difference.
+        noted: whether the sides have a note, which may explain the difference.
     """
     difference = comparison.difference
     if diagnosis is None or difference is None:
@@ -87,8 +87,8 @@ def cause(comparison: Comparison, diagnosis: Diagnosis | None, noted: bool = Fal
 
 
 def growth(comparison: Comparison) -> list[tuple[int, str, str]]:
-    """How a difference grew, as it is shown: step, largest deviation and its tensor, if any. Empty
-    where it was there at once."""
+    """Returns how a difference grew, as it is shown: step, largest deviation and its tensor, if
+    any. Empty where the difference was there at once."""
     rows = comparison.growth
     if comparison.equal or len(rows) < 2:
         return []
@@ -96,7 +96,7 @@ def growth(comparison: Comparison) -> list[tuple[int, str, str]]:
 
 
 def in_digits(deviation: float) -> str:
-    """A deviation as it is shown: "1.23e-10", "0", "not finite"."""
+    """Returns a deviation as it is shown: "1.23e-10", "0", "not finite"."""
     return f"{deviation:.2e}" if 0 < deviation < np.inf else "0" if not deviation else "not finite"
 
 

@@ -28,7 +28,7 @@ from shared.tasks.batches import training_batches
 from shared.tasks.task import Task
 
 CALL_BYTES = 64 * 2**20
-"""About how large the traces of one call may become."""
+"""Approximate largest size of the traces of one call."""
 CALL_STEPS = 100
 
 
@@ -40,19 +40,19 @@ class Side:
     backend: Backend
     batches: Batches
     start: Snapshot
-    """Where it begins."""
+    """Place where it begins."""
 
 
 class Lockstep(NamedTuple):
     comparison: Comparison
     losses: tuple[np.ndarray, np.ndarray]
-    """Of both sides, at every step."""
+    """Losses of both sides, at every step."""
     before: Snapshot | None
     """The second side's state before the first step that differs."""
 
 
 def side(config: Config, task: Task, contender: str) -> Side:
-    """A backend/implementation of a resolved configuration, at its first step."""
+    """Makes a side from a backend/implementation of a resolved configuration, at its first step."""
     backend, _, implementation = contender.partition("/")
     config = replace(config, backend=backend, implementation=implementation)
     loaded = load_backend(config, task.signature)
@@ -99,7 +99,8 @@ def run(
 
 
 def step_traces(config: Config, side: Side, steps: int) -> Iterator[tuple[int, Trace]]:
-    """Number of the first step, from 0, and traces with a leading axis, a call at a time."""
+    """Yields the number of the first step of a call, from 0, and the call's traces with a leading
+    axis."""
     state = side.backend.init(side.start)
     parameters = sum(array.nbytes for array in side.start.weights.values())
     states = side.batches.batch_size * side.batches.steps * config.network.hidden_size * 8
@@ -119,7 +120,7 @@ def rates(config: Config, side: Side, start: int, count: int) -> np.ndarray:
 
 
 def state_before(step: int, i: int, trace: Trace, moments: dict[str, np.ndarray]) -> Snapshot:
-    """The state before the i-th step of a call; `moments` are those before the call."""
+    """Returns the state before the i-th step of a call; `moments` are those before the call."""
     state = {name: array[i] for name, array in tensors_of(trace, "before").items()}
     carry = tuple(state.pop(name) for name in ("carry.h", "carry.c") if name in state)
     if i > 0:
@@ -136,7 +137,7 @@ MOST_STEPS = 1000
 
 
 def contenders(config: Config, task: Task, names: Sequence[str]) -> tuple[Side, Side]:
-    """Both sides.
+    """Makes both sides.
 
     Raises:
         InvalidInput: one of them draws dropout masks of its own.
@@ -149,7 +150,8 @@ def contenders(config: Config, task: Task, names: Sequence[str]) -> tuple[Side, 
 
 
 def count_steps(wanted: int | None, config: Config, side: Side) -> int:
-    """How many steps to take: those wanted, else all of the run but at most `MOST_STEPS`.
+    """Returns how many steps to take: the number wanted, else all of the run but at most
+    `MOST_STEPS`.
 
     Raises:
         InvalidInput: the run has fewer.

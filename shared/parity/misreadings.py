@@ -12,11 +12,12 @@ Misreading = tuple[str, str, Callable[[Weights], Weights]]
 _RECURRENT = re.compile(
     r"(?P<cell>(?:.*\.)?)(?:weight|bias)_(?:ih|hh)(?P<layer>(?:_l\d+(?:_reverse)?)?)"
 )
-"""Names in torch's recurrent layers and cells."""
+"""Names of tensors in torch's recurrent layers and cells."""
 
 
 def misreadings(weights: Weights) -> Iterator[Misreading]:
-    """Name, description, and the weights with which a program that misreads them would be right."""
+    """Yields each misreading: its name, a description, and the weights with which a program that
+    misreads them is right."""
     blocks = {name: _blocks(weights, name) for name in weights}
     for gates, letters in ((4, "ifgo"), (3, "rzn")):
         names = [name for name, count in blocks.items() if count == gates]
@@ -39,15 +40,15 @@ def misreadings(weights: Weights) -> Iterator[Misreading]:
 
 
 def _blocks(weights: Weights, name: str) -> int:
-    """Row blocks of a tensor, one a gate if it is a recurrent one: its rows by the hidden size, the
-    columns of W_hh."""
+    """Returns how many row blocks a tensor has. A recurrent tensor has one for each gate: its rows
+    divided by the hidden size, which is the columns of W_hh."""
     match = _RECURRENT.fullmatch(name)
     hidden = weights.get(f"{match['cell']}weight_hh{match['layer']}") if match else None
     return 1 if hidden is None else max(1, len(weights[name]) // hidden.shape[1])
 
 
 def _reordered(names: Sequence[str], letters: str, read: str) -> Callable[[Weights], Weights]:
-    """Rows laid out so that a program which reads them in the order `read` sees `letters`."""
+    """Lays rows out so that a program which reads them in the order `read` sees `letters`."""
 
     def change(weights: Weights) -> Weights:
         changed = dict(weights)
@@ -60,7 +61,7 @@ def _reordered(names: Sequence[str], letters: str, read: str) -> Callable[[Weigh
 
 
 def _shifted(names: Sequence[str], gate: int) -> Callable[[Weights], Weights]:
-    """One of the two biases lowered by 1 in the rows of a gate."""
+    """Lowers one of the two biases by 1 in the rows of a gate."""
 
     def change(weights: Weights) -> Weights:
         changed = dict(weights)

@@ -24,7 +24,7 @@ from shared.protocol.trace import Trace, phase_of
 from shared.protocol.weights import Weights
 
 SAME_IN_FLOAT32 = 1e-4
-"""As `shared.parity.lockstep.SAME`, for a single step in float32."""
+"""Tolerance as `shared.parity.lockstep.SAME`, for a single step in float32."""
 FORWARD = ("embedded", "layers", "logits", "loss")
 
 
@@ -38,14 +38,14 @@ def compare_programs(
     suspects: Mapping[str, Program] | None = None,
 ) -> Findings:
     """Runs both programs from the second one's weights, and looks for the cause if they differ.
-    The second one has them again afterwards.
+    Afterwards the second one has these weights again.
 
     Args:
         first: the port.
         second: the original.
         batches: (inputs, targets) of each step; inputs are an array, or a tuple of arrays where the
             model takes several.
-        steps: how many; more than there are batches go through them again. By default one for each
+        steps: how many; if there are fewer batches, they are used again. By default one for each
             batch.
         tolerance: largest deviation that counts as equal.
         suspects: what may be the cause, by name → the first program with that one thing changed.
@@ -132,8 +132,9 @@ def _compare(
 
 
 def _alive(trace: Trace, start: Weights, tolerance: float) -> set[str]:
-    """Whether gradients are not all zero, and weights are no longer what they were, or there is
-    nothing to move them: a step in the wrong direction would pass if it were small enough."""
+    """Returns which of gradients and weights are alive. Gradients are if they are not all zero.
+    Weights are if they have moved or there is nothing to move them. Without this check, a step in
+    the wrong direction would pass if it were small enough."""
     found = set()
     if any(a.any() for n, a in trace.items() if phase_of(n) == "gradients"):
         found.add("gradients")
@@ -155,7 +156,8 @@ def _diagnose(
     same: float,
 ) -> Diagnosis:
     """Takes the steps up to the one that differed, the last of `examples`, again: as they were, and
-    once for each suspect. Then the last one alone, once for each way to misread the weights."""
+    once for each suspect. Then it takes the last one alone, once for each way to misread the
+    weights."""
 
     def finding(name: str, about: str, deviation: float, whole: float) -> Finding:
         return Finding(name, about, deviation, deviation < min(VANISHED * whole, same))
@@ -185,9 +187,9 @@ def _diagnose(
 def _step_by_step(
     first: Program, second: Program, start: Weights, examples: Sequence[Example]
 ) -> tuple[float, str, int]:
-    """The largest deviation of any step if the first program takes each from the second's weights:
-    nothing of what earlier steps have added up, but all that the optimizers remember. With its
-    tensor and step."""
+    """Returns the largest deviation of any step, with its tensor and step, if the first program
+    takes each step from the second's weights. It has nothing of what earlier steps have added up,
+    but all that the optimizers remember."""
     first.begin(start)
     second.begin(start)
     found = []

@@ -1,4 +1,4 @@
-"""A lockstep run with traps planted in its JAX side, and what the diagnosis makes of it."""
+"""Runs two sides in lockstep with traps planted in the JAX side, and diagnoses the difference."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,14 +14,14 @@ from shared.tasks import load_task
 from shared.tasks.task import Task
 
 ABLE = "jax/handcrafted"
-"""The contender in which traps can be planted, and so be suspected."""
+"""Contender in which traps can be planted, and so be suspected."""
 
 
 def load(settings: Config) -> tuple[Config, Task]:
-    """The configuration, resolved, and its task; loads torch before anyone loads JAX.
+    """Returns the resolved configuration and its task; loads torch before anyone loads JAX.
 
     Raises:
-        InvalidInput: a setting cannot be used, or the data.
+        InvalidInput: a setting or the data cannot be used.
     """
     config = resolve(settings)
     task = load_task(config)
@@ -30,7 +30,8 @@ def load(settings: Config) -> tuple[Config, Task]:
 
 
 def find_switch(name: str, config: Config, side: Side) -> Any:
-    """The trap "gates" in its first variant, or "gates:transposed", as code of the JAX backend.
+    """Returns a trap as code of the JAX backend: "gates" in its first variant, or
+    "gates:transposed".
 
     Raises:
         InvalidInput: there is no such trap or variant, or it changes nothing in such a run.
@@ -51,7 +52,7 @@ def run_planted(
 
     Args:
         config: resolved.
-        planted: what `find_switch` found, to be switched on in the first side; may be empty.
+        planted: switches from `find_switch`, to be switched on in the first side; may be empty.
         steps, tolerance, traces: as `shared.parity.lockstep.run`.
     """
     first, second = sides

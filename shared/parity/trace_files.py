@@ -25,7 +25,7 @@ FORMAT = "rnn-parity trace 1"
 FILE = re.compile(r"step-(\d+)\.safetensors")
 """Names of the files of a folder of traces."""
 UNFINISHED = ".unfinished-traces-"
-"""How a folder's name begins while traces are being written into it."""
+"""Beginning of a folder's name while traces are being written into it."""
 
 
 def write_trace(folder: Path, step: int, trace: Mapping[str, np.ndarray]) -> None:
@@ -36,8 +36,8 @@ def write_trace(folder: Path, step: int, trace: Mapping[str, np.ndarray]) -> Non
 
 @contextmanager
 def new_folders(parent: Path, names: Sequence[str], overwrite: bool) -> Iterator[list[Path]]:
-    """Folders for traces, which take their places below `parent` when the body has written all of
-    them; until then, what stood there stays.
+    """Makes folders for traces. They take their places below `parent` when the body has written all
+    of them; until then, the old content stays.
 
     Raises:
         InvalidInput: there are traces already and overwrite is False, or other files, or they
@@ -62,7 +62,7 @@ def new_folders(parent: Path, names: Sequence[str], overwrite: bool) -> Iterator
 
 
 def steps_in(folder: Path) -> dict[int, Path]:
-    """The files of a folder of traces, by step.
+    """Returns the files of a folder of traces, by step.
 
     Raises:
         InvalidInput: there is no such folder, or no trace in it, or a safetensors file of another

@@ -1,7 +1,7 @@
 """The known traps: what makes a port train differently although every line of it looks right.
 
-A trap is one thing that the JAX side of a lockstep run does in another way than PyTorch. Here is
-what each one is and which configuration shows it; `rnn_jax/traps.py` has its code.
+A trap is one thing that the JAX side of a lockstep run does in another way than PyTorch. This file
+says what each one is and which configuration shows it; `rnn_jax/traps.py` has its code.
 """
 
 from collections.abc import Callable
@@ -18,19 +18,20 @@ from shared.protocol.batching import Batches
 
 class Trap(NamedTuple):
     about: str
-    """What one side does and the other does not."""
+    """Difference between the two sides: what one does and the other does not."""
     needs: str
-    """What a configuration must have for the trap to change anything; empty if nothing."""
+    """Need of the trap: what a configuration must have so that it changes anything; empty if
+    nothing."""
     shown_by: Callable[[Config, Batches], bool]
-    """Whether a configuration and its training batches have it."""
+    """Test of whether a configuration and its training batches meet this need."""
     otherwise: Callable[[Config], str]
-    """What a configuration has that does not."""
+    """Description of what a configuration has that does not meet it."""
     show: Callable[[Config], Config]
-    """The configuration, changed so that it has it."""
+    """Function that changes a configuration so that it meets the need."""
 
 
 WORDS = ("hello", "orange", "pink")
-"""Of several lengths, and with first letters that tell them apart."""
+"""Words of several lengths, whose first letters tell them apart."""
 
 
 def _network(**changes) -> Callable[[Config], Config]:
@@ -61,7 +62,8 @@ def _several_words(config: Config) -> Config:
 
 
 def _ragged(config: Config, batches: Batches) -> bool:
-    """Every batch is full but the last one of an epoch, unless sequences have several lengths."""
+    """Tells whether some batch is not full. Only the last one of an epoch may not be full, unless
+    sequences have several lengths."""
     lengths = batches.per_step and batches.split.lengths is not None
     return lengths or not batches.take(batches.per_epoch - 1, 1).weights.all()
 
@@ -166,21 +168,21 @@ VARIANTS: dict[str, dict[str, str]] = {
         "transposed": "the recurrent weights W_hh are read transposed: square, they fit",
     },
 }
-"""The variants of a trap that has several. The first that fits a network is the default."""
+"""Variants of each trap that has several. The first that fits a network is the default."""
 
 
 NEEDS = {"gates:transposed": "--hidden-size above 1"}
-"""What a variant needs, where it is more than the trap does."""
+"""Needs of a variant, where it needs more than the trap does."""
 
 
 def about(name: str) -> str:
-    """What a trap, or a variant such as "gates:transposed", does."""
+    """Tells what a trap, or a variant such as "gates:transposed", does."""
     trap, _, variant = name.partition(":")
     return VARIANTS[trap][variant] if variant else TRAPS[trap].about
 
 
 def find(name: str) -> tuple[str, str | None]:
-    """The trap of "gates", and the variant of "gates:transposed".
+    """Returns the trap of "gates", or the trap and the variant of "gates:transposed".
 
     Raises:
         InvalidInput: there is no such trap.
@@ -195,7 +197,7 @@ def check_shown(name: str, config: Config, batches: Batches) -> None:
     """Refuses a configuration in which a trap changes nothing.
 
     Raises:
-        InvalidInput: what it needs, and what came.
+        InvalidInput: it does; the message says what the trap needs, and what came.
     """
     trap = TRAPS[name]
     if not trap.shown_by(config, batches):

@@ -34,7 +34,7 @@ State = Any
 
 
 class Snapshot(NamedTuple):
-    """Everything a run needs to go on, in NumPy and in the canonical layout.
+    """Everything that a run needs to go on, in NumPy and in the canonical layout.
 
     weights: name → array, as in `shared/protocol/weights.py`.
     moments: "exp_avg.rnn.weight_ih_l0" → array: the optimizer's moments under torch's names.
@@ -53,7 +53,7 @@ class Snapshot(NamedTuple):
 
 
 def first_snapshot(config: Config, signature: Signature) -> Snapshot:
-    """Where a run begins, at step 0: weights drawn from the seed, no moments.
+    """Returns the beginning of a run, at step 0: weights drawn from the seed, no moments.
 
     Raises:
         InvalidInput: the machine has no memory for the weights, their gradients and moments.
@@ -72,8 +72,11 @@ def first_snapshot(config: Config, signature: Signature) -> Snapshot:
 
 
 class Metrics(NamedTuple):
-    """Loss and metric of S steps, shape (S,), and the norm of each gradient before clipping, (S, P)
-    for `Backend.parameters`; arrays of the framework, read with np.asarray."""
+    """Loss and metric of S steps, shape (S,), and the norm of each gradient before clipping.
+
+    The norms have shape (S, P) for `Backend.parameters`. All are arrays of the framework, read with
+    np.asarray.
+    """
 
     loss: Any
     metric: Any
@@ -89,21 +92,22 @@ class Evaluation(NamedTuple):
 
 class Backend(Protocol):
     device: str
-    """Where it computes, as the framework names it."""
+    """Device that it computes on, as the framework names it."""
     path: str
-    """The implementation that really runs."""
+    """Implementation that really runs."""
     notes: list[str]
-    """What a reader of the numbers must know, such as weights that a native layer cannot hold."""
+    """Notes for a reader of the numbers, such as weights that a native layer cannot hold."""
     parameters: list[str]
-    """Names of what is trained, as the layer has them: canonical ones, but of Flax's layers."""
+    """Names of the trained parameters, as the layer has them: canonical, except in Flax's
+    layers."""
     own_masks: bool
-    """Whether its layers draw dropout masks of their own instead of taking those of a batch."""
+    """True if its layers draw dropout masks of their own instead of taking those of a batch."""
     compile_s: float
     """Seconds spent compiling so far."""
 
     @property
     def compilation(self) -> str:
-        """What was compiled so far, and how much of it came from a cache."""
+        """Description of what was compiled so far, and of how much of it came from a cache."""
         ...
 
     def __init__(self, config: Config, signature: Signature) -> None: ...
@@ -116,27 +120,33 @@ class Backend(Protocol):
         """Takes S optimizer steps in each of N states, in one program where it can.
 
         Args:
-            states: used up; those of several seeds, or the one of a run.
-            batches: of each state, one for each step, stacked.
+            states: used up; the states of several seeds, or the single state of a run.
+            batches: for each state, one batch for each step, stacked.
             rates: (S,) learning rates.
 
         Returns:
-            The new states, and their metrics before each step: of each what comes of it alone, but
-            for rounding.
+            The new states, and their metrics before each step. Each state gets the result that it
+            gets alone, except for rounding.
         """
         ...
 
     def together(self, operations: float) -> bool:
-        """Whether the steps of several seeds, of so many operations each, are faster in one call
-        of `advance` than in one for each."""
+        """Tells whether one call of `advance` for several seeds is faster than a call for each.
+
+        Args:
+            operations: of a step of one seed.
+        """
         ...
 
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Trace]:
-        """As `advance` of one state, but on a single device, and shows what each step computes: the
-        arrays of `shared/protocol/trace.py` in canonical names and shapes, each with a leading axis
-        S."""
+        """Takes the steps of `advance` for one state, on a single device, and shows what each
+        computes.
+
+        The trace holds the arrays of `shared/protocol/trace.py` in canonical names and shapes, each
+        with a leading axis S.
+        """
         ...
 
     def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
@@ -150,8 +160,11 @@ class Backend(Protocol):
         lengths: np.ndarray | None = None,
         carry: tuple[np.ndarray, ...] | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Outputs for inputs (B, T, …): (B, T, O), or (B, O) of the last step; and the recurrent
-        state after them, each (L·D, B, H). From a zero state, or from a carry."""
+        """Returns outputs for inputs (B, T, …), and the recurrent state after them.
+
+        The outputs are (B, T, O), or (B, O) of the last step; the state is (L·D, B, H) each. It
+        starts from zero, or from a carry.
+        """
         ...
 
     def generate(
@@ -162,7 +175,7 @@ class Backend(Protocol):
         noise: np.ndarray,
         how: "Sampling",
     ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
-        """Draws N tokens, each from the logits of the one before: `choose` in sampling.py.
+        """Draws N tokens, each from the logits after the one before: `choose` in sampling.py.
 
         Args:
             logits: (V,) of the first token.
@@ -178,11 +191,11 @@ class Backend(Protocol):
 
 
 _failed: dict[str, Exception] = {}
-"""What went wrong where a framework was first imported: a second try fails for another reason."""
+"""Errors of the first import of each framework: a second try fails for another reason."""
 
 
 def import_backend(name: str) -> None:
-    """Imports a framework ahead of `load_backend`, which raises what went wrong here."""
+    """Imports a framework ahead of `load_backend`, which raises any error that occurs here."""
     try:
         part_of(name, "backend")
     except Exception as error:
@@ -190,7 +203,7 @@ def import_backend(name: str) -> None:
 
 
 def load_backend(config: Config, signature: Signature) -> Backend:
-    """The backend of a configuration; imports its framework if nobody has.
+    """Returns the backend of a configuration; imports its framework if that has not happened yet.
 
     Raises:
         InvalidInput: the framework is not installed, cannot be imported, or has no such device.
@@ -208,7 +221,8 @@ def load_backend(config: Config, signature: Signature) -> Backend:
 
 
 def part_of(framework: str, name: str) -> ModuleType:
-    """A file of a backend's package, found by name: nothing in `shared` imports a framework.
+    """Returns a file of a backend's package, found by name: nothing in `shared` imports a
+    framework.
 
     Args:
         framework: "jax" or "torch".

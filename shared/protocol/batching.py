@@ -25,18 +25,19 @@ EVALUATION_ROWS = 512
 EVALUATION_CALL = 2048
 """Rows in a call that evaluates."""
 EVALUATION_WINDOW = 256
-"""Steps of a stream that are scored at once; how many does not matter, as the state is carried."""
+"""Steps of a stream that are scored at once. The number does not matter, as the state is
+carried."""
 
 
 class Batch(NamedTuple, Generic[Array]):
     """S batches, stacked: everything that one call of a backend needs.
 
     inputs:  (S, B, T, I) in the run's precision, or (S, B, T) int32 token numbers.
-    targets: (S, B), or (S, B, T) for outputs at every step, int32 classes; values for mean squared
-             error have a last axis more.
-    weights: like the classes; 1 for a real target, 0 for one that only fills the shape. A mean over
-             a batch is sum(weights · losses) / sum(weights), so a ragged batch counts by its real
-             size.
+    targets: int32 classes, (S, B), or (S, B, T) for outputs at every step; values for mean squared
+             error have one more axis at the end.
+    weights: shaped like the classes; 1 for a real target, 0 for one that only fills the shape. A
+             mean over a batch is sum(weights · losses) / sum(weights), so a ragged batch counts by
+             its real size.
     reset:   (S,) True where a new sequence begins and the carried state starts from zero.
     masks:   (S, L-1, B, T, D·H) dropout between layers, values 0 or 1/(1-p); None without dropout.
     lengths: (S, B) int32, the steps of each sequence; None if all have T.
@@ -83,7 +84,7 @@ class Batches:
 
     @property
     def steps(self) -> int:
-        """Time steps T of a batch."""
+        """Number of time steps T of a batch."""
         return self.length if self.window is None else min(self.window, self.length)
 
     @property
@@ -96,15 +97,18 @@ class Batches:
 
     @property
     def evaluation_chunk(self) -> int:
-        """How many batches to stack in a call that evaluates. All calls have as many, so that one
-        program is compiled; few enough that what fills the last one up costs little."""
+        """Number of batches to stack in a call that evaluates.
+
+        All calls have as many, so that only one program is compiled. They are so few that it costs
+        little to fill up the last call.
+        """
         most = max(1, min(self.chunk, EVALUATION_CALL // self.batch_size))
         calls = -(-self.per_epoch // most)
         return -(-self.per_epoch // calls)
 
     @property
     def chunk(self) -> int:
-        """How many batches to stack in a call: few enough for memory and for progress to show."""
+        """Number of batches to stack in a call: few enough for memory and for progress to show."""
         features = int(np.prod(self.split.inputs.shape[2:], dtype=np.int64))
         if self.dropout is not None:
             features += self.dropout.layers * self.dropout.width
@@ -112,7 +116,8 @@ class Batches:
         return max(1, min(CHUNK_STEPS, CHUNK_BYTES // bytes_per_batch))
 
     def take(self, start: int, count: int) -> Batch[np.ndarray]:
-        """Batches number start … start + count - 1, counted over all epochs from 0."""
+        """Returns the batches with numbers start … start + count - 1, counted over all epochs from
+        0."""
         inputs, targets = np.asarray(self.split.inputs), np.asarray(self.split.targets)
         lengths = self.split.lengths
         rows, begins, real = self._positions(start, count)
@@ -140,8 +145,10 @@ class Batches:
     def _gather(
         self, part: np.ndarray, rows: np.ndarray, begins: np.ndarray, dtype: DTypeLike
     ) -> np.ndarray:
-        """(S, B, T, …) of (N, length, …): each step's rows from its first time step on, with zeros
-        where the sequence has ended."""
+        """Returns (S, B, T, …) of (N, length, …): each step's rows from its first time step on.
+
+        Time steps after the end of the sequence are zeros.
+        """
         if self.windows == 1:
             return part[rows].astype(dtype, copy=False)
         taken = np.zeros((*rows.shape, self.steps, *part.shape[2:]), dtype)
@@ -151,8 +158,12 @@ class Batches:
         return taken
 
     def _positions(self, start: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows of each step's batch (S, B), its window's first time step (S,), and how many rows
-        are real (S,)."""
+        """Returns the places of each step's batch in the data.
+
+        Returns:
+            The rows of the batch (S, B), the first time step of its window (S,), and how many rows
+            are real (S,).
+        """
         epochs, within = np.divmod(np.arange(start, start + count), self.per_epoch)
         batch, window = np.divmod(within, self.windows)
         first = batch * self.batch_size

@@ -1,4 +1,4 @@
-"""Checks of what a recurrent layer is given, the same in both frameworks."""
+"""Checks of the arguments of a recurrent layer, the same in both frameworks."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ from shared.protocol.layer import STATES, LayerConfig, Shape
 
 
 def warn_of_idle_dropout(config: LayerConfig, stacklevel: int) -> None:
-    """torch's warning for dropout with a single layer, which has nothing to drop between.
+    """Gives torch's warning for dropout with a single layer, where no next layer would receive it.
 
     Args:
         stacklevel: as in `warnings.warn`, counted from the caller: 2 blames the caller's caller.
@@ -47,12 +47,12 @@ def check_kind(config: LayerConfig, what: str, value: Any, right: bool, expected
 
 
 def named(value: Any) -> str:
-    """The class of a value, with its module."""
+    """Returns the class of a value, with its module."""
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
 
 
 def check_inherited(module: Any, classes: Sequence[type], method: str) -> None:
-    """Raises TypeError if a subclass of one of the classes computes in a method of its own."""
+    """Raises TypeError if a subclass of one of the classes overrides the method that computes."""
     for kind in classes:
         if isinstance(module, kind) and getattr(type(module), method) is not getattr(kind, method):
             raise TypeError(
@@ -64,12 +64,12 @@ def check_inherited(module: Any, classes: Sequence[type], method: str) -> None:
 def check_state(
     config: LayerConfig, state: Any, batch: int | None, is_array: Callable[[Any], bool]
 ) -> tuple[Any, ...]:
-    """An initial state, h or (h, c), as a tuple.
+    """Returns an initial state, h or (h, c), as a tuple.
 
     Args:
         state: arrays of the framework.
         batch: its size, None for unbatched input.
-        is_array: whether a value is an array of the framework.
+        is_array: tells whether a value is an array of the framework.
 
     Raises:
         TypeError: not one tensor, or for an LSTM not a pair of them.
@@ -130,7 +130,7 @@ def check_lengths(
 
 
 def check_masks(config: LayerConfig, shape: Sequence[int], output: Sequence[int]) -> None:
-    """Raises ValueError unless there is one mask of the output's shape between any two layers."""
+    """Raises ValueError unless there is one mask of the output's shape between each two layers."""
     expected = (config.num_layers - 1, *output)
     if tuple(shape) != expected:
         raise ValueError(
@@ -153,7 +153,7 @@ def check_tensors(expected: Mapping[str, Shape], found: Mapping[str, Any]) -> No
 
 
 def check_one_dtype(tensors: Mapping[str, Any]) -> None:
-    """Raises InvalidInput if tensors have several dtypes, of which a layer has one."""
+    """Raises InvalidInput if the tensors have several dtypes; a layer has only one."""
     examples = {str(tensor.dtype): name for name, tensor in tensors.items()}
     if len(examples) > 1:
         got = ", ".join(f"{dtype} ({name})" for dtype, name in sorted(examples.items()))

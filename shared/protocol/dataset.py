@@ -6,16 +6,16 @@ import numpy as np
 
 
 class Signature(NamedTuple):
-    """All that a network needs to know of a task."""
+    """Everything that a network needs to know of a task."""
 
     input_size: int
-    """Features of a time step; for tokens the size of the vocabulary."""
+    """Features of a time step; for tokens, the size of the vocabulary."""
     output_size: int
-    """Classes, or values predicted."""
+    """Number of classes, or of predicted values."""
     tokens: bool
-    """Inputs are token numbers (B, T) instead of features (B, T, I)."""
+    """True if inputs are token numbers (B, T) instead of features (B, T, I)."""
     per_step: bool
-    """An output at every step instead of after the last."""
+    """True if there is an output at every step instead of one after the last."""
     loss: Literal["cross_entropy", "mse"]
 
 

@@ -1,4 +1,4 @@
-"""A recurrent layer of any framework in the canonical layout, and how to ask a framework for it.
+"""A recurrent layer of any framework in the canonical layout, and a way to ask a framework for it.
 
     found = canonical_layer("torch", torch.nn.LSTM(10, 64))
     found.config, found.weights                         # LayerConfig, name → array
@@ -17,25 +17,25 @@ from shared.protocol.weights import Weights
 
 
 class CanonicalLayer(NamedTuple):
-    """Everything that a layer holds, in no framework's terms."""
+    """Everything that a layer holds, independent of any framework."""
 
     config: LayerConfig
     weights: Weights
     """Name → array, in the order of `LayerConfig.shapes`."""
     training: bool
-    """Whether it drops, as in training, or computes as in evaluation."""
+    """True if it applies dropout, as in training; False if it computes as in evaluation."""
     computed_in: np.dtype | None = None
-    """The dtype that it computes in; None where that follows from parameters and inputs."""
+    """Dtype that it computes in; None if that follows from parameters and inputs."""
 
 
 def canonical_layer(
     framework: Literal["jax", "torch"], module: Any, **arguments: Any
 ) -> CanonicalLayer:
-    """A layer as the backend of its framework reads it.
+    """Returns a layer as the backend of its framework reads it.
 
     Args:
         framework: to which the layer belongs.
-        arguments: what that backend's `canonical` takes besides, such as one_bias.
+        arguments: further arguments of that backend's `canonical`, such as one_bias.
 
     Raises:
         ModuleNotFoundError: the framework is not installed.

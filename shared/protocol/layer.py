@@ -50,12 +50,12 @@ class LayerConfig:
 
     @property
     def name(self) -> str:
-        """RNN, LSTM or GRU, as in messages."""
+        """Name of the class, RNN, LSTM or GRU, as in messages."""
         return self.cell.upper()
 
     @property
     def mode(self) -> str:
-        """torch's name of the computation: RNN_TANH, RNN_RELU, LSTM or GRU."""
+        """Name of the computation in torch: RNN_TANH, RNN_RELU, LSTM or GRU."""
         return f"RNN_{self.nonlinearity.upper()}" if self.cell == "rnn" else self.name
 
     @property
@@ -64,11 +64,12 @@ class LayerConfig:
 
     @property
     def output_size(self) -> int:
-        """Features of h in one direction."""
+        """Number of features of h in one direction."""
         return self.proj_size or self.hidden_size
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments with which torch.nn's class of this name makes such a layer."""
+        """Returns the keyword arguments with which torch.nn's class of this name makes such a
+        layer."""
         arguments = asdict(self)
         del arguments["cell"]
         for name, cell in (("nonlinearity", "rnn"), ("proj_size", "lstm")):
@@ -77,12 +78,12 @@ class LayerConfig:
         return arguments
 
     def suffixes(self) -> list[list[str]]:
-        """The name endings of each layer's directions: [["_l0", "_l0_reverse"], …]."""
+        """Returns the name endings of each layer's directions: [["_l0", "_l0_reverse"], …]."""
         directions = ("", "_reverse")[: self.directions]
         return [[f"_l{layer}{end}" for end in directions] for layer in range(self.num_layers)]
 
     def shapes(self) -> dict[str, Shape]:
-        """Name → shape of every tensor, in torch's order."""
+        """Returns name → shape of every tensor, in torch's order."""
         rows = GATES[self.cell] * self.hidden_size
         shapes: dict[str, Shape] = {}
         columns = self.input_size
@@ -99,7 +100,10 @@ class LayerConfig:
         return shapes
 
     def state_shapes(self, batch: int | None) -> tuple[Shape, ...]:
-        """Shapes of h, and for an LSTM c: (L·D, B, P) and (L·D, B, H); without B if it is None."""
+        """Returns the shapes of h, and for an LSTM c: (L·D, B, P) and (L·D, B, H).
+
+        Without the axis B if `batch` is None.
+        """
         rows = self.num_layers * self.directions
         between = () if batch is None else (batch,)
         widths = (self.output_size, self.hidden_size)
@@ -107,7 +111,7 @@ class LayerConfig:
 
 
 def _check_arguments(config: LayerConfig) -> None:
-    """The checks of torch.nn.RNNBase, in its order."""
+    """Makes the checks of torch.nn.RNNBase, in its order."""
     dropout = config.dropout
     if not isinstance(dropout, numbers.Real):
         raise TypeError(f"dropout: expected a probability in [0, 1], got {dropout!r}")

@@ -12,7 +12,7 @@ from shared.protocol.trace import Trace
 from shared.protocol.weights import Weights
 
 Inputs = Sequence[np.ndarray]
-"""What the model is called with, one array or several."""
+"""Arguments that the model is called with, one array or several."""
 
 
 class Example(NamedTuple):
@@ -28,33 +28,39 @@ class Program(Protocol):
     name: str
 
     def begin(self, weights: Weights) -> None:
-        """Takes over weights by their names in PyTorch; the optimizer forgets what it knew, and
-        other state is what it was when the program was made."""
+        """Takes over weights by their names in PyTorch, and starts afresh.
+
+        The optimizer forgets what it knew, and other state is reset to that of the new program.
+        """
         ...
 
     def load(self, weights: Weights) -> None:
-        """Takes over weights, but the optimizer and other state go on."""
+        """Takes over weights, but keeps the optimizer and other state as they are."""
         ...
 
     def weights(self) -> Weights: ...
 
     def step(self, example: Example) -> Trace:
-        """Takes an optimizer step and shows it; without an optimizer, up to the gradients. Layers
-        come in the order in which they ran, if that is known."""
+        """Takes an optimizer step and shows it; without an optimizer, up to the gradients.
+
+        Layers come in the order in which they ran, if that is known.
+        """
         ...
 
     def hints(self, example: Example) -> list[str]:
-        """What a look at the program itself tells after its last step, such as arithmetic in
-        float32."""
+        """Returns hints from a look at the program itself after its last step, such as arithmetic
+        in float32."""
         ...
 
 
 def parts(name: str, value: Any, tensor: type | tuple[type, ...]) -> dict[str, Any]:
-    """The tensors of an output by name: "lstm" if it is one, else "lstm.0", "lstm.1.0", …: by the
-    positions of a tuple or list, the keys of a dict, the fields of a named tuple or dataclass.
+    """Returns the tensors of an output by name: "lstm" if it is one, else "lstm.0", "lstm.1.0", ….
+
+    The names come from the positions of a tuple or list, the keys of a dict, the fields of a named
+    tuple or dataclass.
 
     Args:
-        tensor: what counts as one.
+        tensor: the type that counts as a tensor.
 
     Raises:
         InvalidInput: something else than tensors, or two of one name.
@@ -84,7 +90,7 @@ def parts(name: str, value: Any, tensor: type | tuple[type, ...]) -> dict[str, A
 
 @contextmanager
 def calling(what: str, expected: str = "a result") -> Iterator[None]:
-    """Around the user's own code: an error of any kind becomes one line, and stays its cause."""
+    """Wraps the user's own code: an error of any kind becomes one line and remains its cause."""
     try:
         yield
     except InvalidInput:

@@ -1,10 +1,10 @@
-"""Text from a trained language model: what is drawn is decided here, for both frameworks.
+"""Text from a trained language model: tokens are chosen here, for both frameworks.
 
     for tokens in stream(backend, state, prompt, size, Sampling(temperature=0.8), count=500): …
 
-A token is drawn by the Gumbel-max trick (Gumbel 1954): the largest of logits / temperature + noise,
-the noise being drawn in NumPy. So both frameworks draw the same token wherever their logits differ
-by rounding alone.
+A token is drawn by the Gumbel-max trick (Gumbel 1954): it is the largest of
+logits / temperature + noise. The noise is drawn in NumPy. So both frameworks draw the same token
+wherever their logits differ by rounding alone.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from shared.errors import InvalidInput
 
 COLDEST, HOTTEST = 1e-6, 1e6
-"""Temperatures, so that logits divided by them are numbers of float32."""
+"""Limits of the temperature, so that logits divided by it are numbers of float32."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,10 @@ class Sampling:
     seed: int = 0
 
     def check(self) -> None:
-        """Raises:
-        InvalidInput: one line naming the option.
+        """Checks the options.
+
+        Raises:
+            InvalidInput: one line naming the option.
         """
         if self.temperature != 0 and not COLDEST <= self.temperature <= HOTTEST:
             raise InvalidInput(

@@ -8,7 +8,7 @@ from shared.config.settings import OptimizationConfig
 def learning_rates(
     optimization: OptimizationConfig, start: int, count: int, steps_per_epoch: int, total_steps: int
 ) -> np.ndarray:
-    """Learning rates of the steps start … start + count - 1, shape (count,), float64.
+    """Returns the learning rates of steps start … start + count - 1, shape (count,), float64.
 
     constant: η
     step:     η · γ^⌊epoch / step_size⌋                     (torch.optim.lr_scheduler.StepLR)

@@ -4,8 +4,8 @@
     found.config                         # LayerConfig(cell="lstm", input_size=10, …)
     found.tensors                        # canonical: "weight_ih_l0", …
 
-A state dict is name → array, of torch.nn or of a whole model around it. What it cannot tell is what
-has no tensor: nonlinearity, dropout and batch_first keep their defaults.
+A state dict is name → array, of torch.nn or of a whole model around it. It does not show settings
+that have no tensor: nonlinearity, dropout and batch_first keep their defaults.
 """
 
 import re
@@ -34,15 +34,15 @@ class FoundLayer(NamedTuple):
 
 
 def is_recurrent(name: str) -> bool:
-    """Whether a tensor is one of a recurrent layer, by its name."""
+    """Tells by its name whether a tensor belongs to a recurrent layer."""
     return _TENSOR.fullmatch(name) is not None
 
 
 def find_layer(tensors: Mapping[str, np.ndarray], prefix: str | None = None) -> FoundLayer:
-    """The recurrent layer in a state dict.
+    """Finds the recurrent layer in a state dict.
 
     Args:
-        prefix: what stands before its canonical names, with the dot. None if there is only one
+        prefix: the text before its canonical names, with the dot. None if there is only one
             layer in the state dict.
 
     Raises:
@@ -75,7 +75,7 @@ def find_layer(tensors: Mapping[str, np.ndarray], prefix: str | None = None) -> 
 
 
 def read_safetensors(path: Path | str) -> tuple[Weights, list[str]]:
-    """The recurrent tensors in a file, and the names of the others.
+    """Reads the recurrent tensors in a file, and the names of the others.
 
     Raises:
         InvalidInput: it is missing or no safetensors file, or a checkpoint that is damaged.
@@ -86,7 +86,7 @@ def read_safetensors(path: Path | str) -> tuple[Weights, list[str]]:
 
 
 def _recognise(tensors: Weights, prefix: str) -> LayerConfig:
-    """The arguments of the layer whose first tensors have these shapes."""
+    """Returns the arguments of the layer whose first tensors have these shapes."""
     for name in ("weight_ih_l0", "weight_hh_l0"):
         if name not in tensors:
             raise InvalidInput(f"missing {prefix}{name}")
@@ -124,6 +124,6 @@ def _quoted(prefixes: Iterable[str]) -> str:
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """Lists the first few names, and says how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

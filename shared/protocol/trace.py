@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 Trace = dict[str, np.ndarray]
-"""By name, in the order in which a step computes."""
+"""Arrays by name, in the order in which a step computes them."""
 
 PHASES = (
     "inputs", "before", "embedded", "layers", "logits", "loss", "gradients", "norm", "clipped",
@@ -34,12 +34,12 @@ PHASES = (
 
 
 def below(phase: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """The tensors as those of a phase."""
+    """Returns the tensors with names below this phase."""
     return {f"{phase}/{name}": tensor for name, tensor in tensors.items()}
 
 
 def given(batch: Any, rate: Any, weights: Mapping[str, Any], carry: Sequence[Any]) -> dict:
-    """What a step starts from: a `Batch`, its learning rate, and the state before it."""
+    """Returns the start of a step: a `Batch`, its learning rate, and the state before it."""
     named = batch._asdict() | {"learning_rate": rate}
     del named["reset"]
     inputs = {name: array for name, array in named.items() if array is not None}
@@ -47,7 +47,7 @@ def given(batch: Any, rate: Any, weights: Mapping[str, Any], carry: Sequence[Any
 
 
 def forward(embedded: Any, layers: Sequence[Any], final: Sequence[Any], logits: Any) -> dict:
-    """What a network computes.
+    """Returns the tensors that a network computes in its forward pass.
 
     Args:
         layers: outputs of each recurrent layer, or only of the last one where a framework keeps
@@ -67,7 +67,7 @@ def forward(embedded: Any, layers: Sequence[Any], final: Sequence[Any], logits: 
 
 
 def ordered(names: Iterable[str]) -> list[str]:
-    """Names in the order in which their tensors are compared."""
+    """Returns names in the order in which their tensors are compared."""
     return sorted(names, key=_key)
 
 
@@ -76,7 +76,7 @@ def phase_of(name: str) -> str:
 
 
 def split_steps(trace: Mapping[str, np.ndarray]) -> list[Trace]:
-    """The steps that a call of a backend traced, one by one."""
+    """Returns the steps that a call of a backend traced, one by one."""
     count = len(next(iter(trace.values())))
     return [{name: array[i] for name, array in trace.items()} for i in range(count)]
 

@@ -19,7 +19,8 @@ Weights = dict[str, np.ndarray]
 
 
 def layer_config(network: NetworkConfig, input_size: int) -> LayerConfig:
-    """The recurrent layers of a network, for its features: embedded, one-hot or as they come."""
+    """Returns the recurrent layers of a network, for its features: embedded, one-hot or
+    unchanged."""
     return LayerConfig(
         network.cell,
         network.embedding_size or input_size,
@@ -33,14 +34,14 @@ def layer_config(network: NetworkConfig, input_size: int) -> LayerConfig:
 
 
 def state_shapes(network: NetworkConfig, batch_size: int) -> tuple[tuple[int, ...], ...]:
-    """Shapes of a batch's recurrent state: h, and for an LSTM c, each (L·D, B, H)."""
+    """Returns the shapes of a batch's recurrent state: h, and for an LSTM c, each (L·D, B, H)."""
     return layer_config(network, 1).state_shapes(batch_size)
 
 
 def network_shapes(
     network: NetworkConfig, input_size: int, output_size: int
 ) -> dict[str, tuple[int, ...]]:
-    """Name → shape of every tensor of a network, in the order of its layers."""
+    """Returns name → shape of every tensor of a network, in the order of its layers."""
     shapes: dict[str, tuple[int, ...]] = {}
     if network.embedding_size is not None:
         shapes["embedding.weight"] = (input_size, network.embedding_size)
@@ -55,12 +56,12 @@ def network_shapes(
 def initialize(
     network: NetworkConfig, input_size: int, output_size: int, seed: int, dtype: str
 ) -> Weights:
-    """Initial weights with the distributions of torch.nn, drawn in NumPy for both frameworks.
+    """Draws initial weights with the distributions of torch.nn, in NumPy for both frameworks.
 
-    Recurrent tensors are uniform on ±1/√H, the head on ±1/√(D·H) (its fan-in), the embedding is
-    standard normal, or as the head where they are tied. With `init_range` all are uniform on that
-    range. `forget_bias` comes on top. Values are drawn in float64 and then rounded, so that a
-    float32 run starts from the rounded weights of the float64 run.
+    Recurrent tensors are uniform on ±1/√H, and the head on ±1/√(D·H) (its fan-in). The embedding is
+    standard normal; if it is tied to the head, it is drawn like the head. With `init_range` all are
+    uniform on that range. `forget_bias` is added. Values are drawn in float64 and then rounded, so
+    that a float32 run starts from the rounded weights of the float64 run.
     """
     rng = generator(seed, "weights")
     weights: Weights = {}

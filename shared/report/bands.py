@@ -1,5 +1,5 @@
-"""Curves of contenders as they are drawn: means over seeds with their range, thinned where there
-are thousands of steps."""
+"""Curves of contenders as they are drawn: means over seeds with their range. Curves of thousands of
+steps are thinned."""
 
 from functools import reduce
 from typing import NamedTuple
@@ -16,14 +16,14 @@ class Band(NamedTuple):
 
     step: np.ndarray
     mean: np.ndarray
-    """Over the seeds."""
+    """Mean over the seeds."""
     low: np.ndarray
     high: np.ndarray
     """The smallest and the largest of the seeds."""
 
 
 def band(side: Contender, split: str, column: str = "loss", size: int = 1) -> Band:
-    """A curve of a contender, at the steps that all its seeds recorded.
+    """Returns a curve of a contender, at the steps that all its seeds recorded.
 
     Args:
         split: "train", "valid" or "test".
@@ -43,7 +43,7 @@ def band(side: Contender, split: str, column: str = "loss", size: int = 1) -> Ba
 def largest_deviation(
     first: Contender, second: Contender, size: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steps, and the largest relative difference of the training loss there over all seeds.
+    """Returns steps, and the largest relative difference of the training loss there over all seeds.
 
     Args:
         size: take the largest of so many steps, at the last of them.
@@ -55,12 +55,12 @@ def largest_deviation(
 
 
 def bin_size(curve: Curve, points: int) -> int:
-    """Steps to a point, for so many points or somewhat more; 1 for curves of up to 4 times as
-    many."""
+    """Returns how many steps make one point, to get so many points or somewhat more; 1 for curves
+    of up to 4 times as many."""
     return max(1, len(curve.step) // points) if len(curve.step) > 4 * points else 1
 
 
 def _binned(values: np.ndarray, size: int) -> np.ndarray:
-    """(N,) → (N // size, size), without what is left over at the end."""
+    """Cuts (N,) into (N // size, size), without the values left over at the end."""
     whole = len(values) // size * size
     return values[:whole].reshape(-1, size)

@@ -34,17 +34,17 @@ FILES = (HTML, MARKDOWN, CURVES, DEVIATIONS, PICTURE)
 
 
 def write_report(runs: Sequence[Run], folder: Path | str, command: str | None = None) -> None:
-    """Writes report.html, report.md, curves.png, deviations.png and, where the task has such,
-    predictions.png.
+    """Writes report.html, report.md, curves.png, deviations.png and, where the task has predictions
+    to show, predictions.png.
 
     Args:
-        runs: of at least two contenders, of one task; those of several seeds in one folder are one
+        runs: of at least two contenders, of one task; runs of several seeds in one folder are one
             contender.
         folder: where the files go; it is made if it is missing.
         command: the command line that made the runs, shown for reproduction.
 
     Raises:
-        InvalidInput: fewer than two contenders, runs of different tasks, or without a common step.
+        InvalidInput: fewer than two contenders, or runs of different tasks or with no common step.
     """
     folder = Path(folder)
     check_comparable(runs)
@@ -128,7 +128,7 @@ def _about(task: str) -> str:
 
 
 def _scores(sides: Sequence[Contender]) -> list[dict[str, Any]]:
-    """A row a contender, and one a baseline."""
+    """Returns a row for each contender and each baseline."""
     first = sides[0].first
     shown = _shown_scores(first)
     rows = [_score_row(side, shown) for side in sides]
@@ -160,13 +160,14 @@ def _each_seed(side: Contender) -> list[dict[str, Any]]:
 
 
 def _shown_scores(run: Run) -> list[str]:
-    """The scores of a test that a table has: the one that matters most first."""
+    """Returns the scores of a test that a table has, the one that matters most first."""
     names = to_show(run.summary.test)
     return sorted(names, key=lambda name: name != run.summary.score)
 
 
 def _times(sides: Sequence[Contender]) -> list[tuple[str, ...]]:
-    """A row a segment. Compilation, total and memory are known of the last process alone."""
+    """Returns a row for each segment. Compilation, total and memory are known only of the last
+    process."""
     rows = []
     for title, side, part in segments(sides):
         cost = ("–", "–", "–")

@@ -1,4 +1,4 @@
-"""Summaries → what a run prints at its end."""
+"""Summaries → the text that a run prints at its end."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from shared.runs.scores import long_name, shown, spread, to_show
 from shared.runs.summary import Summary, located_notes
 
 SHOWN = 3
-"""Sequences that are spelled out."""
+"""Number of sequences that are spelled out."""
 
 
 def print_summary(summary: Summary, folder: Path, resumed: bool) -> None:
@@ -38,7 +38,8 @@ def _print_baselines(summary: Summary) -> None:
 
 
 def _times(summary: Summary, resumed: bool) -> str:
-    """What the run cost. Each segment has its own step; the rest is of this process alone."""
+    """Returns the cost of the run. Each segment has its own step; the rest is of this process
+    alone."""
     process = (
         f"compiled in {summary.compile_s:.1f} s, {summary.total_s:.1f} s in all, "
         f"{summary.peak_memory_mb:.0f} MB at most, on {summary.device}"
@@ -54,7 +55,7 @@ def _times(summary: Summary, resumed: bool) -> str:
 
 
 def print_seeds(summaries: Sequence[Summary], folder: Path) -> None:
-    """The scores of each seed, and their mean and standard deviation."""
+    """Prints the scores of each seed, and their mean and standard deviation."""
     first = summaries[0]
     kind = "test" if first.held_out else "final, on the training sequence itself"
     names = to_show(first.test)

@@ -16,11 +16,11 @@ from shared.runs.seeds import NAME, are_in
 
 class Contender(NamedTuple):
     name: str
-    """Short: backend and implementation, all of them in order where it was resumed, and the folder
-    where those repeat."""
+    """Short name: backend and implementation. Where the run was resumed, it has all of them in
+    order; where names repeat, the folder too."""
     folder: Path
     runs: tuple[Run, ...]
-    """One, or one for each seed, in the order of the seeds."""
+    """One run, or one for each seed, in the order of the seeds."""
 
     @property
     def first(self) -> Run:
@@ -28,8 +28,8 @@ class Contender(NamedTuple):
 
 
 def contenders(runs: Sequence[Run]) -> list[Contender]:
-    """Runs in the order in which they come, as one those that lie in one folder of seeds and differ
-    in nothing else."""
+    """Makes contenders of runs, in their order. Runs that lie in one folder of seeds and differ in
+    nothing else become one."""
     grouped: dict[tuple[Path, str, str], list[Run]] = {}
     for run in runs:
         parent = run.folder.parent

@@ -11,14 +11,14 @@ from shared.runs.run import Run
 from shared.runs.summary import Reference
 
 POINTS = 500
-"""Of a long curve."""
+"""Points of a long curve."""
 
 
 def save_curves(runs: Sequence[Run], file: Path) -> None:
-    """Loss curves of one or several contenders, in one picture.
+    """Draws loss curves of one or several contenders, in one picture.
 
     Training is a line (per step, a running mean where there are thousands), validation has
-    markers, the baseline is dotted; of several seeds the mean is drawn, in a band of their range.
+    markers, the baseline is dotted. Of several seeds the mean is drawn, in a band of their range.
     y runs from 0 to 1.1 times the largest value drawn.
     """
     figure = new_figure(6)
@@ -66,14 +66,14 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
 
 
 def drawn_baselines(run: Run) -> list[Reference]:
-    """Those that have a loss, the best two."""
+    """Returns the baselines that have a loss, the best two."""
     having = [baseline for baseline in run.summary.baselines if "loss" in baseline.scores]
     return sorted(having, key=lambda baseline: baseline.scores["loss"])[:2]
 
 
 def save_deviations(runs: Sequence[Run], file: Path) -> None:
-    """Relative difference of the training loss between each contender and the first, step by step;
-    of several seeds the largest."""
+    """Draws the relative difference of the training loss between each contender and the first, step
+    by step; of several seeds the largest."""
     figure = new_figure(4)
     axes = figure.subplots()
     first, *others = contenders(runs)

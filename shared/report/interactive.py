@@ -1,4 +1,4 @@
-"""Contenders → what the curves of a report's page are drawn from, by templates/report.js."""
+"""Contenders → the data from which templates/report.js draws the curves of a report's page."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -18,7 +18,7 @@ DIGITS = 7
 
 
 def curves(runs: Sequence[Run]) -> dict[str, Any]:
-    """JSON's numbers and lists of them; steps are optimizer steps."""
+    """Returns the curves as JSON's numbers and lists of them; steps are optimizer steps."""
     sides = contenders(runs)
     size = bin_size(runs[0].curves["train"], POINTS)
     metric = runs[0].metric
@@ -48,7 +48,7 @@ def curves(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def plotly() -> str:
-    """The source of plotly.js."""
+    """Returns the source of plotly.js."""
     return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 

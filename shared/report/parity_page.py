@@ -46,7 +46,7 @@ def write_parity_report(
 
     Args:
         folder: where the files go; it is made if it is missing.
-        title: what was compared.
+        title: names the two sides that were compared.
         command: the command line, shown for reproduction.
     """
     folder = Path(folder)

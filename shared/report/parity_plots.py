@@ -12,17 +12,18 @@ from shared.protocol.trace import PHASES, phase_of
 from shared.report.style import COLORS, STYLES, finish, new_figure, plain, save_figure
 
 MOST_NAMES = 16
-"""How many tensors of a phase a legend names; those that deviate most."""
+"""Largest number of tensors of a phase that a legend names; they are those that deviate most."""
 OTHER = "other"
-"""What tensors of all other phases are drawn under; a file may have hundreds."""
+"""Name under which the tensors of all other phases are drawn; a file may have hundreds."""
 WIDEST_OF_TWO = 28
-"""The longest name, in characters, of which a narrow picture's legend has two in a line."""
+"""Longest name, in characters, with which a narrow picture's legend has two in a line."""
 LOWEST = 1e-18
-"""Where zero is drawn on a logarithmic axis: below every deviation that float64 can show."""
+"""Height at which zero is drawn on a logarithmic axis: below every deviation that float64 can
+show."""
 
 
 def save_deviations(comparison: Comparison, file: Path) -> None:
-    """The largest deviation of each phase, step by step, with the tolerance."""
+    """Draws the largest deviation of each phase, step by step, with the tolerance."""
     figure = new_figure(5)
     axes = figure.subplots()
     for i, phase in enumerate(phases(comparison)):
@@ -40,7 +41,7 @@ def save_deviations(comparison: Comparison, file: Path) -> None:
 
 
 def save_phase(comparison: Comparison, phase: str, file: Path) -> None:
-    """The deviation of each tensor of a phase, step by step: half a page wide, as wide as a
+    """Draws the deviation of each tensor of a phase, step by step: half a page wide, as wide as a
     phone."""
     drawn = tensors(comparison, phase)
     named = sorted(drawn, key=lambda name: -max(comparison.deviations[name]))[:MOST_NAMES]
@@ -63,7 +64,7 @@ def save_phase(comparison: Comparison, phase: str, file: Path) -> None:
 
 
 def save_envelope(envelope: Envelope, names: tuple[str, str], file: Path) -> None:
-    """The frameworks' deviation in float32 over the spread of runs within each of them."""
+    """Draws the frameworks' deviation in float32 over the spread of runs within each of them."""
     figure = new_figure(5)
     axes = figure.subplots()
     steps = np.arange(1, len(envelope.cross) + 1)
@@ -89,7 +90,7 @@ def save_envelope(envelope: Envelope, names: tuple[str, str], file: Path) -> Non
 
 
 def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], file: Path) -> None:
-    """Both training losses, and below them how far they lie apart."""
+    """Draws both training losses, and below them how far they lie apart."""
     figure = new_figure(6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     steps = np.arange(1, len(losses[0]) + 1)
@@ -124,7 +125,8 @@ def save_losses(losses: tuple[np.ndarray, np.ndarray], names: Sequence[str], fil
 
 
 def phases(comparison: Comparison) -> list[str]:
-    """The phases that were compared, in the order of a step; all that are not known as one."""
+    """Returns the phases that were compared, in the order of a step; all unknown phases count as
+    one."""
     found = set(map(_group, comparison.deviations))
     return [phase for phase in (*PHASES, OTHER) if phase in found]
 
@@ -150,8 +152,8 @@ def _line(
 
 
 def _judge(axes: Axes, comparison: Comparison, drawn: Sequence[Sequence[float]]) -> None:
-    """The tolerance and the first difference, on a logarithmic axis; and where what is drawn is not
-    finite."""
+    """Draws the tolerance and the first difference on a logarithmic axis, and marks where a drawn
+    value is not finite."""
     axes.set_autoscaley_on(False)
     finite = [v for values in comparison.deviations.values() for v in values if 0 < v < np.inf]
     if comparison.tolerance > 0:
@@ -168,14 +170,14 @@ def _judge(axes: Axes, comparison: Comparison, drawn: Sequence[Sequence[float]])
 
 
 def _span(first: int, last: int) -> tuple[float, float]:
-    """The axis of all steps, those too at which nothing is drawn."""
+    """Returns the range of the axis of all steps, including steps at which nothing is drawn."""
     margin = 0.02 * (last - first) + 0.5
     return first - margin, last + margin
 
 
 def _mark_not_finite(axes: Axes, steps: Sequence[int], lines: np.ndarray, whose: str = "") -> None:
-    """The first step at which one of the lines (N, S) is not finite: it ends there, and nothing
-    else shows why."""
+    """Marks the first step at which one of the lines (N, S) is not finite. The line ends there, and
+    nothing else shows why."""
     where = np.flatnonzero(~np.isfinite(lines).all(axis=0))
     if len(where):
         step = steps[int(where[0])]
@@ -187,5 +189,6 @@ def _mark_not_finite(axes: Axes, steps: Sequence[int], lines: np.ndarray, whose:
 
 
 def _gaps(values: np.ndarray) -> np.ndarray:
-    """A line breaks where a value is not finite, or zero, which a logarithmic axis has not."""
+    """Breaks a line where a value is not finite, or is zero, which a logarithmic axis cannot
+    show."""
     return np.where((values > 0) & np.isfinite(values), values, np.nan)

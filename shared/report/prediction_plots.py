@@ -19,12 +19,12 @@ from shared.runs.schema import Schema, read_schema
 from shared.runs.summary import Reference
 
 FORECAST = 180
-"""Times of a forecast that are shown, the last ones of the test part."""
+"""Number of times of a forecast that are shown, the last ones of the test part."""
 BINS = 15
 FEWEST = 20
-"""Sequences that a share needs: that of a few would only jump."""
+"""Fewest sequences for which a share is drawn; the share of fewer would only jump."""
 IMAGES, FILMS = 8, 3
-"""Inputs that are shown as images."""
+"""Numbers of inputs that are shown as images."""
 
 
 class Shown(NamedTuple):
@@ -36,11 +36,11 @@ class Shown(NamedTuple):
 
 
 def save_predictions(runs: Sequence[Run], file: Path) -> bool:
-    """What contenders of one task predict for its test part, side by side; of several seeds the
-    first.
+    """Draws the predictions of contenders of one task for its test part, side by side; of several
+    seeds, those of the first.
 
     Returns:
-        Whether there is anything to show: a text has no such predictions.
+        True if there is anything to show: a text has no such predictions.
     """
     schema = read_schema(runs[0].folder)
     shown = [
@@ -75,8 +75,8 @@ def save_predictions(runs: Sequence[Run], file: Path) -> bool:
 
 
 def _forecast(schema: Schema, shown: Sequence[Shown]) -> Figure:
-    """The last times of the test part, and all of them predicted against true; the truth is that of
-    the first run."""
+    """Draws the last times of the test part, and all of them predicted against true. The truth is
+    that of the first run."""
     assert schema.series is not None
     goal = schema.series.target
     figure = new_figure(4.6, 13)
@@ -110,7 +110,7 @@ def _forecast(schema: Schema, shown: Sequence[Shown]) -> Figure:
 
 
 def _recognition(schema: Schema, shown: Sequence[Shown]) -> Figure:
-    """Confusion matrices, and below them inputs as images where they are some."""
+    """Draws confusion matrices, and below them inputs as images where they are images."""
     if schema.image is None:
         return _confusions(schema, shown)
     height, width = schema.image
@@ -151,7 +151,7 @@ def _confusions(schema: Schema, shown: Sequence[Shown]) -> Figure:
 
 
 def _matrices(figure: Figure | SubFigure, schema: Schema, shown: Sequence[Shown]) -> None:
-    """A confusion matrix for each run: a row is a true class, a column a predicted one."""
+    """Draws a confusion matrix for each run: a row is a true class, a column a predicted one."""
     classes = schema.classes or [str(i) for i in range(schema.output_size)]
     size = len(classes)
     axes = np.atleast_1d(figure.subplots(1, len(shown)))
@@ -171,7 +171,7 @@ def _matrices(figure: Figure | SubFigure, schema: Schema, shown: Sequence[Shown]
 
 
 def _over_steps(shown: Sequence[Shown]) -> Figure:
-    """Accuracy at every step that counts; of longer sequences, too."""
+    """Draws the accuracy at every step that counts, and also that of longer sequences."""
     figure = new_figure(4.6)
     axes = figure.subplots()
     for i, run in enumerate(shown):
@@ -196,8 +196,8 @@ def _over_steps(shown: Sequence[Shown]) -> Figure:
 
 
 def _accuracy(parts: Sequence[Predictions]) -> tuple[np.ndarray, np.ndarray]:
-    """Steps, counted from 1, at which anything counts, and the share that is right there; without
-    steps that hardly a sequence has."""
+    """Returns the steps, counted from 1, at which anything counts, and the share that is right
+    there. It leaves out steps that hardly any sequence has."""
     longest = max(part["targets"].shape[1] for part in parts)
     right, all_ = np.zeros(longest), np.zeros(longest)
     for part in parts:
@@ -209,8 +209,8 @@ def _accuracy(parts: Sequence[Predictions]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _over_distance(shown: Sequence[Shown], baselines: Sequence[Reference]) -> Figure:
-    """Squared error over the steps for which something had to be remembered, and that of the
-    baselines over all of them."""
+    """Draws the squared error over the number of steps for which something had to be remembered,
+    and the baselines' error over all of them."""
     figure = new_figure(4.6)
     axes = figure.subplots()
     for run in shown:

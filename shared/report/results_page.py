@@ -4,8 +4,8 @@
     for job in plan: …                       # the command compare trains those not done
     write_results(plan, Path("docs"), command)
 
-A run that is finished is not trained again, and one that was stopped goes on: so the whole can be
-stopped at any time and started again with the same command.
+A finished run is not trained again, and a stopped one goes on. So the whole can be stopped at any
+time and started again with the same command.
 """
 
 import json
@@ -28,14 +28,14 @@ from shared.tasks.registry import Goal, row
 
 PAGE, DATA = "results.md", "results.json"
 CHANCE = 0.01
-"""A held-out accuracy further than this from one half would be a leak."""
+"""Largest distance of a held-out accuracy from one half; a larger one would be a leak."""
 
 
 def write_results(plan: Sequence[Job], folder: Path, command: str) -> None:
     """Writes results.md, results.json and a picture of each task's predictions.
 
     Args:
-        plan: whose runs are all done.
+        plan: jobs whose runs are all done.
         command: the command line that made them.
     """
     runs = [read_run(job.folder) for job in plan]
@@ -72,7 +72,7 @@ def picture(task: str) -> str:
 
 
 def files() -> set[str]:
-    """Names of all that `write_results` may write."""
+    """Returns the names of all files that `write_results` may write."""
     return {PAGE, DATA, *map(picture, TASKS)}
 
 

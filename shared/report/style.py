@@ -1,4 +1,4 @@
-"""Histories → figures of loss curves and differences, and what all figures have in common."""
+"""Style that all figures have in common."""
 
 import io
 from functools import cache
@@ -17,8 +17,8 @@ LONGEST_NAME = 40
 
 
 def plain(text: str) -> str:
-    """A name as matplotlib can draw it: no formula, no glyph that its font lacks, nothing that
-    keeps it out of a legend, and of a long one the end."""
+    """Returns a name as matplotlib can draw it: no formula, no glyph that its font lacks, nothing
+    that keeps it out of a legend, and of a long name only the end."""
     text = text if len(text) <= LONGEST_NAME else f"…{text[1 - LONGEST_NAME :]}"
     known = "".join(c if c.isprintable() and ord(c) in _glyphs() else "?" for c in text)
     kept = f" {known}" if known[:1] in ("", "_") else known
@@ -33,7 +33,8 @@ def _glyphs() -> frozenset[int]:
 
 
 def line_width(i: int, lines: int) -> float:
-    """Equal curves lie on top of each other: later ones are thinner, so that all can be seen."""
+    """Returns the width of a line. Equal curves lie on top of each other: later ones are thinner,
+    so that all can be seen."""
     return 1.2 + 2.2 * (lines - 1 - i) / max(1, lines - 1)
 
 

@@ -1,4 +1,4 @@
-"""Every trap in a run of its own → one page of what each does, and a picture of each.
+"""Every trap in a run of its own → one page that says what each does, and a picture of each.
 
 write_gallery([Planted(name, config, lockstep, diagnosis), …], folder, base, own, command=…)
 """
@@ -24,17 +24,17 @@ from shared.tasks.registry import row
 
 
 class Planted(NamedTuple):
-    """A trap and what came of it."""
+    """A trap and the result of its run."""
 
     name: str
     config: Config
-    """Of its run, resolved."""
+    """Configuration of its run, resolved."""
     lockstep: Lockstep
     diagnosis: Diagnosis | None
 
     @property
     def named(self) -> bool:
-        """Whether the instrument names this trap and no other."""
+        """True if the instrument names this trap and no other."""
         return self.diagnosis is not None and self.diagnosis.causes == [self.name]
 
 
@@ -47,7 +47,8 @@ def write_gallery(
     program: str,
     command: str,
 ) -> None:
-    """Writes traps.html, traps.md and a picture of each trap: what it does to a whole run.
+    """Writes traps.html, traps.md and a picture of each trap, which shows its effect on a whole
+    run.
 
     Args:
         base: the configuration that each trap changed until it showed.
@@ -85,7 +86,7 @@ def write_gallery(
 
 
 def single(program: str, name: str, config: Config, own: Mapping[str, Any]) -> str:
-    """The command line that plants one trap in a run of this configuration."""
+    """Returns the command line that plants one trap in a run of this configuration."""
     usual = TRAPS[name.partition(":")[0]].show(
         replace(row(config.task).defaults, precision="float64")
     )
@@ -95,7 +96,7 @@ def single(program: str, name: str, config: Config, own: Mapping[str, Any]) -> s
 
 
 def _changed(base: Config, config: Config) -> list[str]:
-    """The options that make the second configuration of the first."""
+    """Returns the options that turn the first configuration into the second."""
     before, after = settings(resolve(base)), settings(config)
     changed = {name: after[name] for name in after if after[name] != before.get(name)}
     return options(changed, settings(base))

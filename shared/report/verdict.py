@@ -17,15 +17,16 @@ from shared.runs.scores import LOWER_IS_BETTER, in_unit, long_name, spread
 from shared.runs.segments import Segment
 
 Kind = Literal["proved", "different", "open"]
-"""Of a verdict: equal in float64 or to the last bit, not equal in float64, or none can be given."""
+"""Kind of a verdict: equal in float64 or to the last bit, not equal in float64, or none can be
+given."""
 
 
 Open = Literal["settings", "notes", "float32"]
-"""Why no verdict can be given: other settings, what a note tells, or rounding."""
+"""Reason why no verdict can be given: other settings, what a note tells, or rounding."""
 
 
 class Pair(NamedTuple):
-    """How far two contenders' training losses lie apart."""
+    """The distance between two contenders' training losses."""
 
     first: str
     second: str
@@ -41,10 +42,10 @@ class Pair(NamedTuple):
     at: int
     """The step of the largest relative difference."""
     seed: int | None
-    """Its seed, where there are several."""
+    """Seed of that step, where there are several."""
     kind: Kind
     open: Open | None
-    """Why it is open, if it is."""
+    """Reason why it is open, if it is."""
     verdict: str
 
     @property
@@ -66,7 +67,8 @@ class Statement(NamedTuple):
 
 
 def deviation(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
-    """Steps that both runs recorded, and there |a - b| / max(|a|, |b|, SMALLEST_LOSS)."""
+    """Returns the steps that both runs recorded, and there |a - b| / max(|a|, |b|,
+    SMALLEST_LOSS)."""
     a, b = first.curves["train"], second.curves["train"]
     steps, at_a, at_b = np.intersect1d(a.step, b.step, return_indices=True)
     x, y = a.loss[at_a], b.loss[at_b]
@@ -74,14 +76,15 @@ def deviation(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
 
 
 def matched(first: Contender, second: Contender) -> list[tuple[Run, Run]]:
-    """Their runs from the same seeds; if they have no seed in common, the first of each."""
+    """Returns pairs of runs from the same seeds; without a seed in common, the first run of
+    each."""
     seeds = {run.config.seed: run for run in second.runs}
     same = [(run, seeds[run.config.seed]) for run in first.runs if run.config.seed in seeds]
     return same or [(first.first, second.first)]
 
 
 def pairs(runs: Sequence[Run]) -> list[Pair]:
-    """Every pair of contenders with its largest difference."""
+    """Returns every pair of contenders with its largest difference."""
     return [_pair(*both) for both in itertools.combinations(contenders(runs), 2)]
 
 
@@ -134,8 +137,8 @@ def _verdict(first: Run, second: Run, largest: float, step: str) -> tuple[Kind, 
 
 
 def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
-    """Settings in which the runs differ, other than those that cannot change a result; and their
-    data, which may have changed below the same settings."""
+    """Returns the settings in which the runs differ, without those that cannot change a result.
+    Their data is among them, as it may have changed below the same settings."""
     flats = [_in_force(run) | {"data": run.summary.data} for run in runs]
     ignored = {flag(name).removeprefix("--") for name in RESUMABLE} - {"epochs"} | {"data.folder"}
     names = sorted({name for flat in flats for name in flat} - ignored)
@@ -148,15 +151,15 @@ def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
 
 
 def _in_force(run: Run) -> dict[str, Any]:
-    """Settings by the name of their option, without those that name a contender."""
+    """Returns settings by the name of their option, without those that name a contender."""
     flat = settings(run.config)
     del flat["backend"], flat["implementation"]
     return {name: value for name, value in flat.items() if value is not None}
 
 
 def _unlike(first: Run, second: Run) -> bool:
-    """Whether two runs' steps differ by their settings. The number of epochs only says how many
-    steps there are, except to the cosine schedule, which is laid out over them."""
+    """Tells whether two runs' steps differ by their settings. The number of epochs only says how
+    many steps there are, except to the cosine schedule, which is laid out over them."""
     names = {name for name, _ in differing([first, second])}
     if "cosine" not in {run.config.optimization.schedule for run in (first, second)}:
         names -= {"epochs"}
@@ -164,8 +167,9 @@ def _unlike(first: Run, second: Run) -> bool:
 
 
 def segments(sides: Sequence[Contender]) -> list[tuple[str, Contender, Segment]]:
-    """What each contender's steps were computed by, under its name, with the steps if there are
-    several; of several seeds those of the first, at the mean of their times."""
+    """Returns what computed each contender's steps, under its name, with the steps if there are
+    several segments. Of several seeds these are the segments of the first, at the mean of their
+    times."""
     found = []
     for side in sides:
         for i, part in enumerate(side.first.summary.segments):
@@ -175,14 +179,15 @@ def segments(sides: Sequence[Contender]) -> list[tuple[str, Contender, Segment]]
 
 
 def _step_ms(side: Contender, segment: int) -> float:
-    """Of a resumed run the segment's; of several seeds the mean over the last of each."""
+    """Returns the time of a step: of a resumed run that of the segment, of several seeds the mean
+    over the last segment of each."""
     if len(side.runs) == 1:
         return side.first.summary.segments[segment].step_ms
     return mean(run.summary.step_ms for run in side.runs)
 
 
 def statements(runs: Sequence[Run], compared: Sequence[Pair]) -> list[Statement]:
-    """Are they the same, which is faster, and how good are they?"""
+    """Answers the questions: are they the same, which is faster, and how good are they?"""
     sides = contenders(runs)
     return [_agreement(sides, compared), _speed(sides), _quality(sides)]
 
@@ -247,7 +252,7 @@ def _speed(sides: Sequence[Contender]) -> Statement:
 
 
 def _quality(sides: Sequence[Contender]) -> Statement:
-    """The score that matters most, and that of the best baseline."""
+    """Returns the score that matters most, and that of the best baseline."""
     summary = sides[0].first.summary
     score = summary.score
     values = {side.name: [run.summary.test[score] for run in side.runs] for side in sides}
@@ -271,6 +276,6 @@ def _quality(sides: Sequence[Contender]) -> Statement:
 
 
 def headlines(runs: Sequence[Run], compared: Sequence[Pair]) -> list[str]:
-    """The verdicts as sentences, for a page without colours."""
+    """Returns the verdicts as sentences, for a page without colours."""
     lines = [pair.sentence + "." for pair in compared]
     return [*lines, *(f"{one.title}. {one.text}" for one in statements(runs, compared)[1:])]

@@ -53,13 +53,14 @@ class Checkpoint(NamedTuple):
     data: str
     """Fingerprint of the data (see `shared/tasks/task.py`)."""
     train: dict[str, float] | None = None
-    """Mean loss and metric of the training steps between the last two evaluations; None before."""
+    """Mean loss and metric of the training steps between the last two evaluations; None before
+    that."""
     best: dict[str, float] | None = None
     """Loss, metric and step of the best validation so far; None without a validation part."""
     segments: Sequence[Segment] = ()
-    """Which backend took which steps so far."""
+    """Record of which backend took which steps so far."""
     running: Running = Running()
-    """Of the steps since the last evaluation."""
+    """Sums over the steps since the last evaluation."""
     history: str = hashlib.sha256().hexdigest()
     """SHA-256 of the lines of metrics.jsonl up to its step."""
 
@@ -73,7 +74,7 @@ def path(folder: Path, step: int) -> Path:
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps of which a run folder has checkpoints, in their order."""
+    """Returns the steps of a run folder's checkpoints, in order."""
     pattern = re.compile(re.escape(PATTERN).replace("<step>", r"(0|[1-9]\d{0,17})"))
     found = (pattern.fullmatch(name) for name in occupants(folder))
     return sorted(int(match[1]) for match in found if match)
@@ -81,12 +82,13 @@ def steps(folder: Path) -> list[int]:
 
 @dataclass
 class Retention:
-    """Which checkpoints of a run stay: the last few, and the best of each."""
+    """Rule for the checkpoints of a run that stay: the last few, and the best at the time of
+    each."""
 
     folder: Path
     keep: int
     bests: dict[int, int | None] = field(default_factory=dict)
-    """Step of a checkpoint → that of the best validation then, as far as it is known."""
+    """Step of a checkpoint → step of the best validation until then, as far as it is known."""
 
     def write(self, checkpoint: Checkpoint) -> None:
         """Writes a checkpoint; when it is complete, removes those that need not stay."""
@@ -96,7 +98,7 @@ class Retention:
         self.clean()
 
     def clean(self) -> None:
-        """Removes those that need not stay; none, if it cannot be told."""
+        """Removes checkpoints that need not stay; removes none if that cannot be told."""
         found = steps(self.folder)
         last = found[-self.keep :]
         for step in last:
@@ -110,7 +112,7 @@ class Retention:
 
 
 def flatten(snapshot: Snapshot) -> dict[str, np.ndarray]:
-    """The tensors of a snapshot by the names that they have in a file."""
+    """Returns the tensors of a snapshot by their names in a file."""
     tensors = {f"weights/{name}": array for name, array in snapshot.weights.items()}
     tensors |= {f"moments/{name}": array for name, array in snapshot.moments.items()}
     return tensors | {f"carry/{k}": part for k, part in enumerate(snapshot.carry)}
@@ -133,11 +135,11 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def read(path: Path) -> Checkpoint:
-    """Reads what `write` wrote.
+    """Reads a checkpoint that `write` wrote.
 
     Raises:
         DamagedFile: the file is missing, damaged, or not a checkpoint of this version; or it holds
-            what no run writes, such as weights that are not finite.
+            something that no run writes, such as weights that are not finite.
     """
     try:
         tensors, metadata, _ = read_tensors(path, "a checkpoint", format=FORMAT)
@@ -166,11 +168,12 @@ def read(path: Path) -> Checkpoint:
 
 
 def read_last(folder: Path) -> tuple[Checkpoint, Checkpoint]:
-    """The newest checkpoint of a run, of which there must be one, and the one that was best in
-    validation; without validation twice the newest.
+    """Reads the newest checkpoint of a run, and the one that was best in validation.
+
+    There must be at least one. Without validation it returns the newest twice.
 
     Raises:
-        DamagedFile: one cannot be read; the message says what else can be gone on from.
+        DamagedFile: one cannot be read; the message names another one from which to go on.
     """
     newest, *others = reversed(steps(folder))
     try:
@@ -186,7 +189,7 @@ def read_last(folder: Path) -> tuple[Checkpoint, Checkpoint]:
 
 
 def read_with_best(folder: Path, step: int) -> tuple[Checkpoint, Checkpoint]:
-    """A checkpoint of a run, and the one that was best in validation until then."""
+    """Reads a checkpoint of a run, and the one that was best in validation until then."""
     file = path(folder, step)
     found = read(file)
     if found.snapshot.step != step:
@@ -197,18 +200,19 @@ def read_with_best(folder: Path, step: int) -> tuple[Checkpoint, Checkpoint]:
 
 
 def offer(folder: Path, step: int) -> str:
-    """What to do where a checkpoint is whole and those after it are not of use."""
+    """Says how to go on from a whole checkpoint if those after it cannot be used."""
     later = [path(folder, n).name for n in steps(folder) if n > step]
     return f"{path(folder, step).name} is whole: remove {' and '.join(later)} to go on from it"
 
 
 def anew(folder: Path) -> str:
-    """How a run is begun again that cannot be gone on with."""
+    """Says how to begin anew with a run that cannot go on."""
     return f"--config {folder / 'config.json'} --out {folder} --overwrite begins anew"
 
 
 def _check(found: Checkpoint) -> None:
-    """Refuses what no run writes: training ends before anything that is not finite is saved."""
+    """Refuses values that no run writes: training ends before anything that is not finite is
+    saved."""
     if found.snapshot.step < 0:
         raise InvalidInput(f"step: expected 0 or more, got {found.snapshot.step}")
     if not 0 <= found.running.steps <= found.snapshot.step:

@@ -45,7 +45,11 @@ class History:
         self._added.append((json.dumps(line) + "\n").encode())
 
     def flush(self) -> None:
-        """Raises OSError, with the name of the file, where it cannot be written."""
+        """Writes the lines added since the last flush.
+
+        Raises:
+            OSError: they cannot be written; the message names the file.
+        """
         content = b"".join(self._added)
         self._added.clear()
         with naming(self._path):
@@ -76,13 +80,13 @@ class History:
 
 
 def check_history(folder: Path, step: int, metric: str, digest: str, file: Path) -> None:
-    """Compares metrics.jsonl up to a step with what a checkpoint says of it.
+    """Compares metrics.jsonl up to a step with a checkpoint's record of it.
 
     Args:
         digest: its SHA-256, as `file` has it.
 
     Raises:
-        DamagedFile: the file is missing, or damaged before that step.
+        DamagedFile: metrics.jsonl is missing, or damaged before that step.
     """
     path = folder / METRICS
     try:
@@ -97,7 +101,7 @@ def check_history(folder: Path, step: int, metric: str, digest: str, file: Path)
 
 
 def lines_up_to(step: int, path: Path, metric: str) -> list[bytes]:
-    """The lines of metrics.jsonl that a run resumed after this step keeps.
+    """Returns the lines of metrics.jsonl that a run resumed after this step keeps.
 
     Raises:
         InvalidInput: the file is missing, or damaged before that step.
@@ -114,8 +118,10 @@ def lines_up_to(step: int, path: Path, metric: str) -> list[bytes]:
 def records(
     path: Path, metric: str, cut_off: bool = False
 ) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Each line of metrics.jsonl with what it says. With cut_off, a damaged last line is left out:
-    it was being written when the run was killed."""
+    """Yields each line of metrics.jsonl with the values in it.
+
+    With cut_off, a damaged last line is left out: it was being written when the run was killed.
+    """
     types = {"step": int, "epoch": int, "split": str, "loss": float, metric: float}
     try:
         lines = path.read_bytes().splitlines(keepends=True)
@@ -134,7 +140,7 @@ def records(
 
 
 def _said(line: bytes) -> dict[str, Any]:
-    """What a line says; nothing if it is no JSON object."""
+    """Returns the values in a line; an empty dict if it is no JSON object."""
     try:
         record = json.loads(line, parse_constant=_no_number)
     except (ValueError, RecursionError):
@@ -143,5 +149,5 @@ def _said(line: bytes) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> None:
-    """JSON knows no NaN and no Infinity, but Python reads them."""
+    """Refuses NaN and Infinity: JSON does not know them, but Python reads them."""
     raise ValueError(f"{name} is no number")

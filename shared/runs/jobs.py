@@ -25,7 +25,7 @@ class Job:
 
     @property
     def state(self) -> Literal["done", "stopped", "new"]:
-        """Whether it is to be trained yet.
+        """State of the run's training; "stopped" if it has begun but is not finished.
 
         Raises:
             InvalidInput: its folder holds a run with other settings, or a damaged one.
@@ -46,7 +46,7 @@ class Job:
 
 
 def jobs(tasks: Sequence[str], seeds: Sequence[int], folder: Path) -> list[Job]:
-    """All runs, task by task.
+    """Returns all runs, task by task.
 
     Raises:
         InvalidInput: an unknown task, a task or seed named twice, or none.

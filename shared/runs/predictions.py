@@ -1,4 +1,4 @@
-"""What a trained network predicts for the test part: predictions.npz in a run folder.
+"""Predictions of a trained network for the test part: predictions.npz in a run folder.
 
     predicted   (N,) or (N, T) classes, or (N, O) values in the network's scale
     targets     like predicted
@@ -9,7 +9,7 @@
     distance    (N,) steps for which something had to be remembered
     longer_predicted, longer_targets, longer_lengths    where a task has longer sequences
 
-Pictures, and scores that do not follow from a mean loss, are made from it.
+Pictures are made from it, and scores that do not follow from a mean loss.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ Predictions = Mapping[str, np.ndarray]
 
 
 def scores(task: Task, found: Predictions) -> Scores:
-    """Scores that do not follow from a mean loss."""
+    """Computes the scores that do not follow from a mean loss."""
     if not found or not task.signature.per_step or task.signature.loss != "cross_entropy":
         return {}
     right = found["predicted"] == found["targets"]
@@ -43,13 +43,13 @@ def scores(task: Task, found: Predictions) -> Scores:
 
 
 def longer(found: Predictions) -> Predictions:
-    """What is predicted for longer sequences than those of training, by the usual names."""
+    """Returns the predictions for sequences longer than those of training, by the usual names."""
     prefix = "longer_"
     return {key.removeprefix(prefix): found[key] for key in found if key.startswith(prefix)}
 
 
 def counted(found: Predictions) -> np.ndarray:
-    """(N, T) True where an output at a step counts."""
+    """Returns (N, T) True where an output at a step counts."""
     rows, steps = found["predicted"].shape
     counts = np.ones((rows, steps), bool)
     if "lengths" in found:
@@ -58,7 +58,7 @@ def counted(found: Predictions) -> np.ndarray:
 
 
 def save(folder: Path, found: Predictions) -> str:
-    """Writes them; returns the file's SHA-256."""
+    """Writes predictions and returns the file's SHA-256."""
     content = io.BytesIO()
     np.savez_compressed(content, **found)  # pyright: ignore[reportArgumentType]
     write_atomically(folder / FILE, content.getvalue())
@@ -66,10 +66,10 @@ def save(folder: Path, found: Predictions) -> str:
 
 
 def read(folder: Path, digest: str | None) -> Predictions:
-    """What `save` wrote.
+    """Reads predictions that `save` wrote.
 
     Args:
-        digest: the file's SHA-256; None where the task has no predictions.
+        digest: the file's SHA-256; None if the task has no predictions.
 
     Raises:
         InvalidInput: the file is missing or damaged.

@@ -32,12 +32,13 @@ class Run:
     config: Config
     summary: Summary
     curves: dict[str, Curve]
-    """By split: train, valid, test."""
+    """Curves by split: train, valid, test."""
     metric: str
 
     @property
     def label(self) -> str:
-        """What computed it: "jax handcrafted", or of a resumed run "jax → torch handcrafted"."""
+        """Name of what computed it: "jax handcrafted", or for a resumed run "jax → torch
+        handcrafted"."""
         return segments.label(self.summary.segments)
 
     @property

@@ -1,4 +1,4 @@
-"""What a run leaves behind: a folder with its configuration, one JSON line a step, and a summary.
+"""The folder that a run leaves: its configuration, one JSON line a step, and a summary.
 
     config.json                    the resolved configuration
     metrics.jsonl                  {"step", "epoch", "split", "loss", "accuracy" or "mae"} a line
@@ -10,8 +10,9 @@
     summary.json                   written last: a folder without it holds an unfinished run
     run.lock                       while a process writes: shared/system/lock.py
 
-Each file is whole or not there, but for the last line of metrics.jsonl. JSON files and checkpoints
-have checksums of themselves; that of metrics.jsonl stands in each checkpoint and in summary.json.
+Each file is either complete or absent, except for the last line of metrics.jsonl. JSON files and
+checkpoints hold their own checksums. The checksum of metrics.jsonl stands in each checkpoint and
+in summary.json.
 
 Everything that compares or reports reads these folders, and nothing else.
 """
@@ -38,20 +39,20 @@ RESULTS = (SUMMARY, CURVES, PICTURE, predictions.FILE)
 
 
 class Status(NamedTuple):
-    """How far the run in a folder has come."""
+    """Progress of the run in a folder."""
 
     begun: bool
-    """There is a configuration."""
+    """True if there is a configuration."""
     step: int | None
-    """The step of the last checkpoint; None where there is none."""
+    """Step of the last checkpoint; None if there is none."""
     finished: bool
-    """It is scored: there is a summary."""
+    """True if the run is scored: there is a summary."""
     drawn: bool
-    """There are its curves, which come last."""
+    """True if its curves are drawn; they come last."""
 
 
 def status(folder: Path) -> Status:
-    """How far a run has come; of a folder that is not there, not begun.
+    """Returns the progress of a run; a folder that does not exist counts as not begun.
 
     Raises:
         InvalidInput: it is no folder, or cannot be read.
@@ -80,7 +81,8 @@ def check_free(folder: Path, overwrite: bool) -> None:
 
 
 def _is_run(folder: Path, names: Collection[str]) -> bool:
-    """Whether a folder with these files is a run's: others, too, have a config.json."""
+    """Tells whether a folder with these files is a run's; other folders may have a config.json,
+    too."""
     if CONFIG not in names or METRICS in names:
         return CONFIG in names
     try:
@@ -92,7 +94,7 @@ def _is_run(folder: Path, names: Collection[str]) -> bool:
 
 @contextmanager
 def created(folder: Path, config: Config, overwrite: bool) -> Iterator[lock.Lock]:
-    """A run folder that holds nothing but the configuration, and is locked.
+    """Makes a run folder that holds only the configuration, and locks it.
 
     Raises:
         InvalidInput: it cannot be made or written to, or another process writes it or has just
@@ -116,7 +118,7 @@ def clear(folder: Path, but: Collection[str] = ()) -> None:
 
 
 def reopen(folder: Path, config: Config) -> None:
-    """Makes a run unfinished again: what its end left would not fit what now comes."""
+    """Makes a run unfinished again: the files of its end would not fit the steps to come."""
     remove(folder, RESULTS)
     remove_temporary(folder)
     save_config(folder, config)
@@ -131,7 +133,7 @@ def save_summary(folder: Path, summary: Summary) -> None:
 
 
 def read_config(file: Path, *, edited: bool = False) -> Config:
-    """The configuration in a JSON file.
+    """Reads the configuration in a JSON file.
 
     Args:
         edited: it may have been changed by hand since a run wrote it.

@@ -1,7 +1,7 @@
-"""What goes into a network and comes out of it, in terms of its task: schema.json in a run folder.
+"""The meaning of a network's inputs and outputs in terms of its task: schema.json in a run folder.
 
-With it and a checkpoint, a run can read new data and say what it predicts, without the data that it
-was trained on.
+With it and a checkpoint, a run can read new data and say what it predicts. It does not need the
+data that it was trained on.
 """
 
 import math
@@ -31,21 +31,21 @@ class Schema:
     loss: Literal["cross_entropy", "mse"]
     vocabulary: list[str]
     unit: Literal["char", "word"]
-    """What a token is."""
+    """Unit that a token stands for."""
     continues: bool
-    """Whether each output is the next input, so that the network can go on by itself."""
+    """True if each output is the next input, so that the network can go on by itself."""
     between: str | None
     end: str | None
-    """What follows a source that is to be answered, and what ends the answer."""
+    """Token that follows a source to be answered, and that ends the answer."""
     reverse: bool
-    """A source is read from its end."""
+    """True if a source is read from its end."""
     streams: bool
-    """Whether it reads one long text instead of sequences."""
+    """True if it reads one long text instead of sequences."""
     classes: list[str]
     series: Series | None
     mean: list[float]
     std: list[float]
-    """Of features that are scaled otherwise than in a series: (value - mean) / std."""
+    """Standard deviations of features that are scaled outside a series: (value - mean) / std."""
     image: list[int] | None
     """Height and width of a step that is an image, or a row of one."""
     longest: int | None
@@ -82,7 +82,7 @@ def save_schema(folder: Path, schema: Schema) -> None:
 
 
 def read_schema(folder: Path) -> Schema:
-    """Reads what `save_schema` wrote.
+    """Reads a schema that `save_schema` wrote.
 
     Raises:
         InvalidInput: the file is missing, damaged, or of another version.
@@ -95,7 +95,7 @@ def read_schema(folder: Path) -> Schema:
 
 
 def _claims(schema: Schema) -> dict[str, bool]:
-    """What is true of every schema that a run writes, and is relied on where it is used."""
+    """Returns claims that hold for every schema that a run writes; its users rely on them."""
     inputs, outputs, series = schema.input_size, schema.output_size, schema.series
     ends = schema.between, schema.end
     numbers = [*schema.mean, *schema.std]

@@ -32,16 +32,16 @@ LONG |= {"accuracy_longer": "accuracy on longer sequences", "rmse": "RMSE"}
 LONG |= {"unknown": "unknown tokens"}
 
 DIGITS = {"rmse": 3, "r2": 3, "bits_per_character": 3, "perplexity": 1}
-"""After the decimal point."""
+"""Digits after the decimal point."""
 
 
 def named(task: Task, scores: Evaluation) -> Scores:
-    """Loss and metric by their names."""
+    """Returns loss and metric by their names."""
     return {"loss": scores.loss, task.metric: scores.metric}
 
 
 def derived(task: Task, part: str, scores: Evaluation) -> Scores:
-    """Loss, metric, and what follows from the loss.
+    """Returns loss, metric, and the scores that follow from the loss.
 
     Args:
         part: "valid" or "test".
@@ -63,29 +63,32 @@ def derived(task: Task, part: str, scores: Evaluation) -> Scores:
 
 
 def perplexity(loss: float) -> float:
-    """exp(loss), the largest number there is where it is larger."""
+    """Returns exp(loss), with the loss capped at 700 so that the result is finite."""
     return math.exp(min(loss, 700.0))
 
 
 def long_name(name: str, unit: str = "") -> str:
-    """A score's name for a table: "accuracy", "RMSE, °C"."""
+    """Returns a score's name for a table: "accuracy", "RMSE, °C"."""
     return LONG.get(name, name) + (f", {unit}" if name == "rmse" and unit else "")
 
 
 def shown(name: str, value: float, unit: str = "") -> str:
-    """A score as a reader wants it: "accuracy 98.3 %", "RMSE 2.681 °C"."""
+    """Returns a score for a reader: "accuracy 98.3 %", "RMSE 2.681 °C"."""
     after = f" {unit}" if name == "rmse" and unit else ""
     return f"{LONG.get(name, name)} {in_unit(name, value)}{after}"
 
 
 def to_show(scores: Scores) -> list[str]:
-    """The names of those that a reader is shown. A series has its errors in its unit: beside them,
-    one of what the network learns, which is scaled, would only be mistaken for one of them."""
+    """Returns the names of the scores that a reader is shown.
+
+    A series has its errors in its unit. Beside them, the scaled error that the network learns from
+    would only be mistaken for one of them.
+    """
     return [name for name in scores if not ((name == "mae" and "rmse" in scores) or name == "step")]
 
 
 def spread(name: str, values: Sequence[float]) -> str:
-    """Mean and standard deviation over seeds: "97.4 % ± 0.3"."""
+    """Returns mean and standard deviation over seeds: "97.4 % ± 0.3"."""
     mean = in_unit(name, statistics.mean(values))
     if len(values) == 1:
         return mean
@@ -93,7 +96,7 @@ def spread(name: str, values: Sequence[float]) -> str:
 
 
 def in_unit(name: str, value: float) -> str:
-    """A score's value alone: "98.3 %", "0.1234"."""
+    """Returns a score's value alone: "98.3 %", "0.1234"."""
     if name in ("accuracy", "exact", "accuracy_longer", "unknown"):
         return f"{100 * value:.1f} %"
     return f"{value:.{DIGITS.get(name, 4)}f}"

@@ -1,7 +1,7 @@
 """The folder of several seeds: a run for each, side by side.
 
 seeds.json     the seeds, and the configuration that they share
-seed-0, …      their runs, as shared/runs/history.py has them
+seed-0, …      their runs, as shared/runs/run_folder.py describes them
 curves.png     the mean of their losses, in a band of their range
 """
 
@@ -19,23 +19,23 @@ from shared.system.json_files import parse, read_signed, write_signed
 
 FILE = "seeds.json"
 NAME = re.compile(r"seed-(0|[1-9]\d*)")
-"""The folder of one seed's run."""
+"""Name of the folder of one seed's run."""
 
 
 @dataclass(frozen=True)
 class Seeds:
     seeds: list[int]
     config: dict[str, Any]
-    """As in a run's config.json; its own seed does not count."""
+    """Configuration as in a run's config.json; its own seed does not count."""
 
 
 def are_in(folder: Path) -> bool:
-    """Whether a folder holds runs of several seeds."""
+    """Tells whether a folder holds runs of several seeds."""
     return (folder / FILE).is_file()
 
 
 def read_seeds(folder: Path) -> list[int]:
-    """The seeds that a folder is for, whether or not they are trained yet.
+    """Reads the seeds that a folder is for, trained or not.
 
     Raises:
         InvalidInput: the file is missing or damaged.
@@ -44,7 +44,7 @@ def read_seeds(folder: Path) -> list[int]:
 
 
 def read_shared_config(folder: Path) -> Config:
-    """The configuration that all seeds of a folder share.
+    """Reads the configuration that all seeds of a folder share.
 
     Raises:
         InvalidInput: the file is missing, damaged, or not of this version.
@@ -65,7 +65,7 @@ def seed_folder(folder: Path, seed: int) -> Path:
 
 
 def run_folders(folders: Sequence[Path]) -> list[Path]:
-    """Each folder itself, or those of its seeds, in order.
+    """Returns each folder itself, or those of its seeds, in order.
 
     Raises:
         InvalidInput: a seeds.json is damaged.
@@ -78,5 +78,5 @@ def run_folders(folders: Sequence[Path]) -> list[Path]:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """The run in a folder, or those of its seeds."""
+    """Reads the run in a folder, or those of its seeds."""
     return [read_run(own) for own in run_folders([folder])]

@@ -1,4 +1,4 @@
-"""Which backend took which steps of a run: one segment, and one more for each resumption."""
+"""Segments of a run, each with the backend that took its steps; each resumption adds one."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Segment:
-    """The steps from `start` (exclusive) to `end` (inclusive), and what computed them."""
+    """Steps from `start` (exclusive) to `end` (inclusive), and what computed them."""
 
     backend: str
     implementation: str
@@ -16,7 +16,7 @@ class Segment:
     step_ms: float
     """Milliseconds that a steady step took."""
     notes: list[str]
-    """What a reader of the numbers must know (see `shared/protocol/backend.py`)."""
+    """Notes for a reader of the numbers (see `shared/protocol/backend.py`)."""
 
     @property
     def label(self) -> str:
@@ -24,24 +24,24 @@ class Segment:
 
     @property
     def span(self) -> str:
-        """The first and the last step, counted from 1 as everywhere: "steps 1–1000"."""
+        """First and last step, counted from 1 as everywhere: "steps 1–1000"."""
         return span(self.start, self.end)
 
 
 def span(start: int, end: int) -> str:
-    """The steps from `start` (exclusive) to `end` (inclusive): "steps 6–9", "step 6"."""
+    """Names the steps from `start` (exclusive) to `end` (inclusive): "steps 6–9", "step 6"."""
     return f"steps {start + 1}–{end}" if end - start > 1 else f"step {end}"
 
 
 def covers(segments: Sequence[Segment], steps: int) -> bool:
-    """Whether each segment begins where the one before ended, from step 0 to this one."""
+    """Tells whether the segments follow each other without a gap, from step 0 to `steps`."""
     ends = [0, *(part.end for part in segments)]
     growing = all(part.start < part.end for part in segments)
     return growing and [part.start for part in segments] == ends[:-1] and ends[-1] == steps
 
 
 def label(segments: Sequence[Segment]) -> str:
-    """All that computed a run, in order: "jax handcrafted", "jax → torch handcrafted",
+    """Names all that computed a run, in order: "jax handcrafted", "jax → torch handcrafted",
     "jax native → torch handcrafted"."""
     merged = _merged(segments)
     if len({part.implementation for part in merged}) == 1:
@@ -50,12 +50,12 @@ def label(segments: Sequence[Segment]) -> str:
 
 
 def described(segments: Sequence[Segment]) -> str:
-    """The steps of each backend: "steps 1–1000 in jax handcrafted, steps 1001–1500 in torch
+    """Names the steps of each backend: "steps 1–1000 in jax handcrafted, steps 1001–1500 in torch
     handcrafted". A resumption in the same backend does not show."""
     return ", ".join(f"{part.span} in {part.label}" for part in _merged(segments))
 
 
 def _merged(segments: Sequence[Segment]) -> list[Segment]:
-    """Neighbours of one backend as one; of these only label and steps mean anything."""
+    """Merges neighbours of one backend; in the result only label and steps mean anything."""
     groups = (list(group) for _, group in itertools.groupby(segments, lambda part: part.label))
     return [replace(parts[0], end=parts[-1].end) for parts in groups]

@@ -1,4 +1,4 @@
-"""The last thing that a run writes: summary.json, what it did and what came of it."""
+"""The summary of a run, summary.json, which is written last: its settings, course and results."""
 
 import time
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from shared.system import allocator, environment
 from shared.tasks.task import Task
 
 SAMPLES = 8
-"""Sequences that are spelled out."""
+"""Number of sequences that are spelled out."""
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Reference:
 class Summary:
     task: str
     source: str
-    """Where the data comes from."""
+    """Origin of the data."""
     data: str
-    """Its fingerprint: equal in runs that saw the same data."""
+    """Fingerprint of the data: equal in runs that saw the same data."""
     backend: str
     implementation: str
     path: str
-    """The implementation that really ran. Of a resumed run, this and what else names one backend
-    are those of the process that finished it; `segments` says what computed which steps."""
+    """Implementation that really ran. In a resumed run, this and the other fields that name one
+    backend are those of the process that finished it; `segments` says what computed which steps."""
     notes: list[str]
-    """What a reader of the numbers must know, for all segments."""
+    """Notes for a reader of the numbers, for all segments."""
     cell: str
     precision: str
     device: str
@@ -48,43 +48,44 @@ class Summary:
     seed: int
     steps: int
     segments: list[Segment]
-    """Which backend took which steps; one, unless the run was resumed."""
+    """Record of which backend took which steps; one segment, unless the run was resumed."""
     compile_s: float
-    """Seconds spent compiling, or loading from a cache what was compiled before."""
+    """Seconds spent compiling, or loading earlier compilations from a cache."""
     compilation: str
-    """What was compiled, and how much of it came from the cache."""
+    """Description of what was compiled, and of how much of it came from the cache."""
     allocator: str
-    """How the process's memory allocator is set."""
+    """Setting of the process's memory allocator."""
     step_ms: float
     """Milliseconds of a steady step of the last segment, its batch included: the median over calls
     of the backend."""
     total_s: float
-    """Seconds from reading the data to the test, of a resumed run since its last resumption; so are
-    compilation and memory. Of several seeds in one program, its share of the seconds."""
+    """Seconds from reading the data to the test; for a resumed run, since its last resumption. The
+    same holds for compilation and memory. For several seeds in one program, its share of the
+    seconds."""
     peak_memory_mb: float
-    """Most memory that the process had resident, in MB of 10^6 bytes."""
+    """Largest resident memory of the process, in MB of 10^6 bytes."""
     metric: str
     score: str
-    """The score of the test that says how good the network is, such as "accuracy" or "rmse"."""
+    """Name of the test score that says how good the network is, such as "accuracy" or "rmse"."""
     unit: str
-    """That of an RMSE."""
+    """Unit of an RMSE."""
     train: Scores
     """Means over the training steps since the last evaluation but one."""
     valid: Scores | None
-    """The best validation."""
+    """Scores of the best validation."""
     test: Scores
-    """Scored once, with the best checkpoint; by the names in `shared/runs/scores.py`, and the
-    step."""
+    """Scores of the test, taken once, with the best checkpoint: by the names in
+    `shared/runs/scores.py`, and the step."""
     held_out: bool
-    """False where the test part is the training part."""
+    """False if the test part is the training part."""
     baselines: list[Reference]
-    """What predictors without a network reach on the test part."""
+    """Scores of predictors without a network on the test part."""
     samples: list[dict[str, str]]
     """Input, prediction and target of the first test sequences, for tasks that spell sequences."""
     generated: dict[str, str] | None
-    """Of a text: a prompt from its test part, and how the network goes on."""
+    """For a text: a prompt from its test part, and the network's continuation."""
     tokens_per_s: float | None
-    """Of a text: tokens that a steady second of training reads."""
+    """For a text: number of tokens that a steady second of training reads."""
     history: str
     """SHA-256 of metrics.jsonl."""
     predictions: str | None
@@ -104,16 +105,16 @@ def summarize(
     history: str,
     saved: str | None,
 ) -> Summary:
-    """What a finished run did.
+    """Summarizes a finished run.
 
     Args:
         config: resolved.
         final: the checkpoint after the last step.
         test: the scores of the test.
-        found: what was predicted for it.
-        generated: of a text, a prompt and how the network goes on.
+        found: the predictions for the test part.
+        generated: for a text, a prompt and the network's continuation.
         started: the `time.perf_counter` of the run's beginning.
-        together: runs that were trained at once, this one among them: its times are its share.
+        together: runs that were trained at once, including this one; its times are its share.
         history: SHA-256 of metrics.jsonl.
         saved: that of predictions.npz.
     """
@@ -159,7 +160,7 @@ def summarize(
 
 
 def located_notes(summary: Summary) -> list[tuple[str, str]]:
-    """Each note after the steps that it is about: "steps 1–1000", or "" where it is all of them."""
+    """Returns each note after the steps that it is about: "steps 1–1000", or "" for all of them."""
     located = []
     for note in summary.notes:
         spans = [part.span for part in summary.segments if note in part.notes]
@@ -169,7 +170,8 @@ def located_notes(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _samples(task: Task, found: Predictions) -> list[dict[str, str]]:
-    """Input, prediction and target of the first test sequences, for tasks that spell them."""
+    """Returns input, prediction and target of the first test sequences, for tasks that spell
+    them."""
     if not task.vocabulary or not found:
         return []
     counts = counted(found)

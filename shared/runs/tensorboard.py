@@ -2,7 +2,7 @@
 
     tensorboard --logdir runs
 
-They repeat what the history has, with learning rate and gradient norm; nothing here reads them.
+They repeat the history, with learning rate and gradient norm; nothing here reads them.
 """
 
 import importlib.util
@@ -24,7 +24,7 @@ PATTERN = "events.out.tfevents.*"
 
 
 def check_available(config: Config) -> None:
-    """Raises InvalidInput where the package that a logger needs is missing."""
+    """Raises InvalidInput if the package that a logger needs is missing."""
     if config.logger == "tensorboard" and importlib.util.find_spec("tensorboardX") is None:
         raise InvalidInput(
             "--logger tensorboard needs the package tensorboardX: "
@@ -38,10 +38,10 @@ def clear(folder: Path) -> None:
 
 
 class Events:
-    """Appends to a run's events; does nothing where the configuration asks for none.
+    """Writer that appends to a run's events; does nothing if the configuration asks for none.
 
     Args:
-        keep: a resumed run's steps up to this one count, those after it are taken again.
+        keep: in a resumed run, steps up to this one count; those after it are taken again.
     """
 
     def __init__(self, folder: Path, config: Config, keep: int):
@@ -74,18 +74,22 @@ class Events:
 
     @property
     def written(self) -> bool:
-        """Whether there is anything to write to."""
+        """True if there are events to write to."""
         return self._writer is not None
 
     def add(self, split: str, step: int, values: Mapping[str, float]) -> None:
-        """One scalar a name, as split/name: "train/loss"."""
+        """Adds one scalar for each name, as split/name: "train/loss"."""
         if self._writer is not None:
             for name, value in values.items():
                 summary = self._scalar(f"{split}/{name}", float(value))
                 self._write(self._event(step=step, summary=summary))
 
     def flush(self) -> None:
-        """Raises OSError, with the name of the folder, where they cannot be written."""
+        """Writes the added events.
+
+        Raises:
+            OSError: they cannot be written; the message names the folder.
+        """
         if self._writer is not None:
             with naming(self._folder):
                 self._writer.flush()

@@ -1,12 +1,12 @@
-"""The process's memory allocator: pages that one step gives back stay for the next.
+"""The process's memory allocator: it keeps the pages that one step frees for the next step.
 
     keep_pages()            # before a framework is imported
     described()             # what the allocator does, for the run's summary
 
-Both frameworks allocate the large temporaries of a step anew in each. By default glibc maps such an
-array from the system and unmaps it when it is freed, and the arena of a worker thread (XLA computes
-in some) gives its memory back as well: each step's pages are faulted in and zeroed again. It can be
-told to keep them.
+Both frameworks allocate the large temporaries anew in each step. By default glibc maps such an
+array from the system and unmaps it when it is freed. The arena of a worker thread (XLA computes in
+some) gives its memory back as well. So the pages are faulted in and zeroed again in each step.
+glibc can be told to keep them.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ import sys
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 LARGEST = 2**30
 OLDER_LARGEST = 2**25
-"""What glibc took as its largest threshold for mapped memory before 2.35."""
+"""Largest threshold for mapped memory that glibc accepted before 2.35."""
 
 LEFT = "as the system has it"
 KEPT = "glibc: one arena, freed blocks of up to {} MB are kept"
@@ -27,7 +27,7 @@ ENVIRONMENT = (
     "MALLOC_ARENA_MAX", "MALLOC_ARENA_TEST", "MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_",
     "MALLOC_TOP_PAD_", "MALLOC_TRIM_THRESHOLD_",
 )  # fmt: skip
-"""Variables that glibc reads; a user who set one has made a choice."""
+"""Variables that glibc reads; a user who sets one has made a choice."""
 
 _state = LEFT
 
@@ -35,11 +35,11 @@ _state = LEFT
 def keep_pages() -> str:
     """Makes glibc's allocator keep freed memory, up to 1 GB, in this process from now on.
 
-    All threads share one arena: others consist of heaps of 64 MB, of which glibc unmaps those that
-    have become empty, whatever the thresholds.
+    All threads share one arena. Other arenas consist of heaps of 64 MB, and glibc unmaps a heap
+    that has become empty, whatever the thresholds are.
 
-    Nothing happens where another allocator is at work (macOS, musl, one loaded in front of
-    glibc's), or where the user has configured it in the environment.
+    Does nothing if another allocator is at work (macOS, musl, one loaded in front of glibc's), or
+    if the user has configured it in the environment.
 
     Returns:
         `described()`.
@@ -60,7 +60,7 @@ def keep_pages() -> str:
 
 
 def described() -> str:
-    """How this process's allocator is set, in words."""
+    """Describes in words how this process's allocator is set."""
     return _state
 
 
@@ -70,8 +70,11 @@ def _configured() -> bool:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """The C library, if it is glibc and `malloc` is its own: one loaded in front of it, such as
-    jemalloc, may have a `mallopt` that does nothing."""
+    """Returns the C library if it is glibc and `malloc` is its own, else None.
+
+    Another allocator loaded in front of it, such as jemalloc, may have a `mallopt` that does
+    nothing.
+    """
     if not sys.platform.startswith("linux"):
         return None
     loaded = ctypes.CDLL(None)
@@ -94,7 +97,7 @@ class _Symbol(ctypes.Structure):
 
 
 def _library(loaded: ctypes.CDLL, name: str) -> int | None:
-    """Where the library that a function is in has been loaded."""
+    """Returns the address at which the library that contains a function is loaded."""
     symbol = _Symbol()
     address = ctypes.cast(getattr(loaded, name), ctypes.c_void_p)
     found = loaded.dladdr(address, ctypes.byref(symbol))

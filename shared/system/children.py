@@ -1,4 +1,4 @@
-"""Programs that a script runs and waits for: signals reach them through it, once."""
+"""Programs that a script runs and waits for: the script passes signals on to them, once."""
 
 import contextlib
 import signal
@@ -12,10 +12,10 @@ from shared.system.signals import SIGNALS, Interrupted
 
 
 class Children:
-    """Inside of a `with`, `run` runs programs, from any thread.
+    """Runner of programs: inside a `with`, `run` runs them from any thread.
 
-    SIGINT and SIGTERM are passed on to those that run, which end as they see fit; where none runs,
-    they raise `Interrupted`.
+    SIGINT and SIGTERM are passed on to the running programs, which end as they see fit. If no
+    program runs, the signals raise `Interrupted`.
     """
 
     def __init__(self) -> None:
@@ -26,10 +26,10 @@ class Children:
         self._received: int | None = None
 
     def run(self, command: Sequence[str], **options: Any) -> int:
-        """Runs a program to its end; returns its exit status.
+        """Runs a program to its end and returns its exit status.
 
         Raises:
-            Interrupted: a signal came, and the program has ended, or was not started.
+            Interrupted: a signal came, and the program has ended or was not started.
         """
         with self._lock:
             self._count += 1

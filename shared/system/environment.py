@@ -14,19 +14,18 @@ PACKAGES = {"jax": ("jax", "jaxlib", "flax", "optax"), "torch": ("torch",)}
 
 
 def versions(backend: str) -> dict[str, str]:
-    """Versions of Python and of the packages that decide a backend's numbers."""
+    """Returns the versions of Python and of the packages that decide a backend's numbers."""
     names = ("rnn-parity", "numpy", *PACKAGES[backend])
     return {"python": platform.python_version()} | {name: _version(name) for name in names}
 
 
 def machine() -> str:
-    """System and processor, as a reader of measurements wants to know them."""
+    """Describes system and processor for a reader of measurements."""
     return f"{platform.system()} {platform.machine()}, {_processor()}"
 
 
 def cores() -> int:
-    """Cores that this process may use: of those that the system has, by its affinity, and no more
-    than a container grants of their time."""
+    """Returns the number of usable cores: the CPU affinity, capped by the container's quota."""
     try:
         found = len(os.sched_getaffinity(0))
     except AttributeError:  # a system without affinities
@@ -39,14 +38,17 @@ def cores() -> int:
 
 
 def processor_fingerprint() -> str:
-    """8 hexadecimal digits, equal for processors that run the same machine code."""
+    """Returns 8 hexadecimal digits, equal for processors that run the same machine code."""
     known = f"{platform.machine()} {_processor_says('flags', 'Features')}"
     return f"{zlib.crc32(known.encode()):08x}"
 
 
 def busy_s() -> float | None:
-    """Processor time of this machine since its start, of all cores and processes, with what a
-    hypervisor gave to others instead; None where the system does not tell."""
+    """Returns the processor time in seconds of this machine since its start.
+
+    It covers all cores and processes, and the time that a hypervisor gave to others instead. None
+    if the system does not tell.
+    """
     try:
         first = Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
         user, nice, system, _, _, irq, softirq, steal, *_ = map(int, first.split()[1:])
@@ -56,16 +58,16 @@ def busy_s() -> float | None:
 
 
 def peak_memory_mb() -> float:
-    """Most memory that this process has had resident, in MB of 10^6 bytes."""
+    """Returns the largest resident memory of this process so far, in MB of 10^6 bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def check_memory(needed: int, what: str) -> None:
-    """Refuses what this machine cannot hold, before the system runs out of memory on it.
+    """Refuses what does not fit into this machine's memory, before the system runs out of it.
 
     Raises:
-        InvalidInput: `needed` bytes are more than its physical memory.
+        InvalidInput: `needed` bytes are more than the physical memory.
     """
     present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > present:
@@ -79,8 +81,10 @@ def _processor() -> str:
 
 
 def _processor_says(*names: str) -> str:
-    """The first line of one of these names in what Linux says of the processor; elsewhere its
-    name."""
+    """Returns the first value in Linux's /proc/cpuinfo under one of these names.
+
+    Elsewhere it returns the processor's name.
+    """
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith(names):

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, whatever stops the process that writes them."""
+"""Files that are either complete or absent, whatever stops the process that writes them."""
 
 import os
 import re
@@ -20,12 +20,13 @@ TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 """Names of files that a killed process was writing."""
 
 DAMAGED = (OSError, ValueError, EOFError, KeyError, RuntimeError, BadZipFile, zlib.error)
-"""What NumPy raises where an NPY or NPZ file is no such file, or damaged."""
+"""Errors that NumPy raises if a file is no NPY or NPZ file, or is damaged."""
 
 
 @contextmanager
 def naming(path: Path) -> Generator[None, None, None]:
-    """An OSError inside names this file, as those of writing do not by themselves."""
+    """Makes an OSError raised inside name this file; errors of writing do not name it by
+    themselves."""
     try:
         yield
     except OSError as error:
@@ -33,7 +34,7 @@ def naming(path: Path) -> Generator[None, None, None]:
 
 
 def brief(error: Exception) -> str:
-    """What an error says, without the file's content that some repeat."""
+    """Returns an error's message, cut to 200 characters: some repeat the file's content."""
     said = str(error)
     return said if len(said) <= 200 else f"{said[:200]}…"
 
@@ -60,7 +61,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def _keep_name(folder: Path) -> None:
-    """A file's new name outlives a power failure only when its folder has been written, too."""
+    """Makes a file's new name outlive a power failure, by writing its folder to the disk, too."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # of file systems that do not know it
@@ -70,7 +71,7 @@ def _keep_name(folder: Path) -> None:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Removes what processes that were killed had begun to write."""
+    """Removes the unfinished files of processes that were killed."""
     remove(folder, (name for name in occupants(folder) if TEMPORARY.fullmatch(name)))
 
 

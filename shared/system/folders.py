@@ -9,7 +9,8 @@ from shared.errors import InvalidInput
 
 
 def occupants(folder: Path, option: str = "--out") -> set[str]:
-    """Names of what lies in the folder that an option named; none if it has still to be made.
+    """Returns the names of all entries of a folder that an option named; none if it does not exist
+    yet.
 
     Raises:
         InvalidInput: it is no folder, or cannot be read.
@@ -36,7 +37,7 @@ def remove(folder: Path, names: Iterable[str]) -> None:
 
 
 def free_folder(parent: Path, name: str) -> Path:
-    """The first of name-1, name-2, … that does not exist in a folder."""
+    """Returns the first of name-1, name-2, … that does not exist in a folder."""
     number = 1
     while (parent / f"{name}-{number}").exists():
         number += 1
@@ -44,7 +45,7 @@ def free_folder(parent: Path, name: str) -> Path:
 
 
 def report_folder(out: str | None, name: str, files: Collection[str], overwrite: bool) -> Path:
-    """Where a report of these files goes: the folder --out, or the next free one in reports/.
+    """Returns the folder for a report of these files: --out, or the next free one in reports/.
 
     Raises:
         InvalidInput: it holds another report and overwrite is False, or anything that is no report.
@@ -64,8 +65,9 @@ def report_folder(out: str | None, name: str, files: Collection[str], overwrite:
 
 @contextmanager
 def reserved(folder: Path, option: str) -> Generator[None, None, None]:
-    """Makes a folder for what its body writes at the end, and removes it and those above it that
-    it made if nothing was written.
+    """Makes a folder for the files that its body writes at the end.
+
+    If nothing is written, it removes the folder and the parents that it made.
 
     Raises:
         InvalidInput: it cannot be made or written to; better known before hours of work than after.

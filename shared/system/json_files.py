@@ -1,4 +1,4 @@
-"""JSON that is checked as it is read: dataclasses <-> files, with a checksum of what they say."""
+"""JSON that is checked as it is read: dataclasses <-> files, with a checksum of the content."""
 
 import hashlib
 import json
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 Record = TypeVar("Record", bound="DataclassInstance")
 
 Json = dict[str, Any] | list[Any] | str | float | None
-"""What a JSON file can say."""
+"""Values that a JSON file can hold."""
 
 CHECKSUM = "sha256"
 """Last key of a signed JSON file."""
 
 
 def write_signed(path: Path, record: "DataclassInstance") -> None:
-    """Writes JSON whose last key is the SHA-256 of what the others say."""
+    """Writes JSON whose last key is the SHA-256 of the other keys and values."""
     values = asdict(record)
     signed = values | {CHECKSUM: digest(values)}
     content = json.dumps(signed, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -34,19 +34,19 @@ def write_signed(path: Path, record: "DataclassInstance") -> None:
 
 
 def digest(values: Any) -> str:
-    """The SHA-256 of JSON's values, however they are laid out in a file."""
+    """Returns the SHA-256 of JSON's values; the layout of the file does not matter."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def read_signed(
     path: Path, understand: Callable[[Any], Record], *, edited: bool = False, advice: str = ""
 ) -> Record:
-    """What `write_signed` wrote.
+    """Reads a file that `write_signed` wrote.
 
     Args:
         understand: values → record; raises InvalidInput.
         edited: the file may have been changed by hand since.
-        advice: what to do with a file that was, for the refusal.
+        advice: what to do with a file that was changed, for the refusal.
 
     Raises:
         InvalidInput: it is missing, is not JSON, is not understood, or is damaged; the message
@@ -70,7 +70,7 @@ def read_signed(
 
 
 def read_json(path: Path, understand: Callable[[Any], Record]) -> Record:
-    """What a JSON file says.
+    """Reads a record from a JSON file.
 
     Args:
         understand: values → record; raises InvalidInput.
@@ -86,7 +86,7 @@ def read_json(path: Path, understand: Callable[[Any], Record]) -> Record:
 
 
 def read_values(path: Path) -> Any:
-    """The values in a JSON file.
+    """Reads the values in a JSON file.
 
     Raises:
         InvalidInput: it is missing, or is not JSON.
@@ -102,7 +102,7 @@ def read_values(path: Path) -> Any:
 
 
 def parse(kind: type[Record], values: Any, what: str | None = None) -> Record:
-    """A dataclass from JSON's values, the inverse of `dataclasses.asdict`.
+    """Makes a dataclass from JSON's values; the inverse of `dataclasses.asdict`.
 
     Args:
         what: what the values should be, for the refusal; by default the dataclass's name.

@@ -1,7 +1,7 @@
-"""One process at a time writes a run folder: run.lock, with the name of the one that does.
+"""The lock of a run folder: only one process at a time writes it. run.lock names that process.
 
-The operating system ends a lock with its process, however that ends. So a file that is left behind
-says nothing by itself: it is stale where nobody holds its lock, and is taken over.
+The operating system releases a lock when its process ends, however that happens. So a file that is
+left behind says nothing by itself. If nobody holds its lock, the file is stale and is taken over.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ class Lock(NamedTuple):
     folder: Path
     handle: int
     stale: str | None
-    """Whom a file named that was left behind; None where there was none."""
+    """Process named by a file that was left behind; None if there was no such file."""
 
     def check(self) -> None:
-        """To be called before something is written.
+        """Checks that the lock is still in place; to be called before each write.
 
         Raises:
             OSError: somebody has removed the lock's file, so that another process may hold it.
@@ -85,7 +85,7 @@ def held(folder: Path, option: str) -> Generator[Lock, None, None]:
 
 
 def _open(path: Path) -> int | None:
-    """The file with its lock held; None where another process holds it."""
+    """Opens the file and takes its lock; returns None if another process holds it."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
@@ -103,7 +103,7 @@ def _open(path: Path) -> int | None:
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Whether a file that is open still has its name."""
+    """Tells whether an open file still has its name."""
     try:
         return os.path.samestat(os.fstat(handle), path.lstat())
     except OSError:
@@ -111,7 +111,7 @@ def _is_at(handle: int, path: Path) -> bool:
 
 
 def _holder(path: Path) -> str:
-    """Who holds a lock, as its file says."""
+    """Returns the holder of a lock, as its file names it."""
     try:
         name = json.loads(path.read_text(encoding="utf-8"))
         said = f"process {int(name['process'])} on {name['host']} since {name['since']}"

@@ -1,4 +1,4 @@
-"""A command's process: every way in which it ends has one line on stderr and an exit code."""
+"""A command's process: however it ends, it writes one line on stderr and has an exit code."""
 
 import errno
 import io
@@ -14,18 +14,18 @@ from shared.errors import InvalidInput, TrainingDiverged, printable
 from shared.system.signals import SIGNALS, number_of, raise_interrupted
 
 _name = ""
-"""What stands before a message."""
+"""Name that stands before a message."""
 
 
 def run(main: Callable[[Sequence[str]], Any], name: str | None = None) -> NoReturn:
     """Runs a command's main function with this process's arguments, and exits.
 
     Args:
-        name: what the command is called in its messages; by default the file that was started.
+        name: the command's name in its messages; by default the file that was started.
 
     Bad input (2), divergence (1), a machine that fails us, such as a full disk (1), Ctrl-C (130)
-    and SIGTERM (143) each end in one line on stderr, the last two with what the KeyboardInterrupt
-    says.
+    and SIGTERM (143) each end in one line on stderr. For the last two, the line is the message of
+    the KeyboardInterrupt.
     """
     global _name
     _name = name or Path(sys.argv[0]).name
@@ -60,13 +60,15 @@ def run(main: Callable[[Sequence[str]], Any], name: str | None = None) -> NoRetu
 
 
 _leave = os._exit
-"""Without Python's own way out: a thread in which XLA still compiles would meet what that takes
-away, and crash."""
+"""Exit that skips Python's own cleanup: a thread in which XLA still compiles would crash on what
+that cleanup removes."""
 
 
 def _interrupt_again(unraisable: Any) -> None:
-    """A signal may come while a callback runs whose exceptions Python drops, such as JAX's of the
-    garbage collector; it counts a moment later."""
+    """Sends a signal again, a moment later, if Python dropped its exception.
+
+    That happens in some callbacks, such as JAX's of the garbage collector.
+    """
     stop = unraisable.exc_value
     if isinstance(stop, KeyboardInterrupt):
         main = threading.main_thread().ident

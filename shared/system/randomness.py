@@ -6,7 +6,7 @@ import numpy as np
 
 
 def generator(seed: int, purpose: str, *index: int) -> np.random.Generator:
-    """The generator of one purpose: `generator(seed, "order", epoch)`.
+    """Returns the generator of one purpose: `generator(seed, "order", epoch)`.
 
     Streams of different purposes or indices are independent (numpy.random.SeedSequence), so that
     drawing more of one never moves another.

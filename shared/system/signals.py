@@ -1,4 +1,4 @@
-"""SIGINT (Ctrl-C) and SIGTERM: training finishes what it is at and writes a checkpoint."""
+"""SIGINT (Ctrl-C) and SIGTERM: training finishes its current work and writes a checkpoint."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal has stopped the program; scripts exit with 128 + its number."""
+    """Stop of the program by a signal; scripts exit with 128 + its number."""
 
     def __init__(self, number: int, message: str = ""):
         super().__init__(message)
@@ -18,24 +18,23 @@ class Interrupted(KeyboardInterrupt):
 
 
 def raise_interrupted(number: int, _: FrameType | None = None) -> None:
-    """A signal's handler: what is half written is removed on the way out."""
+    """Handles a signal by raising `Interrupted`; half-written files are removed on the way out."""
     raise Interrupted(number)
 
 
 def number_of(stop: KeyboardInterrupt) -> int:
-    """The signal that a KeyboardInterrupt stands for."""
+    """Returns the number of the signal that a KeyboardInterrupt stands for."""
     return stop.number if isinstance(stop, Interrupted) else signal.SIGINT
 
 
 class Interruption:
-    """Notes the first signal inside of a `with`, for a loop that looks for it; a second one stops
-    at once, with `Interrupted`.
+    """Record of the first signal inside a `with`, for a loop that looks for it.
 
-    Only where signals would stop the process: not in another thread than the main one, and not
-    where they are ignored or handled by someone else.
+    A second signal stops at once, with `Interrupted`. This works only where signals would stop the
+    process: only in the main thread, and not if they are ignored or handled by someone else.
 
     Args:
-        notice: a line for stderr that tells of the first one; nothing if empty.
+        notice: a line for stderr that reports the first signal; nothing if empty.
     """
 
     def __init__(self, notice: str = ""):

@@ -3,7 +3,7 @@
     write_tensors(path, tensors, {"format": "…"}, checksum=True)
     found = read_tensors(path, "a checkpoint", format="…")
 
-The checksum is one of the file's metadata: the SHA-256 of all that the file says.
+The checksum is part of the file's metadata: the SHA-256 of everything else in the file.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from shared.system.json_files import CHECKSUM
 
 
 class Tensors(NamedTuple):
-    """What a file holds."""
+    """Content of a file."""
 
     arrays: dict[str, np.ndarray]
     metadata: dict[str, str]
@@ -39,7 +39,7 @@ def write_tensors(
     *,
     checksum: bool = False,
 ) -> None:
-    """Writes a file; until it is complete, what stood there stays.
+    """Writes a file; the old file stays until the new one is complete.
 
     Raises:
         OSError: it cannot be written; the message names the file.
@@ -60,11 +60,11 @@ def read_tensors(
     format: str | None = None,
     wanted: Callable[[str], bool] = lambda name: True,
 ) -> Tensors:
-    """Reads a file. One that has a checksum is read as a whole and compared with it.
+    """Reads a file. If it has a checksum, the whole file is read and compared with it.
 
     Args:
         expected: what the file should be, for the refusal: "a checkpoint".
-        format: what its metadata must say as "format", beside a checksum; None for any file.
+        format: required value of "format" in its metadata, beside a checksum; None for any file.
         wanted: which arrays to return, by name.
 
     Raises:
@@ -97,7 +97,8 @@ def read_tensors(
 
 
 def digest(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
-    """SHA-256 of names, types, shapes, bytes and metadata, the checksum itself apart."""
+    """Returns the SHA-256 of names, types, shapes, bytes and metadata, without the checksum
+    itself."""
     said = {name: text for name, text in metadata.items() if name != CHECKSUM}
     found = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for name in sorted(tensors):

@@ -18,8 +18,9 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 
 
 def class_frequencies(train: np.ndarray, test: np.ndarray, classes: int) -> Baseline:
-    """Always predicts the class frequencies of the training part (with one count added to each, so
-    that a class which it lacks has a finite loss).
+    """Always predicts the class frequencies of the training part.
+
+    One count is added to each class, so that a class which that part lacks has a finite loss.
 
     Args:
         train, test: classes, of any shape.
@@ -44,7 +45,7 @@ def errors(
     std: float | None = None,
     variance: float | None = None,
 ) -> Baseline:
-    """Squared and absolute errors of predicted values.
+    """Computes squared and absolute errors of predicted values.
 
     Args:
         predicted, targets: (N, 1) in the scale of the network's targets.
@@ -65,7 +66,7 @@ def linear(
     name: str, train: np.ndarray, known: np.ndarray, test: np.ndarray, targets: np.ndarray,
     std: float, variance: float,
 ) -> Baseline:  # fmt: skip
-    """Least squares on what the network reads, such as an autoregression.
+    """Fits least squares to the inputs that the network reads, such as an autoregression.
 
     Args:
         train, test: (N, F) features of both parts.
@@ -81,7 +82,7 @@ def unigram(train: np.ndarray, test: np.ndarray, size: int, characters: int, uni
     Args:
         train, test: tokens.
         size: of the vocabulary.
-        characters: that the tokens of the test stand for.
+        characters: number of characters that the tokens of the test stand for.
         unit: "char" or "word".
     """
     found = class_frequencies(train, test, size).scores
@@ -93,8 +94,10 @@ def unigram(train: np.ndarray, test: np.ndarray, size: int, characters: int, uni
 
 
 def compression(train: str, test: str) -> list[Baseline]:
-    """What general compressors need for the test text if they have seen the training text:
-    compress(train + test) - compress(train), in bits per character of the test text."""
+    """Measures general compressors on the test text, after they have seen the training text.
+
+    The score is compress(train + test) - compress(train), in bits per character of the test text.
+    """
     before, both = train.encode(), (train + test).encode()
     return [
         Baseline(name, {"bits_per_character": 8 * (len(f(both)) - len(f(before))) / len(test)})
@@ -103,7 +106,7 @@ def compression(train: str, test: str) -> list[Baseline]:
 
 
 def most_frequent(train: Sequence[str], test: Sequence[str]) -> Baseline:
-    """Always answers what is most frequent in the training part."""
+    """Always answers with the most frequent answer of the training part."""
     answers, counts = np.unique(np.array(train, object), return_counts=True)
     answer = answers[counts.argmax()]
     return Baseline("most frequent output", {"exact": float(np.mean([t == answer for t in test]))})

@@ -18,15 +18,16 @@ from shared.tasks.stored import Form, Stored
 from shared.tasks.task import Task
 
 Label = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
-"""A generator, inputs (N, T, I) and lengths (N,) → labels (N,); for one piece after the other."""
+"""Maker of labels: a generator, inputs (N, T, I) and lengths (N,) → labels (N,). It is called for
+one piece after the other."""
 
 PIECE = 2**24
-"""Bytes of inputs that are drawn at once, each piece from its own stream; another size gives other
+"""Bytes of inputs that are drawn at once, each piece from its own stream. Another size gives other
 data."""
 
 
 def random_labels(config: Config) -> Task:
-    """Standard normal sequences whose labels are coin flips, independent of them.
+    """Makes standard normal sequences whose labels are coin flips, independent of them.
 
     Held-out accuracy must be chance; more would mean that the test part leaks into training.
     """
@@ -38,7 +39,7 @@ def random_labels(config: Config) -> Task:
 
 
 def last_value(config: Config) -> Task:
-    """Standard normal sequences, labelled by the sign of the last step's first feature."""
+    """Makes standard normal sequences, labelled by the sign of the last step's first feature."""
 
     def labels(draw: np.random.Generator, inputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         return inputs[np.arange(len(inputs)), lengths - 1, 0] > 0
@@ -88,7 +89,7 @@ def _classification(name: str, config: Config, label: Label) -> Task:
 
 
 def _forms(data: GeneratedData, examples: int) -> dict[str, Form]:
-    """The arrays of one part."""
+    """Returns the forms of the arrays of one part."""
     inputs = Form((examples, data.sequence_length, data.input_size), np.float32)
     found = {"inputs": inputs, "targets": Form((examples,), np.int32)}
     return found | ({} if data.min_length is None else {"lengths": Form((examples,), np.int32)})
@@ -97,8 +98,10 @@ def _forms(data: GeneratedData, examples: int) -> dict[str, Form]:
 def _generate(
     config: Config, label: Label, parts: dict[str, int], create: Callable[[str], np.ndarray]
 ) -> list[Split]:
-    """Fills the arrays that `create` makes by name. Piece by piece, several at a time: NumPy draws
-    without the GIL."""
+    """Fills the arrays that `create` makes by name.
+
+    It works piece by piece, several at a time: NumPy draws without the GIL.
+    """
     data = config.data
     assert isinstance(data, GeneratedData)
     steps, width = data.sequence_length, data.input_size
@@ -133,7 +136,10 @@ def _generate(
 
 
 def _read(stored: Stored, part: str, data: GeneratedData) -> Split:
-    """A part from its files. Targets and lengths are small: taken into memory, and checked."""
+    """Reads a part from its files.
+
+    Targets and lengths are small: they are taken into memory and checked.
+    """
 
     def numbers(kind: str, least: int, most: int) -> np.ndarray:
         found = np.array(stored.read(f"{part}-{kind}"))

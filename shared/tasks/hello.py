@@ -12,8 +12,10 @@ from shared.tasks.task import Task
 
 
 def load(config: Config) -> Task:
-    """One sequence a word, one-hot over the distinct characters: "hello" has five steps and four
-    characters. Shorter words are padded to the longest. After its last character comes its first.
+    """Makes one sequence of each word, one-hot over the distinct characters.
+
+    "hello" has five steps and four characters. Shorter words are padded to the longest. The first
+    character of a word follows its last one.
 
     There is nothing to hold out: the score says how well the words were memorised.
 

@@ -15,16 +15,20 @@ from shared.tasks import baselines
 from shared.tasks.task import Baseline, Task
 
 SYMBOLS = "abcdefgh"
-"""Of the copy task, tokens 1 … 8."""
+"""Symbols of the copy task, tokens 1 … 8."""
 BLANK, SIGNAL = 0, len(SYMBOLS) + 1
 COPIED = 10
 ROUNDS = 20
-"""So many times as many sequences are drawn before there seem to be too few different ones."""
+"""Largest number of draws, each of the wanted size, before there seem to be too few different
+sequences."""
 
 
 def adding(config: Config) -> Task:
-    """The sum of the two numbers that are marked among T (Hochreiter & Schmidhuber 1997; in this
-    form Le et al. 2015): inputs (u_t, m_t), u_t uniform on [0, 1), a mark of 1 in each half."""
+    """Makes the adding problem: the sum of the two marked numbers among T.
+
+    The inputs are (u_t, m_t): u_t is uniform on [0, 1), and there is a mark of 1 in each half
+    (Hochreiter & Schmidhuber 1997; in this form Le et al. 2015).
+    """
     data = config.data
     assert isinstance(data, AddingData)
     steps = data.sequence_length
@@ -57,11 +61,11 @@ def adding(config: Config) -> Task:
 
 
 def copy(config: Config) -> Task:
-    """Ten symbols are read; after T blanks and a signal they are to be repeated (Hochreiter &
-    Schmidhuber 1997; in this form Arjovsky et al. 2016).
+    """Makes the copy problem: read ten symbols, and repeat them after T blanks and a signal.
 
-    Every one of the T + 20 steps counts, as in the paper: who knows when to repeat and guesses what
-    loses 10 ln 8 / (T + 20) nats a step. No two sequences are alike.
+    It is from Hochreiter & Schmidhuber 1997; in this form from Arjovsky et al. 2016. Every one of
+    the T + 20 steps counts, as in the paper. A network that knows when to repeat, but guesses the
+    symbols, loses 10 ln 8 / (T + 20) nats a step. No two sequences are alike.
     """
     data = config.data
     assert isinstance(data, CopyData)
@@ -100,8 +104,10 @@ def copy(config: Config) -> Task:
 
 
 def parity(config: Config) -> Task:
-    """After each bit, whether the ones so far are odd in number. No two sequences are alike, and
-    the network is scored also on longer ones than it was trained on."""
+    """Makes the parity problem: after each bit, tell if the number of ones so far is odd.
+
+    No two sequences are alike. The network is scored also on longer ones than it was trained on.
+    """
     data = config.data
     assert isinstance(data, ParityData)
     if not data.min_length <= data.max_length < data.longer_length:
@@ -141,7 +147,7 @@ def parity(config: Config) -> Task:
 
 
 def _real(split: Split) -> np.ndarray:
-    """The targets of all steps that are no padding."""
+    """Returns the targets of all steps that are no padding."""
     assert split.lengths is not None
     return split.targets[np.arange(split.targets.shape[1]) < split.lengths[:, None]]
 
@@ -163,10 +169,11 @@ def _check_memory(data: AddingData | CopyData | ParityData, bytes_each: int) -> 
 
 
 def _distinct(draw: Callable[[int], np.ndarray], count: int, what: str) -> np.ndarray:
-    """So many rows, no two alike, in the order in which they were drawn.
+    """Returns `count` rows, no two alike, in the order in which they were drawn.
 
     Raises:
-        InvalidInput: `ROUNDS` draws of so many did not bring them, or one brought nothing new.
+        InvalidInput: `ROUNDS` draws of `count` rows did not yield them, or a draw brought nothing
+            new.
     """
     drawn, before = draw(count), 0
     first = np.empty(0, np.int64)

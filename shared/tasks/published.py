@@ -26,7 +26,7 @@ SOURCES = {
 
 
 def load(name: str) -> dict[str, np.ndarray]:
-    """The arrays of a data set by name.
+    """Reads the arrays of a data set by name.
 
     Raises:
         InvalidInput: the file is missing, or holds other bytes than those published.

@@ -15,7 +15,7 @@ from shared.tasks.task import Task
 
 SPEAKERS = 9
 FRAME = 16
-"""Pixels of a film's side."""
+"""Side of a film's frame in pixels."""
 DIRECTIONS = {
     "right": (0, 1),
     "down right": (1, 1),
@@ -30,8 +30,11 @@ DIRECTIONS = {
 
 
 def vowels(config: Config) -> Task:
-    """Who of nine men speaks: 7 to 29 frames of 12 cepstrum coefficients. The published parts train
-    and test; the last utterances of each speaker in the training part validate."""
+    """Reads vowels, to tell which of nine men speaks: 7 to 29 frames of 12 cepstrum coefficients.
+
+    The published parts train and test. The last utterances of each speaker in the training part
+    validate.
+    """
     data = config.data
     assert isinstance(data, VowelsData)
     found = published.load("vowels")
@@ -67,7 +70,7 @@ def vowels(config: Config) -> Task:
 
 
 def _utterances(found: dict[str, np.ndarray], part: str) -> tuple[np.ndarray, ...]:
-    """Frames (N, 29, 12) padded with zeros, lengths and speakers of a published part."""
+    """Returns frames (N, 29, 12) padded with zeros, lengths and speakers of a published part."""
     lengths = found[f"{part}_lengths"].astype(np.int32)
     frames = found[f"{part}_frames"].astype(np.float64)
     longest = max(found["train_lengths"].max(), found["test_lengths"].max())
@@ -77,7 +80,7 @@ def _utterances(found: dict[str, np.ndarray], part: str) -> tuple[np.ndarray, ..
 
 
 def rows(config: Config) -> Task:
-    """Handwritten digits, read row by row: 8 steps of 8 pixels from 0 to 1."""
+    """Reads handwritten digits, row by row: 8 steps of 8 pixels from 0 to 1."""
     data = config.data
     assert isinstance(data, RowsData)
     images, labels = _digits()
@@ -96,8 +99,11 @@ def rows(config: Config) -> Task:
 
 
 def motion(config: Config) -> Task:
-    """In which of eight directions a digit moves through a frame of 16 × 16 pixels, a pixel a step,
-    around the edges. No digit of one part is in another."""
+    """Makes films of a digit that moves in one of eight directions, which is the class.
+
+    A frame has 16 × 16 pixels; the digit moves by one pixel a step, around the edges. No digit of
+    one part is in another.
+    """
     data = config.data
     assert isinstance(data, MotionData)
     images, _ = _digits()
@@ -133,7 +139,7 @@ def motion(config: Config) -> Task:
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    """Images (1797, 8, 8) from 0 to 1 and their digits."""
+    """Reads images (1797, 8, 8) from 0 to 1 and their digits."""
     found = published.load("digits")
     return (found["images"] / 16).astype(np.float32), found["labels"].astype(np.int32)
 

@@ -31,17 +31,17 @@ if TYPE_CHECKING:
 
 
 class Goal(NamedTuple):
-    """What a good network reaches, and what others have."""
+    """Score that a good network reaches, and that others have reached."""
 
     score: str
     bound: float | str
-    """At least this, or at most where lower is better; or the name of a baseline to surpass."""
+    """Least score, or the largest where lower is better; or the name of a baseline to surpass."""
     published: str = "–"
 
 
 class Row(NamedTuple):
     load: str
-    """module:function below shared.tasks"""
+    """Loader, as module:function below shared.tasks."""
     defaults: Config
     about: str
     goal: Goal
@@ -218,7 +218,7 @@ TASKS: dict[str, Row] = {
 
 
 def row(name: str) -> Row:
-    """The row of a task.
+    """Returns the row of a task.
 
     Raises:
         InvalidInput: there is no such task.
@@ -245,10 +245,10 @@ def load_task(config: Config) -> "Task":
 
 
 def _check_fits(config: Config, task: "Task") -> None:
-    """Compares a configuration with what its task has.
+    """Checks that a configuration fits its task.
 
     Raises:
-        InvalidInput: an option needs something that the task has not.
+        InvalidInput: an option needs something that the task does not have.
     """
     if config.bptt is not None and not task.signature.per_step:
         raise InvalidInput(

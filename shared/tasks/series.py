@@ -1,7 +1,7 @@
 """Forecasts of one step: trading volume, temperature, sunspots.
 
-Columns are scaled by mean and standard deviation of the training part. A sequence may begin before
-its part does, in times that lie behind it; its target never does.
+Columns are scaled by mean and standard deviation of the training part. A sequence may begin in
+times before its part; its target never does.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,8 +21,11 @@ Table = dict[str, np.ndarray]
 
 
 def volume(config: Config) -> Task:
-    """Tomorrow's log trading volume on the New York Stock Exchange. The test part is that of James
-    et al. (2023), the last 1770 days; the last tenth of the days before it validates."""
+    """Forecasts tomorrow's log trading volume on the New York Stock Exchange.
+
+    The test part is that of James et al. (2023), the last 1770 days. The last tenth of the days
+    before it validates.
+    """
     data = config.data
     assert isinstance(data, VolumeData)
     found = published.load("volume")
@@ -37,7 +40,7 @@ def volume(config: Config) -> Task:
 
 
 def weather(config: Config) -> Task:
-    """Tomorrow's highest temperature in Seattle; 2012 and 2013 train, 2014 validates."""
+    """Forecasts tomorrow's highest temperature in Seattle; 2012 and 2013 train, 2014 validates."""
     data = config.data
     assert isinstance(data, WeatherData)
     found = published.load("weather")
@@ -52,7 +55,8 @@ def weather(config: Config) -> Task:
 
 
 def sunspots(config: Config) -> Task:
-    """Next month's mean number of sunspots, in reading order: training, validation, test."""
+    """Forecasts next month's mean number of sunspots, in reading order: training, validation,
+    test."""
     data = config.data
     assert isinstance(data, SunspotsData)
     found = published.load("sunspots")
@@ -65,7 +69,7 @@ def sunspots(config: Config) -> Task:
 
 
 def sequences(series: Series, table: Table, times: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The network's inputs for forecasts, (N, window, F) float64.
+    """Makes the network's inputs for forecasts, (N, window, F) float64.
 
     Args:
         table: the columns of the series.
@@ -83,13 +87,13 @@ def sequences(series: Series, table: Table, times: np.ndarray, rows: np.ndarray)
 
 
 def variance(series: Series, split: Split) -> float:
-    """That of the values to predict, in the scale of the inputs."""
+    """Returns the variance of the values to predict, in the scale of the inputs."""
     values = split.targets + split.inputs[:, -1, :1] if series.difference else split.targets
     return float(np.var(values))
 
 
 def known(series: Series, times: np.ndarray) -> np.ndarray:
-    """What is known of times, (N, K)."""
+    """Returns the known facts about times, (N, K)."""
     days = times.astype("datetime64[D]")
     if series.known == "weekday":
         monday = np.datetime64("1970-01-05")
@@ -120,7 +124,7 @@ def _task(
     known: Literal["weekday", "season"] | None,
     score: str,
 ) -> Task:
-    """The forecast of the first column.
+    """Makes the task that forecasts the first column.
 
     Args:
         units: of each column, the first being the target.
@@ -176,8 +180,10 @@ def _task(
 
 
 def _baselines(series: Series, train: Split, test: Split) -> Callable[[], list[Baseline]]:
-    """The last value, and least squares on what the network reads: on the target's own past, and
-    on that of all columns."""
+    """Returns the baselines: the last value, and least squares on the network's inputs.
+
+    Least squares is fitted once to the target's own past, and once to the past of all columns.
+    """
     width, std = len(series.columns), series.target.std
     known = {"weekday": ", weekday", "season": ", season", None: ""}[series.known]
     several = {1: ""} if width == 1 else {1: " of itself", width: f" of all {width} columns"}

@@ -1,4 +1,4 @@
-"""Generated arrays in .npy files, mapped into memory: a data set may be larger than it.
+"""Generated arrays in .npy files, mapped into memory, so that a data set may be larger than memory.
 
     stored = Stored(Path("data/large"), {"task": …, "seed": …}, {"train-inputs": Form(…), …})
     with stored.alone():
@@ -36,7 +36,7 @@ UNFINISHED = ".part"
 
 
 class Form(NamedTuple):
-    """What an array is, its numbers apart."""
+    """Shape and dtype of an array, without its numbers."""
 
     shape: tuple[int, ...]
     dtype: DTypeLike
@@ -55,7 +55,7 @@ class Stored:
 
     Args:
         folder: it is made if it is missing.
-        identity: what decides the data, in JSON's types.
+        identity: the settings that decide the data, in JSON's types.
         forms: name → shape and dtype, of all arrays.
     """
 
@@ -65,11 +65,11 @@ class Stored:
 
     @contextmanager
     def alone(self) -> Generator[None, None, None]:
-        """Makes the folder, and keeps other processes out of it that come by here; waits for one
-        that is there already.
+        """Makes the folder, and keeps other processes out of it; waits for one that is already
+        there.
 
         Raises:
-            InvalidInput: it cannot be made, or its disk has not enough left for the data.
+            InvalidInput: it cannot be made, or its disk has not enough space left for the data.
         """
         with ExitStack() as stack:
             if not self.folder.exists():
@@ -85,7 +85,7 @@ class Stored:
             yield
 
     def complete(self) -> bool:
-        """Whether the data lies there.
+        """Tells whether the folder holds the complete data.
 
         Raises:
             InvalidInput: the folder holds other data, or anything else.
@@ -107,18 +107,18 @@ class Stored:
         return False
 
     def create(self, name: str) -> np.ndarray:
-        """An array of zeros to be filled; it counts once `finish` has been called."""
+        """Makes an array of zeros to be filled; it counts once `finish` has been called."""
         shape, dtype = self.forms[name]
         return np.lib.format.open_memmap(self._file(name, UNFINISHED), "w+", np.dtype(dtype), shape)
 
     def finish(self) -> None:
-        """What was created is complete."""
+        """Marks the created arrays as complete."""
         for name in self.forms:
             self._file(name, UNFINISHED).replace(self._file(name))
         write_atomically(self.folder / IDENTITY, json.dumps(self.identity, indent=2).encode())
 
     def read(self, name: str) -> np.ndarray:
-        """An array, mapped read-only.
+        """Returns an array, mapped read-only.
 
         Raises:
             InvalidInput: its file is missing or damaged, or holds another array.

@@ -1,4 +1,4 @@
-"""What a task is, once its data is in memory."""
+"""A task, once its data is in memory."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from shared.protocol.dataset import Signature, Split
 
 
 class Baseline(NamedTuple):
-    """What a predictor without a network reaches on the held-out data of the test.
+    """Scores of a predictor without a network on the held-out data of the test.
 
     scores: by the names of `shared/runs/scores.py`, as many as it has.
     """
@@ -33,23 +33,23 @@ class Column:
 
 @dataclass(frozen=True)
 class Series:
-    """How a forecast's sequences are made of a table with a row for each time.
+    """Rules by which a forecast's sequences are made of a table with a row for each time.
 
-    A sequence is `window` rows, scaled, in each of which stands beside the columns what is known of
-    the time to predict.
+    A sequence is `window` scaled rows. Beside the columns, each row holds what is known of the time
+    to predict.
     """
 
     columns: list[Column]
     target: Column
-    """One of the columns."""
+    """Column to predict, one of the columns."""
     window: int
     time: Literal["day", "month"]
-    """From one row to the next."""
+    """Time from one row to the next."""
     difference: bool
-    """What is predicted is the change from the last value, in units of the target's std."""
+    """True if the network predicts the change from the last value, in units of the target's std."""
     known: Literal["weekday", "season"] | None
-    """What is known of the time to predict: its weekday, one-hot from Monday to Friday, or sine and
-    cosine of its place in the year."""
+    """Known facts about the time to predict: its weekday, one-hot from Monday to Friday, or sine
+    and cosine of its place in the year."""
 
 
 @dataclass(frozen=True)
@@ -58,45 +58,47 @@ class Task:
     signature: Signature
     train: Split
     valid: Split | None
-    """Held-out part that chooses the best checkpoint; None if the task has a single sequence."""
+    """Held-out part by which the best checkpoint is chosen; None if the task has a single
+    sequence."""
     test: Split
     """Held-out part that is scored once."""
     score: str = ""
     """The score that says how good a network is; by default the metric."""
     baselines: Callable[[], Sequence[Baseline]] = tuple
-    """Some take a second to compute, so they are only when they are asked for."""
+    """Function that computes the baselines; some take a second, so they are computed only on
+    demand."""
     held_out: bool = True
-    """False where the test part is the training part, which a score must then say."""
+    """False if the test part is the training part; a score must then say so."""
     streams: bool = False
-    """Each row is one long stream, read in order from window to window."""
+    """True if each row is one long stream, read in order from window to window."""
     vocabulary: tuple[str, ...] = ()
     """Token number → text, for tasks on tokens."""
     classes: tuple[str, ...] = ()
     """Class → name, for tasks with one class a sequence."""
     continues: bool = False
-    """Each target is the next input, so that the network can go on by itself."""
+    """True if each target is the next input, so that the network can go on by itself."""
     between: str | None = None
     end: str | None = None
-    """What follows a source that is to be answered, and what ends the answer."""
+    """Token that follows a source to be answered, and that ends the answer."""
     reverse: bool = False
-    """A source is read from its end."""
+    """True if a source is read from its end."""
     unit: Literal["char", "word"] = "char"
-    """What a token of a text is."""
+    """Unit that a token of a text stands for."""
     characters: dict[str, int] = field(default_factory=dict[str, int])
-    """How many characters of text the tokens of "valid" and "test" stand for."""
+    """Numbers of characters of text that the tokens of "valid" and "test" stand for."""
     scaling: tuple[np.ndarray, np.ndarray] | None = None
-    """Mean and standard deviation by which features were scaled, where the task has no series."""
+    """Mean and standard deviation by which features were scaled, if the task has no series."""
     series: Series | None = None
     times: np.ndarray | None = None
     """(N,) datetime64, the time of each target of the test part of a series."""
     image: tuple[int, int] | None = None
     """Height and width of a step that is an image, or a row of one."""
     distance: np.ndarray | None = None
-    """(N,) for how many steps each sequence of the test part asks to remember something."""
+    """(N,) steps for which each sequence of the test part asks to remember something."""
     longer: Split | None = None
     """Held-out sequences longer than those of the other parts, scored beside the test."""
     source: str = ""
-    """Where the data comes from."""
+    """Origin of the data."""
 
     @cached_property
     def fingerprint(self) -> str:

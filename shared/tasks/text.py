@@ -31,13 +31,15 @@ class Parts(NamedTuple):
 
 
 def load(config: Config) -> Task:
-    """A text in reading order: training, validation, test.
+    """Reads a text in order: training, validation, test.
 
     The training text is cut into batch_size streams of equal length (at most batch_size - 1 last
-    tokens are dropped); row b of a batch continues row b of the one before. Each held-out text is
-    one stream, so the state is carried through all of it. The vocabulary is that of the training
-    text; held-out characters outside it become one unknown token, and so do words, in the training
-    text too, beyond the `vocabulary_size` most frequent. A line ends with a word of its own.
+    tokens are dropped). Row b of a batch continues row b of the one before. Each held-out text is
+    one stream, so the state is carried through all of it.
+
+    The vocabulary is that of the training text. Held-out characters outside it become one unknown
+    token. So do words beyond the `vocabulary_size` most frequent, in the training text too. A line
+    ends with a word of its own.
 
     Raises:
         InvalidInput: a file is missing, empty, not UTF-8, a part is shorter than one window, or an
@@ -99,19 +101,22 @@ def load(config: Config) -> Task:
 
 
 def words_of(text: str) -> list[str]:
-    """The words between blanks, each line with an end."""
+    """Splits a text into the words between blanks; each line gets an end."""
     return [word for line in text.splitlines() for word in (*line.split(), END_OF_LINE)]
 
 
 def word_tokens(words: list[str], vocabulary: tuple[str, ...]) -> np.ndarray:
-    """The number of each word, that of the unknown one where the vocabulary lacks it."""
+    """Returns the number of each word; words outside the vocabulary get that of the unknown
+    word."""
     number = {word: i for i, word in enumerate(vocabulary)}
     return np.array([number.get(word, UNKNOWN_TOKEN) for word in words], np.int32)
 
 
 def _frequent(words: list[str], size: int) -> tuple[str, ...]:
-    """The unknown word, the end of a line and the most frequent others; among equally frequent
-    ones, those that come first in the text."""
+    """Returns the unknown word, the end of a line and the most frequent other words.
+
+    Among equally frequent words, those that come first in the text are taken.
+    """
     special = (UNKNOWN_WORD, END_OF_LINE)
     if size <= len(special):
         raise InvalidInput(
@@ -146,7 +151,7 @@ def _read(data: TextData) -> Parts:
 
 
 def read_text(path: Path, option: str = "") -> str:
-    """The text of a UTF-8 file.
+    """Reads the text of a UTF-8 file.
 
     Raises:
         InvalidInput: it is missing, empty or not UTF-8.
@@ -175,7 +180,8 @@ def _codes(text: str) -> np.ndarray:
 
 
 def _tokens(codes: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Token numbers: UNKNOWN_TOKEN for characters outside the vocabulary, 1 … for known ones."""
+    """Returns token numbers: UNKNOWN_TOKEN for characters outside the vocabulary, 1 … for known
+    ones."""
     position = np.searchsorted(known, codes).clip(max=len(known) - 1)
     return np.where(known[position] == codes, position + 1, UNKNOWN_TOKEN).astype(np.int32)
 
@@ -188,17 +194,17 @@ def _streams(tokens: np.ndarray, rows: int) -> Split:
 
 
 def joined(tokens: Sequence[str], unit: str) -> str:
-    """Text of tokens: characters as they are, words between blanks, each line by itself."""
+    """Joins tokens to a text: characters as they are, words between blanks, each line by itself."""
     return Writer(unit).text(tokens)
 
 
 @dataclass
 class Writer:
-    """Makes text of tokens that come piece by piece."""
+    """Maker of text from tokens that come piece by piece."""
 
     unit: str
     open: bool = False
-    """Whether a word stands before what comes, on the same line."""
+    """True if a word stands before the next token, on the same line."""
 
     def text(self, tokens: Sequence[str]) -> str:
         if self.unit == "char":

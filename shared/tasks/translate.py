@@ -11,12 +11,14 @@ from shared.tasks import baselines
 from shared.tasks.task import Task
 
 BETWEEN, END = ">", "."
-"""Between source and target, and after the target; both are no part of any number word."""
+"""Characters between source and target, and after the target. Neither is part of a number word."""
 
 
 def load(config: Config) -> Task:
-    """One network reads `source>target` and predicts the next character; only those of the target
-    and its end count. So the same network that reads the source writes the translation.
+    """Makes a task in which one network reads `source>target` and predicts the next character.
+
+    Only the characters of the target and its end count. So the same network reads the source and
+    writes the translation.
 
     The words come from the package num2words. Each number belongs to one part.
 
@@ -66,7 +68,7 @@ _NAMES = ("train", "valid", "test")
 
 
 def _pairs(data: TranslateData) -> list[tuple[str, str]]:
-    """(source, target) of every number from 0."""
+    """Returns (source, target) of every number from 0."""
     try:
         from num2words import (  # pyright: ignore[reportMissingTypeStubs]
             num2words,  # pyright: ignore[reportUnknownVariableType]
@@ -85,8 +87,10 @@ def _pairs(data: TranslateData) -> list[tuple[str, str]]:
 def _split(
     pairs: list[tuple[str, str]], vocabulary: tuple[str, ...], steps: int, reverse: bool
 ) -> Split:
-    """`source>target` and what follows each character of it; the target's characters and its end
-    count."""
+    """Makes a part of `source>target` and the character that follows each of its characters.
+
+    Only the target's characters and its end count.
+    """
     number = {character: i for i, character in enumerate(vocabulary)}
     inputs = np.zeros((len(pairs), steps), np.int32)
     targets, weights = np.zeros_like(inputs), np.zeros(inputs.shape, bool)

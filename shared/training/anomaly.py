@@ -1,6 +1,6 @@
-"""Training with all that a step computes in view: the first number that is not finite, by name.
+"""Training that shows all that a step computes, to name the first number that is not finite.
 
-The steps are those of `Backend.trace`, one at a time. A trace costs many times a step, as every
+The steps are those of `Backend.trace`, one at a time. A trace costs as much as many steps, as every
 array of it is brought to NumPy.
 """
 
@@ -23,7 +23,7 @@ class Anomaly:
     index: tuple[int, ...]
     value: float
     count: int
-    """How many of the tensor's numbers are not finite."""
+    """Number of the tensor's values that are not finite."""
 
     def __str__(self) -> str:
         where = f"[{', '.join(map(str, self.index))}]" * bool(self.index)
@@ -39,8 +39,8 @@ class Anomaly:
 def advance(
     backend: Backend, state: State, batch: Batch[np.ndarray], rates: np.ndarray
 ) -> tuple[State, Metrics, Anomaly | None]:
-    """As `Backend.advance`, but stops after a step in which something is not finite; the metrics
-    are those up to this step."""
+    """Takes steps as `Backend.advance`, but stops after a step in which something is not finite.
+    The metrics are those up to this step."""
     taken: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     found = None
     for i in range(len(rates)):
@@ -60,7 +60,8 @@ def advance(
 
 
 def first_anomaly(trace: Trace) -> Anomaly | None:
-    """The first number of a step, in the order in which it computes, that is not finite."""
+    """Finds the first number of a step that is not finite, in the order in which the step
+    computes."""
     for name, array in trace.items():
         if array.dtype.kind != "f":
             continue

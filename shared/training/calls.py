@@ -14,7 +14,7 @@ from shared.protocol.dataset import Signature
 from shared.protocol.weights import network_shapes
 
 OPERATIONS = 3e11
-"""Operations of a call, at most: some seconds on two cores, and so long does a signal wait."""
+"""Largest number of operations in a call: some seconds on two cores. A signal waits as long."""
 
 
 class Call(NamedTuple):
@@ -27,7 +27,7 @@ class Call(NamedTuple):
 
 
 def operations(config: Config, signature: Signature, batches: Batches) -> int:
-    """Floating-point operations of a step, roughly: its products of matrices."""
+    """Estimates the floating-point operations of a step: its products of matrices."""
     shapes = network_shapes(config.network, signature.input_size, signature.output_size)
     elements = sum(math.prod(shape) for shape in shapes.values() if len(shape) == 2)
     # Two operations with each element forth and four back, at every row and time step.
@@ -35,17 +35,18 @@ def operations(config: Config, signature: Signature, batches: Batches) -> int:
 
 
 def most_steps(config: Config, signature: Signature, batches: Batches) -> int:
-    """Steps of a call, at most: few enough for memory, for progress to show, and for a signal."""
+    """Returns the largest number of steps in a call: few enough for memory, for progress to show,
+    and for a signal."""
     return max(1, min(batches.chunk, int(OPERATIONS / operations(config, signature, batches))))
 
 
 def calls(begin: int, end: int, most: int, every: int | None, position: int) -> Iterator[Call]:
-    """The calls between two evaluations, from a position on.
+    """Yields the calls between two evaluations, from a position on.
 
     Args:
         begin, end: steps of the two evaluations.
         most: steps of a call, at most.
-        every: a call ends after every so many steps, too.
+        every: a call also ends after each multiple of this many steps.
         position: step from which to go on.
     """
     stride = every or end - begin

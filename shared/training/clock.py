@@ -14,13 +14,14 @@ from shared.protocol import Backend
 class Timing:
     """Milliseconds a step, between two calls of the backend whose results have come.
 
-    That is what a step costs the user: preparing its batch counts where it isn't done while the
-    device computes, compiling doesn't. `start` once, then `stop` whenever a call has come back.
+    That is what a step costs the user. Preparing its batch counts, unless it is done while the
+    device computes; compiling does not count. Call `start` once, then `stop` whenever a call of
+    the backend has come back.
     """
 
     backend: Backend
     together: int = 1
-    """Runs whose steps are taken in one call: each has its share of the time."""
+    """Runs whose steps are taken in one call; each has its share of the time."""
     per_step: list[float] = field(default_factory=list[float])
     first: float = math.nan
     mark: float = math.nan
@@ -43,13 +44,14 @@ class Timing:
 
     @property
     def step_ms(self) -> float:
-        """Median; a run of a single call has only its first one, less the compilation."""
+        """Median milliseconds of a step. A run of a single call has only its first one, less the
+        compilation."""
         return float(np.median(self.per_step)) if self.per_step else self.first
 
 
 @dataclass
 class Due:
-    """When the next checkpoint is to be written."""
+    """The time at which the next checkpoint is to be written."""
 
     every: Every
     origin: int
@@ -59,11 +61,11 @@ class Due:
         self.written()
 
     def written(self) -> None:
-        """A checkpoint was written just now."""
+        """Notes that a checkpoint was written just now."""
         self._mark = time.monotonic()
 
     def after(self, step: int) -> bool:
-        """Whether one is due after a step at which a call ends."""
+        """Tells whether a checkpoint is due after a step at which a call ends."""
         steps = self.every.steps
         if steps is not None:
             return (step - self.origin) % steps == 0

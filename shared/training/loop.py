@@ -27,8 +27,8 @@ def take_steps(
     """Takes all steps of one or more runs, from where they stand to their last one.
 
     Args:
-        records: of runs at the same step, with the same number of steps to take.
-        states: of the backend, one for each.
+        records: those of runs at the same step, with the same number of steps to take.
+        states: those of the backend, one for each run.
 
     Returns:
         The states after the last step.
@@ -88,8 +88,8 @@ def _advance(
     batches: Sequence[Batch[np.ndarray]],
     rates: np.ndarray,
 ) -> tuple[Sequence[State], Sequence[Metrics], Anomaly | None]:
-    """One call of the backend; with `--detect-anomaly`, of which only one run is taken at a time,
-    one step after the other with all that it computes in view."""
+    """Makes one call of the backend. With `--detect-anomaly`, which takes one run at a time, it
+    takes one step after the other and looks at all that each computes."""
     if not record.config.detect_anomaly:
         return *record.backend.advance(states, batches, rates), None
     (state,), (batch,) = states, batches

@@ -23,20 +23,20 @@ from shared.training.resume import check_resumable, last_position
 
 @dataclass(frozen=True)
 class Ready:
-    """A run of which nothing is written yet."""
+    """A run that is ready to train; nothing of it is written yet."""
 
     config: Config
-    """Resolved."""
+    """Configuration, resolved."""
     folder: Path
     lock: Lock | None
-    """Of a run that is resumed."""
+    """Lock of a run that is resumed."""
     task: Task
     batches: Batches
     backend: Backend
     position: Checkpoint
-    """Where it begins."""
+    """Place where it begins."""
     total: int
-    """Optimizer steps in the end."""
+    """Optimizer steps at the end."""
 
 
 def prepare(

@@ -42,7 +42,7 @@ class Progress:
         self._bar.update(steps)
 
     def line(self, text: str) -> None:
-        """A line that stays: above the bar on a terminal, as it is elsewhere."""
+        """Prints a line that stays: above the bar on a terminal, as it is elsewhere."""
         if self._quiet:
             return
         if self._lines:

@@ -29,7 +29,7 @@ from shared.training.progress import Progress
 
 @dataclass
 class Record:
-    """What is written and shown of one run, from its first step to its test."""
+    """The files and the progress of one run, from its first step to its test."""
 
     config: Config
     task: Task
@@ -40,9 +40,9 @@ class Record:
     events: Events
     progress: Progress
     position: Checkpoint
-    """Where this process begins."""
+    """Place where this process begins."""
     total: int
-    """Optimizer steps in the end."""
+    """Optimizer steps at the end."""
     together: int
     """Runs whose steps are taken in one call, this one among them."""
 
@@ -89,7 +89,8 @@ class Record:
         self.progress.advance(call.steps, float(loss[-1]), float(metric[-1]))
 
     def _note(self, call: Call, loss: np.ndarray, metric: np.ndarray, norms: np.ndarray) -> None:
-        """Writes steps to the events: what the history has of them, rate and gradient norm."""
+        """Writes steps to the events: what the history has of them, the rate and the gradient
+        norm."""
         rates = self.rates(call.start, call.steps)
         for i in range(len(loss)):
             if (call.start + i + 1) % self.config.log_every == 0:
@@ -125,7 +126,7 @@ class Record:
         self._write(self._exported(state, step))
 
     def _write(self, snapshot: Snapshot) -> None:
-        """Writes a checkpoint; what it says of the history is on the disk before."""
+        """Writes a checkpoint. The history that it refers to is on the disk before."""
         self.lock.check()
         self.events.flush()
         self.reached = Checkpoint(
@@ -141,7 +142,8 @@ class Record:
         self.saved = snapshot.step
 
     def _exported(self, state: State, step: int) -> Snapshot:
-        """The loss of a step is that of the weights before it: the last update is unchecked yet."""
+        """Returns the state as a snapshot, and checks it. The loss of a step is that of the weights
+        before it, so the last update is not checked yet."""
         snapshot = self.backend.export(state)
         for name, array in checkpoint.flatten(snapshot).items():
             if not np.isfinite(array).all():
@@ -149,7 +151,7 @@ class Record:
         return snapshot
 
     def _shown(self, valid: Evaluation) -> str:
-        """The score of the validation part that says most."""
+        """Returns the score of the validation part that says most."""
         found = derived(self.task, "valid", valid)
         name = self.task.score
         if name not in found or name == "loss":  # which stands before it
@@ -157,7 +159,7 @@ class Record:
         return shown(name, found[name])
 
     def _segments(self, step: int) -> list[Segment]:
-        """Which backend took which steps, up to this one."""
+        """Returns which backend took which steps, up to this one."""
         current = Segment(
             self.config.backend,
             self.config.implementation,
@@ -178,8 +180,8 @@ class Record:
         """Ends the run.
 
         Args:
-            norms: those of the step's gradients.
-            found: a look at the step itself would tell no more.
+            norms: norms of the step's gradients.
+            found: True if a look at the step itself would tell no more.
         """
         rate = self.rates(step - 1, 1)[0]
         where = [
@@ -196,7 +198,7 @@ class Record:
         raise TrainingDiverged(f"{what} at step {step} ({', '.join(where)}); {last}")
 
     def test(self, state: State) -> tuple[State, Scores]:
-        """Scores the test part, once, with the best checkpoint; returns also its state."""
+        """Scores the test part, once, with the best checkpoint; also returns its state."""
         step = self.total
         if self.reached.best_step is not None:
             chosen = checkpoint.read(checkpoint.path(self.folder, self.reached.best_step)).snapshot

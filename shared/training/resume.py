@@ -1,4 +1,4 @@
-"""Where a run starts: at fresh weights, or where its last checkpoint lies."""
+"""Start of a run: fresh weights, or its last checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,10 +17,10 @@ from shared.tasks.task import Task
 
 
 def check_resumable(folder: Path, config: Config, before: Config | None = None) -> None:
-    """Compares a resolved configuration with that of the run it shall continue.
+    """Compares a resolved configuration with that of the run that it is to continue.
 
     Args:
-        before: that of the run; None reads it in the folder.
+        before: the run's configuration; None reads it in the folder.
 
     Raises:
         InvalidInput: settings differ that are not `RESUMABLE`.
@@ -40,11 +40,11 @@ def check_resumable(folder: Path, config: Config, before: Config | None = None) 
 
 
 def last_position(config: Config, task: Task, batches: Batches, folder: Path) -> Checkpoint:
-    """The checkpoint to continue from. Reads, writes nothing.
+    """Returns the checkpoint to continue from. It reads and writes nothing.
 
     Raises:
         InvalidInput: the configuration or the data cannot have led to it, or a file that the rest
-            of the run needs is missing or damaged; the message says what else can be gone on from.
+            of the run needs is missing or damaged; the message says from what else to go on.
     """
     newest, *others = reversed(checkpoint.steps(folder))
     try:
@@ -60,7 +60,7 @@ def last_position(config: Config, task: Task, batches: Batches, folder: Path) ->
 
 
 def _position(config: Config, task: Task, batches: Batches, folder: Path, step: int) -> Checkpoint:
-    """A checkpoint, compared with all that must fit it."""
+    """Returns a checkpoint, compared with all that must fit it."""
     position, best = checkpoint.read_with_best(folder, step)
     reached = position.snapshot.step
     file = checkpoint.path(folder, reached)
@@ -94,7 +94,7 @@ def _position(config: Config, task: Task, batches: Batches, folder: Path, step: 
 
 
 def _expected_tensors(config: Config, task: Task, batches: Batches) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all that a checkpoint of a configuration holds."""
+    """Returns names and shapes of all that a checkpoint of a configuration holds."""
     shapes = network_shapes(config.network, task.signature.input_size, task.signature.output_size)
     expected = {f"weights/{name}": shape for name, shape in shapes.items()}
     for moment in moment_names(config.optimization):
@@ -126,7 +126,8 @@ def _check_scores(
 
 
 def resumption(config: Config, folder: Path, position: Checkpoint, total: int) -> str:
-    """One line that says from where a run goes on, what computed it so far, and what is left."""
+    """Returns one line that says from where a run goes on, what computed it so far, and what is
+    left."""
     reached, now = position.snapshot.step, f"{config.backend} {config.implementation}"
     if reached == 0:
         return f"beginning {folder} anew, {span(0, total)} in {now}: it has no checkpoint yet"

@@ -40,7 +40,7 @@ def train_seeds(
     program; elsewhere one seed is trained after the other.
 
     Args:
-        config: of all; its own seed does not count.
+        config: shared by all; its own seed does not count.
         seeds: one or more, each once.
         folder: where the runs go; with `resume`, where they lie.
         overwrite: replace the runs that lie there.
@@ -48,7 +48,7 @@ def train_seeds(
         resume: finish the seeds of a folder; those that are finished stay as they are.
 
     Returns:
-        Of each seed that was trained now.
+        The summary of each seed that was trained now.
 
     Raises:
         InvalidInput: something given cannot be used; nothing was written.
@@ -95,7 +95,8 @@ def train_seeds(
 
 
 def _group(left: Sequence[Config], folder: Path, overwrite: bool, stack: ExitStack) -> list[Ready]:
-    """The first seed that is left, and those whose steps are taken together with its own."""
+    """Returns the first seed that is left, and the seeds whose steps are taken together with its
+    own."""
     first = _prepare(folder, left[0], overwrite, stack)
     group = [first]
     for other in left[1:]:
@@ -118,7 +119,7 @@ def _prepare(
 
 
 def _finished(folder: Path, config: Config) -> bool:
-    """Whether a seed is trained as far as that.
+    """Tells whether a seed is trained for as many epochs as this configuration has.
 
     Raises:
         InvalidInput: its run has other settings than the folder's.
@@ -133,7 +134,7 @@ def _finished(folder: Path, config: Config) -> bool:
 
 
 def _may_join(first: Ready, folder: Path, other: Config, overwrite: bool) -> bool:
-    """Whether another seed's steps belong into one call with the first's."""
+    """Tells whether another seed's steps belong into one call with the first's."""
     if first.config.detect_anomaly or other.seed == first.config.seed:
         return False
     kept = None if overwrite else run_folder.status(seed_folder(folder, other.seed)).step
@@ -143,7 +144,7 @@ def _may_join(first: Ready, folder: Path, other: Config, overwrite: bool) -> boo
 
 
 def _alike(first: Ready, other: Ready) -> bool:
-    """Whether the batches of two seeds have the same shapes."""
+    """Tells whether the batches of two seeds have the same shapes."""
 
     def shapes(run: Ready) -> list[object]:
         taken = run.batches.take(0, 1)
@@ -174,8 +175,8 @@ def check_free(folder: Path, overwrite: bool) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Removes all runs of a folder, first what names it as one of seeds: what is left, if this is
-    interrupted, is taken for nothing else."""
+    """Removes all runs of a folder, and first the file that names it as one of seeds. If this is
+    interrupted, what is left is taken for nothing else."""
     remove(folder, (FILE, run_folder.CURVES))
     for name in occupants(folder):
         if NAME.fullmatch(name):

@@ -76,7 +76,7 @@ def train_together(
     """Trains runs that differ in their seed alone, the steps of several in one call of the backend.
 
     Args:
-        runs: at the same step, of one backend.
+        runs: runs at the same step, of one backend.
         started: the `time.perf_counter` of their beginning.
         stack: holds their locks and files.
     """
@@ -104,7 +104,7 @@ def _begin(
     """Makes the run's folder, or a finished run unfinished again.
 
     Args:
-        first: it is the one that a terminal's bar is for.
+        first: True for the run that a terminal's bar shows.
         together: how many seeds take their steps in one call.
     """
     config, folder, reached = ready.config, ready.folder, ready.position.snapshot.step
@@ -167,7 +167,7 @@ def _finish(record: Record, state: State, started: float) -> Summary:
 
 @contextmanager
 def told(where: str) -> Generator[None, None, None]:
-    """A signal inside says where it came."""
+    """Adds to a signal that comes inside where it came."""
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -175,7 +175,7 @@ def told(where: str) -> Generator[None, None, None]:
 
 
 def _advice(folder: Path, records: Sequence[Record]) -> str:
-    """How a run that stops goes on."""
+    """Tells how a run that stops goes on."""
     saved = records[0].saved if records else None
     if saved is None:
         return f"--resume {folder} begins anew: no checkpoint was due"
