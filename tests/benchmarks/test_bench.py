@@ -362,7 +362,7 @@ def test_an_interrupted_benchmark_keeps_its_finished_rounds(tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_the_tutorial_trains_and_scores(tmp_path: Path) -> None:
-    finished = script("tutorial.py", "--examples", "200", "70", "80", cwd=tmp_path)
+    finished = script("../benchmarks/tutorial.py", "--examples", "200", "70", "80", cwd=tmp_path)
     assert finished.returncode == 0, finished.stderr
     assert re.fullmatch(
         r"train loss 0\.\d{4}  valid loss 0\.\d{4}  accuracy \d+\.\d%\n"
