@@ -1,5 +1,5 @@
-"""Parts of torch that it does not promise to keep, gathered here: names that begin with a line, and
-`torch.jit.is_tracing`.
+"""Parts of torch that it does not promise to keep, gathered here: names that begin with an
+underscore, and `torch.jit.is_tracing`.
 
 A release may lack any of them. Then `MISSING` has its name, a run records it in its path, and what
 needs it takes the plain path: layers compute by autograd, or something small takes longer.
@@ -31,7 +31,7 @@ def _find(name: str) -> Any:
 
 _transforms = _find("torch._C._are_functorch_transforms_active")
 _legacy_batched = _find("torch._C._functorch.is_legacy_batchedtensor")
-_level = _find("torch.autograd.forward_ad._current_level")
+_find("torch.autograd.forward_ad._current_level")
 _in_dispatch_mode = _find("torch.utils._python_dispatch.is_in_torch_dispatch_mode")
 _is_tracing = _find("torch.jit.is_tracing")
 _can_tell = not MISSING
@@ -76,9 +76,9 @@ def is_tracing() -> bool:
 
 
 def without_autograd() -> AbstractContextManager[Any]:
-    """Sends operations straight to their kernels. Autograd notes views and writes into them; for
-    buffers that nobody else sees, this takes a seventh of the time of a small network. Where torch
-    does not let that be left out, it is done."""
+    """Sends operations straight to their kernels. Otherwise autograd notes views and writes into
+    them, also of buffers that nobody else sees: a seventh of the time of a small network. It still
+    does where this release of torch offers no way around."""
     if _guard is None or _autograd is None:
         return nullcontext()
     return _guard(_autograd)

@@ -1,7 +1,9 @@
 """The installed program, `rnn-parity COMMAND …`: each command is a file of this room.
 
-rnn-parity run --backend jax
-rnn-parity --help
+    rnn-parity run --backend jax
+    rnn-parity --help
+
+`python -m rnn_parity` and `python -m shared.commands` are the same.
 """
 
 import importlib

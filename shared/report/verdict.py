@@ -243,7 +243,8 @@ def _speed(sides: Sequence[Contender]) -> Statement:
         return Statement(f"{best:.3g} ms a step", f"{fastest}.", "open")
     slower = ", ".join(f"{step_ms:.3g} ms in {name}" for name, step_ms in others)
     text = (
-        f"{best:.3g} ms a step; {slower}. As timed while they trained; bench.py measures it well."
+        f"{best:.3g} ms a step; {slower}. As timed while they trained; the benchmark measures it "
+        "well."
     )
     ratio = others[0][1] / best
     if ratio < 1.05:  # which of them is first is chance

@@ -22,7 +22,7 @@ from shared.system.signals import Interrupted, number_of
 from shared.training import calls
 from shared.training.prepare import Ready, prepare
 from shared.training.resume import check_resumable
-from shared.training.train import train_together
+from shared.training.train import UNTOUCHED, train_together
 
 
 def train_seeds(
@@ -83,14 +83,16 @@ def train_seeds(
                 del left[run.config.seed]
     except KeyboardInterrupt as stop:
         how = f"; --resume {folder} finishes the seeds that are not done"
-        message = f"interrupted{how if begun else ' before anything was written'}"
+        message = f"interrupted{how}" if begun else UNTOUCHED
         raise Interrupted(number_of(stop), message) from stop
     except OSError as error:
         if not begun or error.errno is None:
             raise
-        reason = (error.strerror or str(error)).partition("; when it can be")[0]
+        # Of one seed's run, whose advice is not that of the folder.
+        failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
         advice = f"when it can be, --resume {folder} finishes the seeds that are not done"
-        raise OSError(error.errno, f"{reason}; {advice}", error.filename) from error
+        reason = f"{failure.strerror}; {advice}"
+        raise OSError(error.errno, reason, error.filename) from error
     return summaries
 
 

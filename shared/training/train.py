@@ -7,11 +7,12 @@ What can be refused is refused before anything is written (`prepare.py`); then t
 """
 
 import time
-from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from shared.config import Config, resolve
+from shared.errors import InvalidInput
 from shared.inference import evaluation
 from shared.protocol.backend import State
 from shared.runs import predictions, run_folder
@@ -28,6 +29,7 @@ from shared.training.record import Record
 from shared.training.resume import resumption
 
 NOTICE = "stopping after the steps at hand, with a checkpoint; once more stops at once"
+UNTOUCHED = "interrupted before anything was written"
 
 
 def train(
@@ -64,8 +66,10 @@ def train(
     folder = Path(folder)
     started = time.perf_counter()
     with ExitStack() as stack:
-        with told("before anything was written"):
+        try:
             ready = prepare(resolve(config), folder, overwrite, resume, stack)
+        except KeyboardInterrupt as stop:
+            raise Interrupted(number_of(stop), UNTOUCHED) from stop
         (summary,) = train_together([ready], overwrite, quiet, started, stack)
         return summary
 
@@ -80,21 +84,24 @@ def train_together(
         started: the `time.perf_counter` of their beginning.
         stack: holds their locks and files.
     """
-    backend, folder = runs[0].backend, runs[0].folder
-    states = [backend.init(run.position.snapshot) for run in runs]
+    backend = runs[0].backend
     records: list[Record] = []
     try:
+        states = [backend.init(run.position.snapshot) for run in runs]
         for run in runs:
             records.append(_begin(run, overwrite, quiet, run is runs[0], len(runs), stack))
         with Interruption("" if quiet else NOTICE) as interruption:
             states = take_steps(records, states, interruption)
         return [_finish(one, state, started) for one, state in zip(records, states, strict=True)]
     except KeyboardInterrupt as stop:
-        raise Interrupted(number_of(stop), f"interrupted; {_advice(folder, records)}") from stop
+        advice = _advice(runs[0], records)
+        message = f"interrupted; {advice}" if advice else UNTOUCHED
+        raise Interrupted(number_of(stop), message) from stop
     except OSError as error:
-        if error.errno is None or not run_folder.status(folder).begun:
+        advice = _advice(runs[0], records)
+        if error.errno is None or advice is None:
             raise
-        reason = f"{error.strerror}; when it can be, {_advice(folder, records)}"
+        reason = f"{error.strerror}; when it can be, {advice}"
         raise OSError(error.errno, reason, error.filename) from error
 
 
@@ -165,18 +172,22 @@ def _finish(record: Record, state: State, started: float) -> Summary:
     return summary
 
 
-@contextmanager
-def told(where: str) -> Generator[None, None, None]:
-    """Adds to a signal that comes inside where it came."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        raise Interrupted(number_of(stop), f"interrupted {where}") from stop
-
-
-def _advice(folder: Path, records: Sequence[Record]) -> str:
-    """Tells how a run that stops goes on."""
-    saved = records[0].saved if records else None
+def _advice(run: Ready, records: Sequence[Record]) -> str | None:
+    """Tells how a run that stops goes on; None if nothing of it is written yet."""
+    folder, saved = run.folder, run.position.snapshot.step or None
+    if records:
+        saved = records[0].saved
+    elif run.lock is None and not _is_written(run):
+        return None
     if saved is None:
         return f"--resume {folder} begins anew: no checkpoint was due"
     return f"--resume {folder} goes on after step {saved}"
+
+
+def _is_written(run: Ready) -> bool:
+    """Tells whether the configuration in a new run's folder is already its own, and not that of
+    the run that it replaces."""
+    try:
+        return run_folder.read_config(run.folder / run_folder.CONFIG) == run.config
+    except InvalidInput:
+        return False
