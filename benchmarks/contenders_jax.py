@@ -18,7 +18,7 @@ from flax import nnx
 from benchmarks import cases
 from benchmarks.cases import Case
 from benchmarks.worker import Prepared
-from rnn_jax import exchange, layers, sharding
+from rnn_jax import devices, exchange, layers
 from rnn_jax.backend import Backend
 from shared.errors import InvalidInput
 from shared.protocol import Batch, Snapshot
@@ -40,7 +40,7 @@ def start(name: str, device: str) -> str:
         os.environ["KERAS_BACKEND"] = "jax"
         import keras  # noqa: F401 # pyright: ignore[reportMissingImports]
     if name == "rnn_jax":
-        sharding.use_all_cores()  # before the first look at devices
+        devices.use_all_cores()  # before the first look at devices
     found = jax.devices()[0]
     if (found.platform == "gpu") != (device == "gpu"):
         raise InvalidInput(f"JAX computes on {found.platform}, expected {device}")

@@ -4,36 +4,30 @@ See `shared/protocol/backend.py` for the contract. A state is a tuple of arrays;
 is pure.
 """
 
-import contextlib
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
-from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import nnx
 from jax.sharding import Mesh
 
-from rnn_jax import cells, compilation, losses, native, optimizers, sampling, sharding
+from rnn_jax import compilation, devices, native, optimizers, scans, sharding
 from rnn_jax.network import Network
 from rnn_jax.sharding import BATCHES, CARRY, WHOLE
+from rnn_jax.step import REFERENCE, Algebra, State, Step
 from shared.config import Config
 from shared.config.choices import moment_names
-from shared.config.settings import NetworkConfig, OptimizationConfig
-from shared.errors import InvalidInput
+from shared.config.settings import NetworkConfig
 from shared.protocol import Batch, Snapshot
 from shared.protocol.backend import Evaluation, Metrics
 from shared.protocol.dataset import Signature
 from shared.protocol.sampling import Sampling
-from shared.protocol.trace import Trace, below, given, ordered
+from shared.protocol.trace import Trace, ordered
 from shared.protocol.weights import Weights
-
-Params = dict[str, jax.Array]
 
 MOST_TOGETHER = 1e7
 """Largest number of operations of a step with which several seeds are trained in one program on a
@@ -42,38 +36,8 @@ DEVICE_SETTINGS = ("JAX_NUM_CPU_DEVICES", "JAX_PLATFORMS", "XLA_FLAGS")
 """Variables that decide which devices JAX sees."""
 
 
-class State(NamedTuple):
-    params: Params
-    moments: Any
-    carry: cells.State
-    step: jax.Array
-
-
 PLACES = State(WHOLE, WHOLE, CARRY, WHOLE)  # pyright: ignore[reportArgumentType]
 """Places of a state's parts, as in `rnn_jax/sharding.py`."""
-
-
-def forward(
-    network: Network, batch: Batch[jax.Array], carry: cells.State, seen: dict[str, jax.Array]
-) -> tuple[jax.Array, cells.State]:
-    """Returns logits and the carry after a batch."""
-    return network(batch.inputs, carry, batch.lengths, batch.masks, seen)
-
-
-class Algebra(NamedTuple):
-    """The parts of a training step's computation. `rnn_jax/traps.py` exchanges one at a time."""
-
-    weights: Callable[[Params], Params] = lambda params: params
-    """Function: parameters → those with which the network computes."""
-    forward: Callable[..., tuple[jax.Array, cells.State]] = forward
-    divisor: Callable[[jax.Array], jax.Array] = jnp.sum
-    """Function: weights of the targets → the number by which their summed loss is divided."""
-    clip: Callable[[Params, float], Params] = optimizers.clip
-    optimizer: Callable[[OptimizationConfig], optax.GradientTransformation] = optimizers.make
-
-
-REFERENCE = Algebra()
-"""Algebra of PyTorch."""
 
 
 class Backend:
@@ -100,9 +64,9 @@ class Backend:
     ):
         if config.precision == "float64":
             jax.config.update("jax_enable_x64", True)
-        sharding.use_all_cores()
-        self._device = _find_device(config.device)
-        self.device = sharding.named(self._device)
+        devices.use_all_cores()
+        self._device = devices.find(config.device)
+        self.device = devices.named(self._device)
         self.config = config
         self.signature = signature
         self.compile_s = 0.0
@@ -114,10 +78,7 @@ class Backend:
             self.path = "flax.nnx.RNN over flax.nnx cells"
             self.notes = native.gaps(config.network)
         self._dtype = jnp.dtype(config.precision)
-        self._algebra = algebra
         self._whole = compiled
-        self._optimizer = algebra.optimizer(config.optimization)
-        self._no_moments = jax.jit(self._optimizer.init)
         # The handcrafted layers hold the canonical tensors as they are.
         same = native.Layout(dict, dict, dict, dict)
         self._layout = (
@@ -125,9 +86,12 @@ class Backend:
         )
         self._compiled: dict[Any, Callable] = {}
         network = _without_numbers(config.network, signature, config.implementation, self._dtype)
-        self._graph, state = nnx.split(network, nnx.Param)
-        self._paths = [path for path, _ in nnx.to_flat_state(state)]
-        self.parameters = [_dotted(path) for path in self._paths]
+        graph, state = nnx.split(network, nnx.Param)
+        paths = [path for path, _ in nnx.to_flat_state(state)]
+        optimizer = algebra.optimizer(config.optimization)
+        self._step = Step(config, signature, graph, paths, optimizer, algebra)
+        self._no_moments = jax.jit(optimizer.init)
+        self.parameters = self._step.parameters
         if not isinstance(network.rnn, native.Native):
             self.path = network.rnn.path(self._dtype)
         shapes = [value.shape for path, value in nnx.to_flat_state(state) if path[0] == "rnn"]
@@ -159,18 +123,18 @@ class Backend:
         states = [self._with_carry(state, batch) for state, batch in pairs]
         rates = rates.astype(self._dtype)
         if len(states) > 1:
-            self.device = sharding.named(self._device)
+            self.device = devices.named(self._device)
             if self._seeds == 1:
                 self._seeds = len(states)
                 self.path += f", {len(states)} seeds in one program (jax.vmap)"
-            return self._run(self._advance_seeds, (states, [*batches], rates), donate=(0,))
+            return self._run(scans.advance_seeds, (states, [*batches], rates), donate=(0,))
         (state,), (batch,) = states, batches
         mesh = self._mesh(batch.inputs.shape[1:3], 6)
-        self.device = sharding.named(self._device, mesh)
+        self.device = devices.named(self._device, mesh)
         places = (PLACES, BATCHES, WHOLE)
         outputs = (PLACES, Metrics(WHOLE, WHOLE, WHOLE))
         arguments = state, batch, rates
-        state, metrics = self._run(self._advance, arguments, mesh, places, outputs, donate=(0,))
+        state, metrics = self._run(scans.advance, arguments, mesh, places, outputs, donate=(0,))
         return [state], [metrics]
 
     def together(self, operations: float) -> bool:
@@ -185,7 +149,7 @@ class Backend:
         arguments = state, batch, rates.astype(self._dtype)
         by_operation = self._by_operation
         state, traced = (
-            self._run(self._traced, arguments) if self._whole else by_operation(*arguments)
+            self._run(scans.trace, arguments) if self._whole else by_operation(*arguments)
         )
         seen = {name: np.asarray(traced[name]) for name in ordered(traced)}
         if self.config.implementation == "native":
@@ -200,7 +164,8 @@ class Backend:
             for i in range(len(rates)):
                 of_step = jax.tree.map(lambda part: part[i], (batch, rates))  # noqa: B023
                 now, rate = jax.device_put(of_step)
-                state, seen = self._step(state, now, rate, self._algebra.divisor(now.weights))
+                count = self._step.algebra.divisor(now.weights)
+                state, seen = self._step.take(state, now, rate, count)
                 steps.append(seen)
         return state, {name: jnp.stack([seen[name] for seen in steps]) for name in steps[0]}
 
@@ -208,10 +173,10 @@ class Backend:
         found, carry = [], None
         for batch in batches:
             if carry is None:
-                carry = self._merge(state.params).zero_state(batch.inputs.shape[1])
+                carry = self._step.merge(state.params).zero_state(batch.inputs.shape[1])
             places, outputs = (WHOLE, CARRY, BATCHES), (CARRY, WHOLE)
             arguments, mesh = (state.params, carry, batch), self._mesh(batch.inputs.shape[1:3], 2)
-            carry, sums = self._run(self._evaluate, arguments, mesh, places, outputs)
+            carry, sums = self._run(scans.evaluate, arguments, mesh, places, outputs)
             jax.block_until_ready(found[-1:])  # the next batch is read while one is computed
             found.append(sums)
         loss, metric, weight = np.concatenate(found, axis=1, dtype=np.float64).sum(axis=1)
@@ -229,8 +194,8 @@ class Backend:
             inputs = inputs.astype(np.int32, copy=False)
         else:
             inputs = inputs.astype(self._dtype, copy=False)
-        before = carry or self._merge(state.params).zero_state(len(inputs))
-        outputs = self._run(self._predict, (state.params, inputs, lengths, before))
+        before = carry or self._step.merge(state.params).zero_state(len(inputs))
+        outputs = self._run(scans.predict, (state.params, inputs, lengths, before))
         return jax.tree.map(np.asarray, outputs)
 
     def generate(
@@ -248,7 +213,7 @@ class Backend:
             real(how.top_p),
         )
         arguments = state.params, logits, carry, noise.astype(self._dtype), choice
-        return jax.tree.map(np.asarray, self._run(self._generate, arguments))
+        return jax.tree.map(np.asarray, self._run(scans.generate, arguments))
 
     def export(self, state: State) -> Snapshot:
         to_numpy = partial(jax.tree.map, np.asarray)
@@ -264,135 +229,12 @@ class Backend:
             int(state.step),
         )
 
-    # What is compiled -------------------------------------------------------------------------
-
-    def _advance(
-        self, mesh: Mesh | None, state: State, batch: Batch[jax.Array], rates: jax.Array
-    ) -> tuple[State, Metrics]:
-        def step(
-            state: State, now: tuple[Batch[jax.Array], jax.Array, jax.Array]
-        ) -> tuple[State, Metrics]:
-            state, seen = self._step(state, *now, mesh)
-            norms = [_norm(seen[f"gradients/{name}"]) for name in self.parameters]
-            return state, Metrics(seen["loss/loss"], seen["loss/metric"], jnp.stack(norms))
-
-        counts = sharding.total(mesh, jax.vmap(self._algebra.divisor)(batch.weights))
-        state, metrics = jax.lax.scan(step, state, (batch, rates, counts))
-        loss, metric = sharding.total(mesh, metrics[:2])  # gradients are summed already
-        return state, Metrics(loss, metric, metrics.norms)
-
-    def _advance_seeds(
-        self, mesh: None, states: list[State], batches: list[Batch[jax.Array]], rates: jax.Array
-    ) -> tuple[list[State], list[Metrics]]:
-        def stacked(trees: list[Any]) -> Any:
-            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
-        def unstacked(tree: Any) -> list[Any]:
-            return [jax.tree.map(itemgetter(i), tree) for i in range(len(states))]
-
-        advance = jax.vmap(partial(self._advance, mesh), in_axes=(0, 0, None))
-        new, metrics = advance(stacked(states), stacked(batches), rates)
-        return unstacked(new), unstacked(metrics)
-
-    def _traced(
-        self, mesh: None, state: State, batch: Batch[jax.Array], rates: jax.Array
-    ) -> tuple[State, dict[str, jax.Array]]:
-        counts = jax.vmap(self._algebra.divisor)(batch.weights)
-        now = batch, rates, counts
-        return jax.lax.scan(lambda state, now: self._step(state, *now), state, now)
-
-    def _step(
-        self,
-        state: State,
-        batch: Batch[jax.Array],
-        rate: jax.Array,
-        count: jax.Array,
-        mesh: Mesh | None = None,
-    ) -> tuple[State, dict[str, jax.Array]]:
-        """Takes one optimizer step: loss, gradients, clipping, moments, weights. It also returns
-        all that was seen on the way; the compiler drops what is not used.
-
-        The summed loss is divided by the count of targets. With a mesh, this is the part of one
-        device: gradients are summed over all devices, loss and metric are not yet.
-        """
-        params, optimization = state.params, self.config.optimization
-        before = jax.tree.map(lambda part: jnp.where(batch.reset, 0, part), state.carry)
-        seen = given(batch, rate, params, before)
-
-        def mean_loss(params: Params) -> tuple[jax.Array, Any]:
-            network, on_the_way = self._merge(self._algebra.weights(params)), {}
-            outputs, carry = self._algebra.forward(network, batch, before, on_the_way)
-            loss, metric, _ = losses.sums(
-                self.signature.loss, outputs, batch.targets, batch.weights
-            )
-            return loss / count, (metric / count, carry, on_the_way)
-
-        gradient = jax.value_and_grad(mean_loss, has_aux=True)
-        own = sharding.own(mesh, params)
-        (loss, (metric, carry, on_the_way)), gradients = gradient(own)
-        gradients = sharding.total(mesh, gradients)
-        seen |= on_the_way | {"loss/loss": loss, "loss/metric": metric}
-        seen |= below("gradients", gradients) | {"norm/norm": optax.tree.norm(gradients)}
-        if optimization.clip_norm is not None:
-            gradients = self._algebra.clip(gradients, optimization.clip_norm)
-        seen |= below("clipped", gradients)
-        direction, moments = self._optimizer.update(gradients, state.moments, params)
-        for kind, tensors in optimizers.moments(optimization, moments).items():
-            seen |= {f"moments/{kind}.{name}": tensor for name, tensor in tensors.items()}
-        params = jax.tree.map(lambda param, d: param - rate * d, params, direction)
-        return State(params, moments, carry, state.step + 1), seen | below("weights", params)
-
-    def _evaluate(
-        self, mesh: Mesh | None, params: Params, carry: cells.State, batch: Batch[jax.Array]
-    ) -> tuple[cells.State, Any]:
-        def step(carry: cells.State, batch: Batch[jax.Array]):
-            carry = jax.tree.map(lambda part: jnp.where(batch.reset, 0, part), carry)
-            outputs, carry = self._merge(params)(batch.inputs, carry, batch.lengths)
-            sums = losses.sums(self.signature.loss, outputs, batch.targets, batch.weights)
-            return carry, sums
-
-        carry, sums = jax.lax.scan(step, carry, batch)
-        return carry, sharding.total(mesh, sums)
-
-    def _predict(
-        self,
-        mesh: None,
-        params: Params,
-        inputs: jax.Array,
-        lengths: jax.Array | None,
-        carry: cells.State,
-    ) -> tuple[jax.Array, cells.State]:
-        return self._merge(params)(inputs, carry, lengths)
-
-    def _generate(
-        self,
-        mesh: None,
-        params: Params,
-        logits: jax.Array,
-        carry: cells.State,
-        noise: jax.Array,
-        choice: tuple[jax.Array, jax.Array, jax.Array],
-    ) -> tuple[jax.Array, jax.Array, cells.State]:
-        def step(before: Any, noise: jax.Array) -> tuple[Any, jax.Array]:
-            logits, carry = before
-            token = sampling.choose(logits, noise, *choice)
-            # Merged in here: the scan of flax's layers refuses variables from outside of this one.
-            outputs, carry = self._merge(params)(token[None, None], carry)
-            return (outputs[0, 0], carry), token
-
-        (logits, carry), tokens = jax.lax.scan(step, (logits, carry), noise)
-        return tokens, logits, carry
-
     def _with_carry(self, state: State, batch: Batch[np.ndarray]) -> State:
         """Returns the state, with a carry of zeros where it has none yet."""
         if state.carry:
             return state
-        zeros = self._merge(state.params).zero_state(batch.inputs.shape[1])
+        zeros = self._step.merge(state.params).zero_state(batch.inputs.shape[1])
         return state._replace(carry=jax.device_put(zeros, self._device))
-
-    def _merge(self, params: dict[str, jax.Array]) -> Network:
-        flat = [(path, nnx.Param(params[_dotted(path)])) for path in self._paths]
-        return nnx.merge(self._graph, nnx.from_flat_state(flat))
 
     def _mesh(self, shape: tuple[int, ...], operations: int) -> Mesh | None:
         """Returns the devices among which to share B sequences of T steps; None for one device.
@@ -416,7 +258,7 @@ class Backend:
         """Calls a compiled function; compiles it first, on a clock, when the shapes are new.
 
         Args:
-            function: takes the mesh and the arguments.
+            function: one of `scans.py`.
             places, outputs: where arguments and results are on a mesh.
             donate: arguments whose memory the results may take.
         """
@@ -426,7 +268,7 @@ class Backend:
         key = (function.__name__, structure, shapes, mesh)
         if key not in self._compiled:
             start = time.perf_counter()
-            call = sharding.shared_among(mesh, partial(function, mesh), places, outputs)
+            call = sharding.shared_among(mesh, partial(function, self._step, mesh), places, outputs)
             with jax.default_matmul_precision("highest"):
                 lowered = jax.jit(call, donate_argnums=donate).lower(*arguments)
                 self._compiled[key] = lowered.compile()
@@ -446,31 +288,9 @@ def _without_numbers(
     )
 
 
-def _norm(gradient: jax.Array) -> jax.Array:
-    # Rows first, which XLA adds as vectors on a CPU; a sum of all at once it takes one by one.
-    return jnp.sqrt(jnp.square(gradient).sum(axis=0).sum())
-
-
 def _below(prefix: str, tensors: Weights) -> Weights:
     return {
         name.removeprefix(f"{prefix}."): array
         for name, array in tensors.items()
         if name.startswith(f"{prefix}.")
     }
-
-
-def _dotted(path: tuple) -> str:
-    return ".".join(map(str, path))
-
-
-def _find_device(name: str) -> Any:
-    try:
-        return jax.devices(None if name == "auto" else name)[0]
-    except (RuntimeError, AssertionError, ValueError) as error:
-        # With a wrong setting such as JAX_NUM_CPU_DEVICES=0 there is no other device either.
-        reason = str(error).partition("\n")[0]
-        with contextlib.suppress(RuntimeError, AssertionError, ValueError):
-            present = ", ".join(sorted({device.platform for device in jax.devices()}))
-            reason = f"JAX sees no such device, only: {present}"
-        settings = "".join(f"; {k}={v}" for k, v in os.environ.items() if k in DEVICE_SETTINGS)
-        raise InvalidInput(f"--device {name}: {reason or 'JAX sees none'}{settings}") from error

@@ -5,9 +5,7 @@ the large products of a step, devices share all of it: where a step is long enou
 sums, two devices take about half the time of one.
 """
 
-import contextlib
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +15,6 @@ from jax.sharding import AxisType, Mesh, NamedSharding, Sharding, SingleDeviceSh
 from jax.sharding import PartitionSpec as P
 
 from shared.protocol import Batch
-from shared.system.environment import cores
 
 AXIS = "rows"
 
@@ -40,16 +37,6 @@ many units, a second device brings 0.9 to 1.4 times the speed, with half as many
 times."""
 
 
-def use_all_cores() -> None:
-    """Makes a device of each core that this process may use, unless the user has set their number
-    (JAX_NUM_CPU_DEVICES, XLA_FLAGS) or JAX has begun to compute."""
-    chosen = "host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if chosen or jax.config.jax_num_cpu_devices != -1:  # pyright: ignore
-        return
-    with contextlib.suppress(RuntimeError):  # it has begun
-        jax.config.update("jax_num_cpu_devices", cores())
-
-
 def mesh_for(device: Any, batch_size: int, hidden_size: int, work: int) -> Mesh | None:
     """Returns the devices among which to share batches in equal parts; None for one device alone.
 
@@ -68,13 +55,6 @@ def mesh_for(device: Any, batch_size: int, hidden_size: int, work: int) -> Mesh 
     if count == 1:
         return None
     return jax.make_mesh((count,), (AXIS,), axis_types=(AxisType.Auto,), devices=devices[:count])
-
-
-def named(device: Any, mesh: Mesh | None = None) -> str:
-    """Names the devices of a run: "cpu:0 (cpu)", "cpu:0–1 (cpu), a batch shared among 2"."""
-    last = "" if mesh is None else f"–{mesh.devices.flat[-1].id}"
-    share = "" if mesh is None else f", a batch shared among {mesh.size}"
-    return f"{device.platform}:{device.id}{last} ({device.device_kind}){share}"
 
 
 def shared_among(

@@ -16,8 +16,9 @@ import optax
 from flax import nnx
 
 from rnn_jax import cells, optimizers
-from rnn_jax.backend import REFERENCE, Algebra, Backend, Params
+from rnn_jax.backend import Backend
 from rnn_jax.network import Network
+from rnn_jax.step import REFERENCE, Algebra, Params
 from shared.config import Config
 from shared.errors import InvalidInput
 from shared.parity.diagnosis import Suspect

@@ -4,41 +4,21 @@ See `shared/protocol/backend.py` for the contract. A state is the module and its
 in place.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
 
-from rnn_torch import bptt, cells, losses, native, optimizers, private, sampling
+from rnn_torch import bptt, cells, devices, losses, native, optimizers, private, sampling
 from rnn_torch.network import Network
+from rnn_torch.step import State, Step
 from shared.config import Config
-from shared.errors import InvalidInput
 from shared.protocol import Batch, Snapshot
 from shared.protocol.backend import Evaluation, Metrics
 from shared.protocol.dataset import Signature
-from shared.protocol.layer import GATES
 from shared.protocol.sampling import Sampling
-from shared.protocol.trace import Trace, below, given, ordered
+from shared.protocol.trace import Trace, ordered
 from shared.protocol.weights import layer_config, network_shapes
-
-SMALL = 50_000
-"""Multiplications of a step's product with W_hh, B·G·H·H, up to which one thread computes: a second
-one gains less than it costs to wake it. Measured: at 49 152 (GRU, B = 64, H = 16) one thread is 1.3
-times as fast as two; at 65 536 (Elman, H = 32) two are 1.2 times as fast as one. For torch.nn's
-layers it makes no difference there (1.00 to 1.03) on an idle machine; on a busy one two threads
-wait for each other."""
-
-
-@dataclass
-class State:
-    network: Network
-    params: dict[str, torch.Tensor]
-    optimizer: torch.optim.Optimizer
-    carry: cells.State
-    step: int
 
 
 class Backend:
@@ -48,8 +28,8 @@ class Backend:
     numbers count as zero in this process, as they do in XLA: gradients that vanish over a long
     sequence pass through them, and a CPU takes many times longer for each.
 
-    On a CPU, small networks train and are scored in one thread (see `SMALL`), others in as many as
-    torch has; OMP_NUM_THREADS decides if it is set. The number depends on the
+    On a CPU, small networks train and are scored in one thread, others in as many as torch has
+    (`devices.threads_for`). The number depends on the
     configuration and not on a measurement, so that the same run gives the same bits. A trace is
     computed in as many as torch has.
 
@@ -58,14 +38,10 @@ class Backend:
     """
 
     def __init__(self, config: Config, signature: Signature):
-        self._device = _find_device(config.device)
+        self._device = devices.find(config.device)
         self.config = config
-        self._threads = torch.get_num_threads()
-        if "OMP_NUM_THREADS" not in os.environ:
-            network = config.network
-            work = config.batch_size * GATES[network.cell] * network.hidden_size**2
-            self._threads = 1 if work <= SMALL else self._threads
-        self.device = _describe(self._device, self._threads)
+        self._threads = devices.threads_for(config)
+        self.device = devices.named(self._device, self._threads)
         self.signature = signature
         shapes = network_shapes(config.network, signature.input_size, signature.output_size)
         self.parameters = [*shapes]
@@ -85,6 +61,7 @@ class Backend:
                 self.path = "a loop over time with its own backward pass (rnn_torch/bptt.py)"
             self.path += private.lacking()
         self.own_masks = config.implementation == "native" and config.network.dropout > 0
+        self._step = Step(config, signature, self.parameters, self.own_masks)
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.set_flush_denormal(True)
@@ -122,9 +99,9 @@ class Backend:
         """Takes the steps of one state, which changes in place."""
         self._prepare(state, batch)
         taken = []
-        with _threads(self._threads):
+        with devices.threads(self._threads):
             for i, rate in enumerate(rates):
-                taken.append(self._step(state, self._batch(batch, i), float(rate)))
+                taken.append(self._step.take(state, self._batch(batch, i), float(rate)))
         loss, metric, norms = zip(*taken, strict=True)
         flat = torch.stack([norm for step in norms for norm in step])
         stacked = torch.stack(loss), torch.stack(metric), flat.view(len(norms), -1)
@@ -140,7 +117,7 @@ class Backend:
         steps = []
         for i, rate in enumerate(rates):
             seen: dict[str, torch.Tensor] = {}
-            self._step(state, self._batch(batch, i), float(rate), seen)
+            self._step.take(state, self._batch(batch, i), float(rate), seen)
             # Where torch has int64 tokens, `shared` gave int32.
             whole = {name: t if t.is_floating_point() else t.int() for name, t in seen.items()}
             steps.append({name: _array(tensor) for name, tensor in whole.items()})
@@ -153,7 +130,7 @@ class Backend:
         carry: cells.State = ()
         for stacked in batches:
             carry = carry or state.network.zero_state(stacked.inputs.shape[1])
-            with _threads(self._threads):
+            with devices.threads(self._threads):
                 for i in range(len(stacked.reset)):
                     batch = self._batch(stacked, i)
                     if batch.reset:
@@ -180,7 +157,7 @@ class Backend:
         if carry is not None:
             before = tuple(self._tensor(part) for part in carry)
         steps = None if lengths is None else self._tensor(lengths)
-        with _threads(self._threads):
+        with devices.threads(self._threads):
             outputs, after = state.network(read, before, steps)
         return outputs.cpu().numpy(), tuple(_array(part) for part in after)
 
@@ -196,7 +173,7 @@ class Backend:
         state.network.eval()
         now, after = self._tensor(logits), tuple(self._tensor(part) for part in carry)
         tokens = []
-        with _threads(self._threads):
+        with devices.threads(self._threads):
             for drawn in self._tensor(noise).to(self._dtype):
                 token = sampling.choose(
                     now, drawn, how.temperature or 1.0, how.top_k or len(logits), how.top_p
@@ -226,56 +203,6 @@ class Backend:
         if not state.carry:
             state.carry = state.network.zero_state(batch.inputs.shape[1])
 
-    def _step(
-        self,
-        state: State,
-        batch: Batch[torch.Tensor],
-        rate: float,
-        seen: dict[str, torch.Tensor] | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor, Sequence[torch.Tensor]]:
-        """Takes one optimizer step: loss, gradients, clipping, moments, weights; `seen` gets them
-        all."""
-        if self.own_masks:  # masks that belong to the step, also where a run is resumed
-            torch.manual_seed(self.config.seed + state.step)
-        before = state.carry
-        if batch.reset:
-            before = tuple(torch.zeros_like(part) for part in before)
-        if seen is not None:
-            rate_now = batch.weights.new_tensor(rate)
-            seen |= _copied(given(batch, rate_now, state.params, before))
-        state.optimizer.zero_grad()
-        outputs, carry = state.network(batch.inputs, before, batch.lengths, batch.masks, seen)
-        loss, metric, weight = losses.sums(
-            self.signature.loss, outputs, batch.targets, batch.weights
-        )
-        loss = loss / weight
-        loss.backward()
-        gradients = [_gradient(state.params[name]) for name in self.parameters]
-        norms = private.norms(gradients)
-        if seen is not None:
-            seen |= {"loss/loss": loss, "loss/metric": metric / weight}
-            named = {name: _gradient(param) for name, param in state.params.items()}
-            norm = torch.nn.utils.get_total_norm(named.values())
-            seen |= below("gradients", _copied(named)) | {"norm/norm": norm}
-        if self.config.optimization.clip_norm is not None:
-            optimizers.clip(state.params, self.config.optimization.clip_norm)
-        if seen is not None:
-            named = {name: _gradient(param) for name, param in state.params.items()}
-            seen |= below("clipped", _copied(named))
-        for group in state.optimizer.param_groups:
-            group["lr"] = rate
-        state.optimizer.step()
-        if seen is not None:
-            optimization = self.config.optimization
-            moments = optimizers.moments(optimization, state.optimizer, state.params)
-            for kind, tensors in moments.items():
-                named = {f"{kind}.{name}": tensor for name, tensor in tensors.items()}
-                seen |= below("moments", _copied(named))
-            seen |= below("weights", _copied(state.params))
-        state.carry = tuple(part.detach() for part in carry)
-        state.step += 1
-        return loss.detach(), (metric / weight).detach(), norms
-
     def _batch(self, batch: Batch[np.ndarray], i: int) -> Batch[torch.Tensor]:
         """Returns the i-th of the stacked batches, as tensors; nothing is copied on the CPU."""
         inputs, targets, weights, reset, masks, lengths = batch
@@ -295,45 +222,5 @@ class Backend:
         return tensor if tensor.is_floating_point() else tensor.long()
 
 
-def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Copies what the step is about to change in place, as it is now."""
-    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
-
-
-def _gradient(param: torch.Tensor) -> torch.Tensor:
-    return torch.zeros_like(param) if param.grad is None else param.grad
-
-
 def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()
-
-
-def _find_device(name: str) -> torch.device:
-    if name == "tpu":
-        raise InvalidInput("--device tpu: PyTorch has none; expected auto, cpu or gpu")
-    if name == "gpu" and not torch.cuda.is_available():
-        raise InvalidInput("--device gpu: PyTorch sees no such device, only: cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def use_one_thread() -> None:
-    """Makes torch compute in one thread from now on: where tensors are small, a second one
-    waits."""
-    torch.set_num_threads(1)
-
-
-def _describe(device: torch.device, threads: int) -> str:
-    if device.type == "cuda":
-        return f"gpu:{torch.cuda.current_device()} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({threads} thread{'s' * (threads > 1)})"
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Sets the number of threads for a while; the number belongs to the process."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

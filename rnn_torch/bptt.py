@@ -5,12 +5,11 @@
 
 Autograd would record every operation of every step. Here sequences are walked in chunks of steps
 that the processor's cache holds. A step has few operations, on buffers that belong to the call;
-`chunks.py` has them. Work that does not depend on the step before is done for a chunk at once,
+`bptt_cells.py` has them. Work that does not depend on the step before is done for a chunk at once,
 above all the products that give the gradients of inputs and weights.
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -18,11 +17,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from rnn_torch import private, recurrence
+from rnn_torch.bptt_cells import CHUNKED, Backward, Chunked
 from rnn_torch.cells import CELLS, State, Weights
-from rnn_torch.chunks import CHUNKED, Backward, Chunk
-
-CHUNK = 2**18
-"""Most elements of a state over all steps of a chunk. Measured: 2^17 to 2^19 are as good."""
+from rnn_torch.chunks import Chunk, Part, hand_over, parts
 
 BY_HAND = {mode: CELLS[mode] for mode in CHUNKED}
 """Cells whose backward passes are here; a cell that was put in place of one of them, or is new, has
@@ -40,8 +37,8 @@ class Call(NamedTuple):
 def supports(mode: str, x: Tensor, state: State, weights: Weights) -> bool:
     """Tells whether `recur` takes these tensors here and now; otherwise `recurrence.recur` does.
 
-    It takes float32 and float64 on the CPU, for the cells of `chunks.py`, not for one put in their
-    place, nor for an empty batch. It leaves alone all that looks into the operations: torch.func's
+    It takes float32 and float64 on the CPU, for the cells of `bptt_cells.py`, not for one put in
+    their place, nor for an empty batch. It leaves alone all that looks into the operations: torch.func's
     transformations, forward-mode differentiation, autocast, torch.compile, torch.export,
     torch.jit.trace, dispatch modes, tensors of other classes.
     """
@@ -143,29 +140,6 @@ def _grouped(tensors: Sequence[Any]) -> tuple[Tensor, State, Weights]:
     return tensors[0], tuple(tensors[1:-count]), Weights(*tensors[-count:])
 
 
-class _Part(NamedTuple):
-    """A chunk's share of the input."""
-
-    rows: slice
-    steps: int
-    batch: int
-
-
-def _parts(call: Call, hidden: int) -> list[_Part]:
-    """Returns chunks of steps with as many sequences each, in the order in which they are
-    walked."""
-    parts, row = [], 0
-    for batch, run in groupby(call.batch_sizes):
-        length = len(list(run))
-        count = -(-length // max(1, CHUNK // (batch * hidden)))
-        most = -(-length // count)
-        for first in range(0, length, most):
-            steps = min(most, length - first)
-            parts.append(_Part(slice(row, row + steps * batch), steps, batch))
-            row += steps * batch
-    return parts[::-1] if call.reverse else parts
-
-
 def _ordered(rows: Tensor, order: Sequence[int]) -> Tensor:
     """Returns rows (G·H, …) with the blocks of their gates in another order."""
     blocks = rows.chunk(len(order))
@@ -175,25 +149,6 @@ def _ordered(rows: Tensor, order: Sequence[int]) -> Tensor:
 def _restored(rows: Tensor, order: Sequence[int]) -> Tensor:
     """Returns rows in torch's order, in memory of their own."""
     return _ordered(rows, [order.index(gate) for gate in range(len(order))])
-
-
-def _hand_over(
-    parts: Sequence[Tensor],
-    before: int,
-    batch: int,
-    entering: Sequence[Tensor],
-    leaving: Sequence[Tensor],
-) -> list[Tensor]:
-    """Hands states (…, B) over from a chunk of `before` sequences to one of `batch`. Those that
-    begin come from `entering`, those that end go to `leaving`. Gradients go the other way round."""
-    common = min(before, batch)
-    moved = []
-    for part, start, end in zip(parts, entering, leaving, strict=True):
-        if common < before:
-            end[:, common:before] = part[:, common:before]
-        part = part[:, :common]
-        moved.append(part if common == batch else torch.cat([part, start[:, common:batch]], 1))
-    return moved
 
 
 def _with_ones(x: Tensor) -> Tensor:
@@ -221,10 +176,10 @@ def _forward(
     output = x.new_empty(x.shape[0], size)
     chunk, chunks = None, []
     last, before = initial, 0
-    for rows, steps, batch in _parts(call, hidden):
-        last = _hand_over(last, before, batch, initial, final)
+    for rows, steps, batch in parts(call.batch_sizes, hidden, call.reverse):
+        last = hand_over(last, before, batch, initial, final)
         if keep or chunk is None or chunk.h.shape != (steps + 1, size, batch):
-            chunk = Chunk.empty(x, call.mode, steps, size, hidden, batch, call.reverse)
+            chunk = cell.chunk(x, steps, size, hidden, batch, call.reverse)
             chunks += [chunk] if keep else []
         for one, begin in zip(last, chunk.states(end=False), strict=True):
             begin.copy_(one)
@@ -237,7 +192,7 @@ def _forward(
         cell.forward(chunk, w, weights.weight_hr)
         output[rows].unflatten(0, (steps, batch)).copy_(chunk.after(chunk.h).transpose(1, 2))
         last, before = chunk.states(end=True), batch
-    _hand_over(last, before, 0, initial, final)
+    hand_over(last, before, 0, initial, final)
     return output, tuple(part.t().contiguous() for part in final), chunks
 
 
@@ -253,7 +208,6 @@ def _backward(
     """Returns gradients of x, of the state and of the weights, in this order."""
     cell, hidden, size = CHUNKED[call.mode], state[-1].shape[1], state[0].shape[1]
     w_ih, w_hh = _ordered(weights.weight_ih, cell.ih), _ordered(weights.weight_hh, cell.hh)
-    ih, hh = slice(w_ih.shape[0]), slice(-w_hh.shape[0], None)
     w_hh_t, w_hr = w_hh.t().contiguous(), weights.weight_hr
     w_hr_t = None if w_hr is None else w_hr.t().contiguous()
     d_output, *d_last = upstream
@@ -263,48 +217,72 @@ def _backward(
     ]
     d_initial = [torch.empty_like(part).t() for part in state]
     d_x = x.new_empty(x.shape[0], w_ih.shape[1]) if wanted[0] else None
-    # One product for all weights, (h, 1, x) being the input of all gates, where it is.
-    inputs = size + 1 + x.shape[1]
-    d_w = x.new_zeros(w_hh.shape[0], inputs if cell.joint else size + 1)
-    d_w_ih = d_w[:, size:] if cell.joint else x.new_zeros(w_ih.shape[0], 1 + x.shape[1])
-    d_hr = None if w_hr is None else torch.zeros_like(w_hr)
+    sums = _Sums(cell, x, size, weights)
     run: Backward | None = None
-    z = x  # until the first chunk
     carry, before = d_final, 0
-    walk = zip(_parts(call, hidden), chunks, strict=True)
-    for (rows, steps, batch), chunk in reversed(list(walk)):
-        carry = _hand_over(carry, before, batch, d_final, d_initial)
+    walked = zip(parts(call.batch_sizes, hidden, call.reverse), chunks, strict=True)
+    for part, chunk in reversed(list(walked)):
+        rows, steps, batch = part
+        carry = hand_over(carry, before, batch, d_final, d_initial)
         if run is None or run.shape != (steps, batch):
             run = cell.backward(x, steps, size, hidden, batch, call.reverse)
-            z = x.new_empty(inputs, steps, batch)
         if d_output is None:
             run.dh.zero_()
         else:
             run.dh.copy_(d_output[rows].unflatten(0, (steps, batch)).transpose(1, 2))
         carry, before = run(chunk, carry, w_hh_t, w_hr_t), batch
-        d = run.d.flatten(1)
-        z[: chunk.z.shape[1]] = chunk.before(chunk.z).transpose(0, 1)
-        if not cell.joint:
-            z[size].fill_(1)
-            z[size + 1 :].flatten(1)[:] = x[rows].t()
-        z_t = z.flatten(1).t()
-        if cell.joint:
-            d_w.addmm_(d, z_t)
-        else:
-            d_w.addmm_(d[hh], z_t[:, : size + 1])
-            d_w_ih.addmm_(d[ih], z_t[:, size:])
+        d = sums.add(part, chunk, run)
         if d_x is not None:
-            torch.mm(d[ih].t(), w_ih, out=d_x[rows])
-        if d_hr is not None and run.y is not None:
-            d_hr.addmm_(run.dh.transpose(0, 1).flatten(1), run.y.transpose(0, 1).flatten(1).t())
-    _hand_over(carry, before, 0, d_final, d_initial)
-    found = [
-        d_x,
-        *(part.t() for part in d_initial),
-        _restored(d_w_ih[:, 1:], cell.ih),
-        _restored(d_w[:, :size], cell.hh),
-        _restored(d_w_ih[:, 0], cell.ih),
-        _restored(d_w[:, size], cell.hh),
-        d_hr,
-    ]
+            torch.mm(d.t(), w_ih, out=d_x[rows])
+    hand_over(carry, before, 0, d_final, d_initial)
+    found = [d_x, *(part.t() for part in d_initial), *sums.weights()]
     return [grad if want else None for grad, want in zip(found, wanted, strict=True)]
+
+
+class _Sums:
+    """Gradients of the weights, to which each chunk adds one product.
+
+    Where (h, 1, x) is the input of all gates, its weights have one sum. Otherwise (h, 1) has one
+    and (1, x) another.
+    """
+
+    def __init__(self, cell: Chunked, x: Tensor, size: int, weights: Weights):
+        self.cell, self.x, self.size = cell, x, size
+        rows_ih, rows_hh = weights.weight_ih.shape[0], weights.weight_hh.shape[0]
+        self.ih, self.hh = slice(rows_ih), slice(-rows_hh, None)
+        self.width = size + 1 + x.shape[1]
+        self.d_hh = x.new_zeros(rows_hh, self.width if cell.joint else size + 1)
+        self.d_ih = self.d_hh[:, size:] if cell.joint else x.new_zeros(rows_ih, 1 + x.shape[1])
+        self.d_hr = None if weights.weight_hr is None else torch.zeros_like(weights.weight_hr)
+        self.z = x  # until the first chunk
+
+    def add(self, part: Part, chunk: Chunk, run: Backward) -> Tensor:
+        """Adds a chunk's share; returns the gradients of W_ih x, (G·H, C·B)."""
+        rows, size, d = part.rows, self.size, run.d.flatten(1)
+        if self.z.shape != (self.width, *run.shape):
+            self.z = self.x.new_empty(self.width, *run.shape)
+        z = self.z
+        z[: chunk.z.shape[1]] = chunk.before(chunk.z).transpose(0, 1)
+        if self.cell.joint:
+            self.d_hh.addmm_(d, z.flatten(1).t())
+        else:
+            z[size].fill_(1)
+            z[size + 1 :].flatten(1)[:] = self.x[rows].t()
+            z_t = z.flatten(1).t()
+            self.d_hh.addmm_(d[self.hh], z_t[:, : size + 1])
+            self.d_ih.addmm_(d[self.ih], z_t[:, size:])
+        if self.d_hr is not None and run.y is not None:
+            dh, y = run.dh.transpose(0, 1).flatten(1), run.y.transpose(0, 1).flatten(1)
+            self.d_hr.addmm_(dh, y.t())
+        return d[self.ih]
+
+    def weights(self) -> Weights:
+        """Returns the sums in torch's layout."""
+        ih, hh, size = self.cell.ih, self.cell.hh, self.size
+        return Weights(
+            _restored(self.d_ih[:, 1:], ih),
+            _restored(self.d_hh[:, :size], hh),
+            _restored(self.d_ih[:, 0], ih),
+            _restored(self.d_hh[:, size], hh),
+            self.d_hr,
+        )

@@ -3,7 +3,7 @@
     <!-- side by side: cells.rnn_tanh -->
 
 becomes `rnn_tanh` of rnn_jax/cells.py and of rnn_torch/cells.py, in two columns where there is
-room. `backend.Backend._step` is a method; `recurrence.recur, without docstring` leaves out what the
+room. `step.Step.take` is a method; `recurrence.recur, without docstring` leaves out what the
 page says itself. A name that no longer exists ends the build.
 """
 

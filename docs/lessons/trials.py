@@ -149,7 +149,7 @@ class Step(NamedTuple):
 
 
 def train(job: Job, network: Network, forward: Forward) -> Iterator[Step]:
-    """Yields optimizer steps without end, as `rnn_torch/backend.py` takes them."""
+    """Yields optimizer steps without end, as `rnn_torch/step.py` takes them."""
     params: optimizers.Params = dict(network.named_parameters())
     optimizer = optimizers.make(job.config.optimization, params)
     batches = training_batches(*job)

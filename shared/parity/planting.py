@@ -25,7 +25,7 @@ def load(settings: Config) -> tuple[Config, Task]:
     """
     config = resolve(settings)
     task = load_task(config)
-    part_of("torch", "backend").use_one_thread()
+    part_of("torch", "devices").use_one_thread()
     return config, task
 
 

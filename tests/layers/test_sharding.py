@@ -198,9 +198,7 @@ def test_each_device_has_enough_to_do_and_an_equal_share(
 def test_the_number_of_devices_is_the_users_or_that_of_the_cores(
     chosen: dict[str, str], devices: int
 ) -> None:
-    code = (
-        "import jax; from rnn_jax import sharding; sharding.use_all_cores(); print(jax.devices())"
-    )
+    code = "import jax; from rnn_jax import devices; devices.use_all_cores(); print(jax.devices())"
     finished = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | chosen
     )

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import rnn_torch
-from rnn_torch import bptt, recurrence
+from rnn_torch import bptt, chunks, recurrence
 from rnn_torch.backend import Backend
 from rnn_torch.cells import CELLS, State, Weights
 from shared.config import Config, resolve
@@ -100,7 +100,7 @@ def test_it_is_the_plain_recurrence(
     kind: str, bias: bool, reverse: bool, lengths: str, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also cut into chunks of one step, and of some."""
-    monkeypatch.setattr(bptt, "CHUNK", chunk)
+    monkeypatch.setattr(chunks, "MOST", chunk)
     tensors = make(kind, LENGTHS[lengths], bias)
     expected = plain(kind, LENGTHS[lengths], reverse, tensors)
     actual = fast(kind, LENGTHS[lengths], reverse, tensors)

@@ -170,7 +170,7 @@ MUTATIONS = [
     ),
     # rnn_jax
     Mutation(
-        "rnn_jax/bptt.py", "local_n * h_n * (r - r * r)", "local_n * h_n * (r + r * r)",
+        "rnn_jax/bptt_cells.py", "local_n * h_n * (r - r * r)", "local_n * h_n * (r + r * r)",
         "tests/layers/test_jax_bptt.py::test_by_hand_is_autodiff",
     ),
     Mutation("rnn_jax/stack.py", "x = x * masks[layer - 1]", "x = x * masks[0]",
@@ -180,7 +180,7 @@ MUTATIONS = [
         "tests/layers/test_sharding.py::test_each_device_has_enough_to_do_and_an_equal_share",
     ),
     Mutation(
-        "rnn_jax/backend.py", "jnp.sqrt(jnp.square(gradient).sum(axis=0).sum())",
+        "rnn_jax/scans.py", "jnp.sqrt(jnp.square(gradient).sum(axis=0).sum())",
         "jnp.square(gradient).sum(axis=0).sum()",
         "tests/training/test_anomaly.py::test_norms_are_those_of_the_gradients",
     ),
@@ -190,7 +190,8 @@ MUTATIONS = [
     ),
     # rnn_torch
     Mutation(
-        "rnn_torch/chunks.py", "f_r.addcmul_(f_r, r, value=-1)", "f_r.addcmul_(f_r, r, value=1)",
+        "rnn_torch/bptt_cells.py", "f_r.addcmul_(f_r, r, value=-1)",
+        "f_r.addcmul_(f_r, r, value=1)",
         "tests/layers/test_torch_bptt.py::test_it_is_the_plain_recurrence",
     ),
     Mutation(
@@ -198,7 +199,7 @@ MUTATIONS = [
         "tests/layers/test_torch_bptt.py::test_the_path_taken",
     ),
     Mutation(
-        "rnn_torch/backend.py", "if self.own_masks:  # masks", "if not self.own_masks:  # masks",
+        "rnn_torch/step.py", "if self.own_masks:  # masks", "if not self.own_masks:  # masks",
         "tests/training/test_bitwise.py::test_ragged_batches_with_dropout",
     ),
 ]  # fmt: skip

@@ -1,0 +1,97 @@
+"""One training step in PyTorch: loss, gradients, clipping, moments, weights. It changes a state in
+place."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from rnn_torch import cells, losses, optimizers, private
+from rnn_torch.network import Network
+from shared.config import Config
+from shared.protocol import Batch
+from shared.protocol.dataset import Signature
+from shared.protocol.trace import below, given
+
+
+@dataclass
+class State:
+    network: Network
+    params: dict[str, torch.Tensor]
+    optimizer: torch.optim.Optimizer
+    carry: cells.State
+    step: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """All of a step that is no tensor.
+
+    Args:
+        parameters: names of the parameters whose norms it returns, in this order.
+        own_masks: True if torch draws the dropout masks.
+    """
+
+    config: Config
+    signature: Signature
+    parameters: Sequence[str]
+    own_masks: bool
+
+    def take(
+        self,
+        state: State,
+        batch: Batch[torch.Tensor],
+        rate: float,
+        seen: dict[str, torch.Tensor] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, Sequence[torch.Tensor]]:
+        """Takes one optimizer step: loss, gradients, clipping, moments, weights; `seen` gets them
+        all."""
+        if self.own_masks:  # masks that belong to the step, also where a run is resumed
+            torch.manual_seed(self.config.seed + state.step)
+        before = state.carry
+        if batch.reset:
+            before = tuple(torch.zeros_like(part) for part in before)
+        if seen is not None:
+            rate_now = batch.weights.new_tensor(rate)
+            seen |= _copied(given(batch, rate_now, state.params, before))
+        state.optimizer.zero_grad()
+        outputs, carry = state.network(batch.inputs, before, batch.lengths, batch.masks, seen)
+        loss, metric, weight = losses.sums(
+            self.signature.loss, outputs, batch.targets, batch.weights
+        )
+        loss = loss / weight
+        loss.backward()
+        gradients = [_gradient(state.params[name]) for name in self.parameters]
+        norms = private.norms(gradients)
+        if seen is not None:
+            seen |= {"loss/loss": loss, "loss/metric": metric / weight}
+            named = {name: _gradient(param) for name, param in state.params.items()}
+            norm = torch.nn.utils.get_total_norm(named.values())
+            seen |= below("gradients", _copied(named)) | {"norm/norm": norm}
+        if self.config.optimization.clip_norm is not None:
+            optimizers.clip(state.params, self.config.optimization.clip_norm)
+        if seen is not None:
+            named = {name: _gradient(param) for name, param in state.params.items()}
+            seen |= below("clipped", _copied(named))
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        state.optimizer.step()
+        if seen is not None:
+            optimization = self.config.optimization
+            moments = optimizers.moments(optimization, state.optimizer, state.params)
+            for kind, tensors in moments.items():
+                named = {f"{kind}.{name}": tensor for name, tensor in tensors.items()}
+                seen |= below("moments", _copied(named))
+            seen |= below("weights", _copied(state.params))
+        state.carry = tuple(part.detach() for part in carry)
+        state.step += 1
+        return loss.detach(), (metric / weight).detach(), norms
+
+
+def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies what the step is about to change in place, as it is now."""
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
+
+
+def _gradient(param: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(param) if param.grad is None else param.grad
