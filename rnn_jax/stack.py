@@ -178,16 +178,9 @@ class Recurrent(nnx.Module):
         elif swapped:
             x = jnp.swapaxes(x, 0, 1)
             masks = None if masks is None else jnp.swapaxes(masks, 1, 2)
-        if lengths is not None:  # not even a NaN in the padding reaches a weight's gradient
-            within = (jnp.arange(steps, dtype=lengths.dtype)[:, None] < lengths[None])[..., None]
-            x = jnp.where(within, x, 0)
-            masks = None if masks is None else jnp.where(within[None], masks, 0)
-        if not initial:
-            # Made of the input, zeros are sharded as its batch is: shard_map and explicit meshes
-            # want a scan's state to stay as it begins.
-            zero = jnp.zeros_like(x[:1, :, :1])
-            shapes = config.state_shapes(batch if batched else 1)
-            initial = tuple(jnp.broadcast_to(zero, shape) for shape in shapes)
+        if lengths is not None:
+            x, masks = _without_padding(x, masks, lengths)
+        initial = initial or _zero_state(config, x)
         x, final = self._stack(
             config, params, x, lengths, initial, masks, deterministic, rngs, layers
         )
@@ -274,6 +267,24 @@ def _lengths(config: LayerConfig, lengths: Any, shape: tuple[int, ...], steps: i
     values = None if traced else lengths.ravel().tolist()
     check_lengths(config, lengths.shape, lengths.dtype.name, values, shape, steps)
     return jnp.asarray(lengths, jnp.int32).reshape(-1)
+
+
+def _without_padding(
+    x: Float[Array, "T B I"], masks: Array | None, lengths: Integer[Array, " B"]
+) -> tuple[Array, Array | None]:
+    """Returns input and masks with zeros in the padding. Not even a NaN there reaches a weight's
+    gradient."""
+    steps = jnp.arange(x.shape[0], dtype=lengths.dtype)
+    within = (steps[:, None] < lengths[None])[..., None]
+    masks = None if masks is None else jnp.where(within[None], masks, 0)
+    return jnp.where(within, x, 0), masks
+
+
+def _zero_state(config: LayerConfig, x: Float[Array, "T B I"]) -> Stacked:
+    # Made of the input, zeros are sharded as its batch is: shard_map and explicit meshes want a
+    # scan's state to stay as it begins.
+    zero = jnp.zeros_like(x[:1, :, :1])
+    return tuple(jnp.broadcast_to(zero, shape) for shape in config.state_shapes(x.shape[1]))
 
 
 def _array(name: str, tensor: Any) -> np.ndarray:

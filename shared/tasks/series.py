@@ -133,19 +133,8 @@ def _task(
     """
     name, window = config.task, data.window
     training = parts[0][parts[0] >= window]
-    for part, rows in zip(("training", "validation", "test"), (training, *parts[1:]), strict=True):
-        if len(rows) == 0 or rows[0] < window:
-            raise InvalidInput(
-                f"--data.window {window}: expected a {part} part with a {time} after so many, "
-                f"got {len(rows)} {time}s"
-            )
     goal = table[next(iter(units))]
-    for part, rows in zip(("training", "validation", "test"), parts, strict=True):
-        if np.ptp(goal[rows]) == 0:  # no scale, and no share of its variance to explain
-            raise InvalidInput(
-                f"--data.split: expected a {part} part whose values differ, "
-                f"got {len(rows)} {time}{'s' * (len(rows) != 1)}"
-            )
+    _check_parts((training, *parts[1:]), [goal[rows] for rows in parts], window, time)
     first = parts[0]
     columns = [
         Column(
@@ -177,6 +166,30 @@ def _task(
         series=series,
         times=times[parts[2]],
     )
+
+
+def _check_parts(
+    rows: Sequence[np.ndarray], values: Sequence[np.ndarray], window: int, time: str
+) -> None:
+    """Refuses parts that are too short, or of a single value.
+
+    Args:
+        rows: the rows to predict in training, validation and test.
+        values: all values of each part.
+    """
+    names = ("training", "validation", "test")
+    for part, found in zip(names, rows, strict=True):
+        if len(found) == 0 or found[0] < window:
+            raise InvalidInput(
+                f"--data.window {window}: expected a {part} part with a {time} after so many, "
+                f"got {len(found)} {time}s"
+            )
+    for part, found in zip(names, values, strict=True):
+        if np.ptp(found) == 0:  # no scale, and no share of its variance to explain
+            raise InvalidInput(
+                f"--data.split: expected a {part} part whose values differ, "
+                f"got {len(found)} {time}{'s' * (len(found) != 1)}"
+            )
 
 
 def _baselines(series: Series, train: Split, test: Split) -> Callable[[], list[Baseline]]:

@@ -55,23 +55,17 @@ def load(config: Config) -> Task:
             "got --data.unit char"
         )
     texts = _read(data)
-    if data.unit == "word":
-        words = [words_of(text) for text in texts[:3]]
-        vocabulary = _frequent(words[0], data.vocabulary_size)
-        train, valid, test = (word_tokens(part, vocabulary) for part in words)
-    else:
-        known = np.unique(_codes(texts.train))
-        vocabulary = (UNKNOWN, *map(chr, known))
-        train, valid, test = (_tokens(_codes(part), known) for part in texts[:3])
+    vocabulary, parts = _numbered(texts, data)
     # A stream needs its window and one token more, the target of the last step.
     needed = ((config.bptt + 1) * config.batch_size, config.bptt + 1, config.bptt + 1)
-    for name, part, least in zip(NAMES, (train, valid, test), needed, strict=True):
+    for name, part, least in zip(NAMES, parts, needed, strict=True):
         if len(part) < least:
             what = "characters" if data.unit == "char" else "words"
             raise InvalidInput(
                 f"{texts.source}: expected a {name} part of at least {least} {what} "
                 f"(--bptt {config.bptt}, --batch-size {config.batch_size}), got {len(part)}"
             )
+    train, valid, test = parts
     size = len(vocabulary)
     # The first token of a part is given, and no word is predicted in its place.
     characters = {
@@ -98,6 +92,17 @@ def load(config: Config) -> Task:
         characters=characters,
         source=texts.source,
     )
+
+
+def _numbered(texts: Parts, data: TextData) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """Returns the vocabulary of the training text, and the tokens of all three."""
+    if data.unit == "word":
+        words = [words_of(text) for text in texts[:3]]
+        vocabulary = _frequent(words[0], data.vocabulary_size)
+        return vocabulary, [word_tokens(part, vocabulary) for part in words]
+    known = np.unique(_codes(texts.train))
+    vocabulary = (UNKNOWN, *map(chr, known))
+    return vocabulary, [_tokens(_codes(part), known) for part in texts[:3]]
 
 
 def words_of(text: str) -> list[str]:

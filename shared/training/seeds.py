@@ -88,12 +88,15 @@ def train_seeds(
     except OSError as error:
         if not begun or error.errno is None:
             raise
-        # Of one seed's run, whose advice is not that of the folder.
-        failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
-        advice = f"when it can be, --resume {folder} finishes the seeds that are not done"
-        reason = f"{failure.strerror}; {advice}"
-        raise OSError(error.errno, reason, error.filename) from error
+        raise _advised(error, folder) from error
     return summaries
+
+
+def _advised(error: OSError, folder: Path) -> OSError:
+    """Returns the error of one seed's run with the advice that holds for the folder."""
+    failure = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    advice = f"when it can be, --resume {folder} finishes the seeds that are not done"
+    return OSError(error.errno, f"{failure.strerror}; {advice}", error.filename)
 
 
 def _group(left: Sequence[Config], folder: Path, overwrite: bool, stack: ExitStack) -> list[Ready]:
