@@ -1,21 +1,19 @@
 """Recurrent networks in JAX and Flax, functional, with PyTorch's weights and semantics."""
 
-try:
-    from rnn_jax.exchange import from_flax, from_torch, to_flax
-    from rnn_jax.layers import GRU, LSTM, RNN
-    from rnn_jax.nnx_cells import GRUCell, LSTMCell, RNNCell
-except ImportError as error:
-    if (error.name or "").partition(".")[0] != "shared":
-        raise
-    from pathlib import Path
+from importlib.util import find_spec
+from pathlib import Path
 
-    import shared
-
-    ours, found = Path(__file__).parents[1] / "shared", next(iter(shared.__path__), "nowhere")
+_ours, _found = Path(__file__).resolve().parents[1] / "shared", find_spec("shared")
+_origin = Path((_found and _found.origin) or "nowhere").resolve()
+if _origin.parent != _ours:
     raise ImportError(
-        f"rnn_jax needs the package shared in {ours}, but Python finds another one of that name "
-        f"first: {found}; rename that one, or start Python in another folder"
-    ) from None
+        f"rnn_jax needs the package shared in {_ours}, but Python finds another one of that name "
+        f"first: {_origin}; rename that one, or start Python in another folder"
+    )
+
+from rnn_jax.exchange import from_flax, from_torch, to_flax  # noqa: E402
+from rnn_jax.layers import GRU, LSTM, RNN  # noqa: E402
+from rnn_jax.nnx_cells import GRUCell, LSTMCell, RNNCell  # noqa: E402
 
 __all__ = [
     "GRU",

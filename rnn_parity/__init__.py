@@ -9,6 +9,7 @@ The layers themselves are in `rnn_jax` and `rnn_torch`.
 
 import importlib
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,28 +57,30 @@ _MODULES = {
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
+__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'rnn_parity' has no attribute {name!r}")
+    check_shared()
     try:
         return getattr(importlib.import_module(_HOMES[name]), name)
-    except ImportError as error:
-        raise explained(error) from None
+    except ModuleNotFoundError as error:
+        message = f"rnn_parity.{name} needs the package {error.name}, which is not installed"
+        raise ImportError(message, name=error.name) from error
 
 
-def explained(error: ImportError) -> ImportError:
-    """The same error, or one that says which other package is called `shared` and hides ours."""
-    if (error.name or "").partition(".")[0] != "shared":
-        return error
-    import shared
-
-    ours, found = Path(__file__).parents[1] / "shared", next(iter(shared.__path__), "nowhere")
-    return ImportError(
-        f"rnn_parity needs the package shared in {ours}, but Python finds another one of that name "
-        f"first: {found}; rename that one, or start Python in another folder"
-    )
+def check_shared() -> None:
+    """Raises ImportError where another package or file is called `shared` and hides ours."""
+    ours, found = Path(__file__).resolve().parents[1] / "shared", find_spec("shared")
+    origin = Path((found and found.origin) or "nowhere").resolve()
+    if origin.parent != ours:
+        raise ImportError(
+            f"rnn_parity needs the package shared in {ours}, but Python finds another one of that "
+            f"name first: {origin}; rename that one, or start Python in another folder"
+        )
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return [*__all__, "__version__"]

@@ -38,9 +38,9 @@ def supports(mode: str, x: Tensor, state: State, weights: Weights) -> bool:
     """Tells whether `recur` takes these tensors here and now; otherwise `recurrence.recur` does.
 
     It takes float32 and float64 on the CPU, for the cells of `bptt_cells.py`, not for one put in
-    their place, nor for an empty batch. It leaves alone all that looks into the operations: torch.func's
-    transformations, forward-mode differentiation, autocast, torch.compile, torch.export,
-    torch.jit.trace, dispatch modes, tensors of other classes.
+    their place, nor for an empty batch. It leaves alone all that looks into the operations:
+    torch.func's transformations, forward-mode differentiation, autocast, torch.compile,
+    torch.export, torch.jit.trace, dispatch modes, tensors of other classes.
     """
     if CELLS[mode] is not BY_HAND.get(mode):
         return False

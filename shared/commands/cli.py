@@ -41,6 +41,8 @@ class _Options(Config):
     optimization: Unprefixed[OptimizationConfig] = field(default_factory=OptimizationConfig)
 
 
+FOLDERS = ("--config", "--out", "--resume", "--run", "--runs", "--traces")
+"""Options that name a folder or a file."""
 Settings = Annotated[Config, tyro.conf.arg(name="", constructor=_Options)]
 """A configuration among a command's arguments, every setting an option of its own."""
 
@@ -61,6 +63,8 @@ def parse(
     for word in argv:
         if not word.isascii() and _surrogates(word):
             raise InvalidInput(f"expected arguments in UTF-8, got {word!r}")
+    for name in FOLDERS:  # "" would be the folder at hand
+        option(argv, name)
     errors, called = io.StringIO(), re.search(rf"{NAME} \w+", description)
     try:
         with contextlib.redirect_stderr(errors):
@@ -163,6 +167,8 @@ def option(argv: Sequence[str], name: str) -> str | None:
             value = argv[i + 1]
         elif word.startswith(f"{name}="):
             value = word.partition("=")[2]
+    if value == "" and name in FOLDERS:
+        raise InvalidInput(f"{name}: expected a value, got an empty one")
     return value
 
 
@@ -179,8 +185,6 @@ def seeds(argv: Sequence[str], words: Sequence[str]) -> list[int]:
         return []
     if option(argv, "--seed") is not None:
         raise InvalidInput("--seed names one seed and --seeds several: expected one of the two")
-    pass
-
     return parse_seeds(words)
 
 
@@ -203,6 +207,8 @@ def _one_line(box: str) -> str:
         r"expected \1, got \2",
         message,
     )
+    # An option that is left out is no choice to type.
+    message = re.sub(r"(?<=[(\s])'None', |, 'None'(?=[,)])", "", message)
     return message.replace("[bold]", "").replace("[/bold]", "")
 
 

@@ -129,6 +129,9 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
             f"--jobs: expected 1 to {environment.cores()}, the cores of this machine, "
             f"got {arguments.jobs}"
         )
+    from shared.protocol.backend import check_installed
+
+    check_installed(("jax", "torch"))
     seeds = cli.seeds(argv, arguments.seeds) or SUITE_SEEDS
     plan = planned(arguments.tasks, seeds, Path(arguments.runs))
     folder = free_folder(Path("reports"), "results")
@@ -258,8 +261,10 @@ def _train(config: Config, seeds: Sequence[int], arguments: Arguments, folder: P
         raise InvalidInput(
             f"--contenders: expected two or more of {', '.join(CONTENDERS)}, got {got}"
         )
+    from shared.protocol.backend import check_installed
     from shared.runs.run_folder import save_config
 
+    check_installed(name.split("/")[0] for name in contenders)
     runs = [_run_folder(folder, name, bool(seeds)) for name in contenders]
     with tempfile.TemporaryDirectory() as scratch, Children() as children:
         save_config(Path(scratch), config)

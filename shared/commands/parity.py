@@ -69,6 +69,8 @@ def main(argv: Sequence[str]) -> None:
     base = replace(cli.base_config(argv), precision="float64")
     arguments = parse_arguments(argv, base)
     if arguments.list_traps:
+        if [*argv] != ["--list-traps"]:
+            raise InvalidInput("--list-traps only prints: expected no options beside it")
         from shared.parity.traps import TRAPS
 
         print("\n".join(TRAPS))

@@ -3,7 +3,7 @@
     rnn-parity run --backend jax
     rnn-parity --help
 
-`python -m rnn_parity` and `python -m shared.commands` are the same.
+`python -m rnn_parity` is the same.
 """
 
 import importlib
@@ -45,6 +45,8 @@ def main(argv: Sequence[str]) -> None:
     if name in ("-h", "--help"):
         print(help_text())
     elif name == "--version":
+        if arguments:
+            raise InvalidInput(f"--version: expected nothing after it, got {' '.join(arguments)}")
         print(f"{NAME} {version(NAME)}")
     elif name in COMMANDS:
         importlib.import_module(f"shared.commands.{name}").main(arguments)

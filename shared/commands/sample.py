@@ -6,7 +6,6 @@ For example:
     rnn-parity sample --run runs/translate-1 --prompt "forty-two" --beams 5
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +82,7 @@ def main(argv: Sequence[str]) -> None:
         print(answer(trained, arguments.prompt, arguments.beams, "--prompt"))
         return
     for piece in _pieces(trained, arguments.prompt, how, arguments.length):
-        sys.stdout.write(piece)
-        sys.stdout.flush()
+        print(piece, end="", flush=True)
     print()
 
 

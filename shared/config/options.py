@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from shared.config.data import Data
 from shared.config.settings import Config
@@ -73,12 +73,15 @@ def differing(first: Config, second: Config) -> list[str]:
     return [f"--{name}" for name in sorted(a.keys() | b.keys()) if a.get(name) != b.get(name)]
 
 
-def _data_of(values: dict[str, Any]) -> type[Any]:
+def _data_of(values: object) -> type[Any]:
     """Returns the kind of data with these options: no two kinds have the same."""
+    if not isinstance(values, dict):
+        raise InvalidInput(f"no config of this version: expected an object as data, got {values!r}")
+    names = cast(dict[str, Any], values)
     for kind in get_args(Data):
-        if {option.name for option in fields(kind)} == values.keys():
+        if {option.name for option in fields(kind)} == names.keys():
             return kind
-    raise InvalidInput(f"no config of this version: data: unknown options {', '.join(values)}")
+    raise InvalidInput(f"no config of this version: data: unknown options {', '.join(names)}")
 
 
 def _names(values: Mapping[str, Json]) -> set[str]:

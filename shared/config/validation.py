@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import fields, replace
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from shared.config.choices import OPTIMIZERS, SCHEDULES
 from shared.config.data import (
@@ -30,6 +30,8 @@ def resolve(config: Config) -> Config:
     Raises:
         InvalidInput: one line naming the option, what was expected and what came.
     """
+    if not isinstance(config, Config):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInput(f"expected a Config, such as TASKS['hello'].defaults, got {config!r}")
     for part, prefix in ((config, ""), (config.network, ""), (config.optimization, ""),
                          (config.data, "data.")):  # fmt: skip
         _check_types(part, prefix)
@@ -59,16 +61,39 @@ def _check_types(settings: object, prefix: str) -> None:
     hints: dict[str, Any] = get_type_hints(type(settings))
     for name, kind in hints.items():
         value = getattr(settings, name)
-        choices: tuple[Any, ...] = get_args(kind)
-        if get_origin(kind) is Literal:
-            expected = f"one of {', '.join([str(choice) for choice in choices])}"
-            _require(value in choices, prefix + name, expected, value)
-        if value is None and NoneType in choices:
-            continue
-        for plain in {kind, *choices} & KINDS.keys() if get_origin(kind) is not tuple else ():
-            expected, types = KINDS[plain]
-            right = isinstance(value, types) and (plain is bool or not isinstance(value, bool))
-            _require(right, prefix + name, expected, repr(value))
+        union = get_origin(kind) in (Union, UnionType)
+        kinds: tuple[Any, ...] = get_args(kind) if union else (kind,)
+        if not any(_is(value, one) for one in kinds):
+            expected = " or ".join(_named(one) for one in kinds if one is not NoneType)
+            choice = isinstance(value, str) and get_origin(kind) is Literal
+            _require(False, prefix + name, expected, value if choice else repr(value))
+
+
+def _is(value: object, kind: Any) -> bool:
+    """Tells whether a value is of the type of a setting, or of one of its types."""
+    if get_origin(kind) is Literal:
+        return type(value) is str and value in get_args(kind)
+    if get_origin(kind) is tuple:
+        inner: tuple[Any, ...] = get_args(kind)
+        if not isinstance(value, tuple):
+            return False
+        values = cast(tuple[Any, ...], value)
+        several = inner[-1] is Ellipsis
+        return (several or len(values) == len(inner)) and all(_is(v, inner[0]) for v in values)
+    if kind not in KINDS:
+        return isinstance(value, kind)
+    return isinstance(value, KINDS[kind][1]) and (kind is bool or not isinstance(value, bool))
+
+
+def _named(kind: Any) -> str:
+    """Names a type in a message."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    if get_origin(kind) is tuple:
+        inner: tuple[Any, ...] = get_args(kind)
+        count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
+        return f"a tuple of {count}{KINDS[inner[0]][0].split()[-1]}s"
+    return KINDS[kind][0] if kind in KINDS else kind.__name__
 
 
 def _with_embedding(config: Config) -> NetworkConfig:

@@ -46,8 +46,7 @@ def load_trained(
             of another version, or does not fit the others.
     """
     folder = Path(folder)
-    if not (folder / run_folder.CONFIG).is_file():
-        raise InvalidInput(f"{folder}: expected a run folder, with a {run_folder.CONFIG}")
+    run_folder.check_run(folder)
     config = resolve(run_folder.read_config(folder / run_folder.CONFIG))
     if not (folder / FILE).is_file():
         raise InvalidInput(f"{folder}: expected a run of this version, got one without {FILE}")
@@ -59,7 +58,8 @@ def load_trained(
         )
     if not checkpoint.steps(folder):
         raise InvalidInput(f"{folder}: expected a checkpoint ({PATTERN}), got none")
-    _, found = checkpoint.read_last(folder)
+    newest, found = checkpoint.read_last(folder)
+    _check_newest(folder, newest.snapshot.step)
     file = checkpoint.path(folder, found.snapshot.step)
     if found.data != schema.data:
         raise InvalidInput(
@@ -69,16 +69,30 @@ def load_trained(
     snapshot = found.snapshot
     _check_shapes(config, schema, snapshot, file)
     # The run's own layers where the framework has them; both hold the same weights.
-    chosen = replace(
+    wanted = replace(
         config,
         backend=backend or config.backend,
         device=device or config.device,
         precision=precision or config.precision,
         implementation="handcrafted",
     )
+    chosen = resolve(wanted)
     weights = {k: array.astype(chosen.precision) for k, array in snapshot.weights.items()}
     loaded = load_backend(chosen, schema.signature)
     return Trained(chosen, schema, loaded, loaded.init(Snapshot.of(weights)), snapshot.step)
+
+
+def _check_newest(folder: Path, step: int) -> None:
+    """Refuses a finished run whose last checkpoint is missing: an older one has other weights."""
+    if not run_folder.status(folder).finished:
+        return
+    expected = run_folder.read_summary(folder).steps
+    if step != expected:
+        names = [checkpoint.path(folder, n).name for n in (expected, step)]
+        raise InvalidInput(
+            f"{folder}: expected {names[0]}, of which {run_folder.SUMMARY} tells, got {names[1]} "
+            f"as the newest; without {run_folder.SUMMARY}, the network of {names[1]} is taken"
+        )
 
 
 def _check_shapes(config: Config, schema: Schema, snapshot: Snapshot, file: Path) -> None:

@@ -26,6 +26,13 @@ PROVED = 1e-9
 """Largest deviation that float64 rounding explains over a run."""
 
 
+def check_tolerance(tolerance: float) -> None:
+    """Raises InvalidInput unless it is a number in [0, 1)."""
+    number = isinstance(tolerance, (int, float)) and not isinstance(tolerance, bool)
+    if not number or not 0 <= tolerance < 1:
+        raise InvalidInput(f"tolerance: expected a number in [0, 1), got {tolerance!r}")
+
+
 class Diverged(AssertionError):
     """Two programs differ; the message names the first difference."""
 
@@ -56,8 +63,7 @@ class Comparison:
     """Tensors that only one program shows. The caller that leaves them out fills this in."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance < 1:
-            raise InvalidInput(f"tolerance: expected a number in [0, 1), got {self.tolerance}")
+        check_tolerance(self.tolerance)
 
     def add(self, step: int, first: Mapping, second: Mapping) -> None:
         """Compares S steps, of which `step` is the first; every array has a leading axis S.

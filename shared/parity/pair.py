@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from shared.errors import InvalidInput
-from shared.parity.comparison import PROVED, Comparison, deviation, in_both
+from shared.parity.comparison import PROVED, Comparison, check_tolerance, deviation, in_both
 from shared.parity.diagnosis import SAME, VANISHED, Diagnosis, Finding, ranked
 from shared.parity.findings import Findings
 from shared.parity.misreadings import misreadings
@@ -24,7 +24,7 @@ from shared.protocol.trace import Trace, phase_of
 from shared.protocol.weights import Weights
 
 SAME_IN_FLOAT32 = 1e-4
-"""Tolerance as `shared.parity.lockstep.SAME`, for a single step in float32."""
+"""Tolerance as `shared.parity.diagnosis.SAME`, for a single step in float32."""
 FORWARD = ("embedded", "layers", "logits", "loss")
 
 
@@ -57,21 +57,26 @@ def compare_programs(
         InvalidInput: no batches or steps, values that are not finite, one program twice, programs
             whose tensors have other names, shapes or dtypes.
     """
-    for name, program in {"first": first, **(suspects or {})}.items():
-        if program is second:
-            raise InvalidInput(f"{name}: expected another program than the second, got the same")
-    examples = [_example(i, batch) for i, batch in enumerate(batches)]
+    _check_programs({"first": first, **(suspects or {})}, second)
+    examples = [_example(i, batch) for i, batch in enumerate(batches or ())]
     if not examples:
         raise InvalidInput("batches: expected (inputs, targets) at least once, got none")
     if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 1):
         raise InvalidInput(f"steps: expected a positive number, got {steps}")
-    if not 0 <= tolerance < 1:
-        raise InvalidInput(f"tolerance: expected a number in [0, 1), got {tolerance}")
+    check_tolerance(tolerance)
     start = second.weights()
     try:
         return _compare(first, second, start, examples, steps, tolerance, suspects or {})
     finally:
         second.begin(start)
+
+
+def _check_programs(others: Mapping[str, Program], second: Program) -> None:
+    for name, program in {**others, "second": second}.items():
+        if not callable(getattr(program, "step", None)):
+            raise InvalidInput(f"{name}: expected a JaxProgram or a TorchProgram, got {program!r}")
+        if program is second and name != "second":
+            raise InvalidInput(f"{name}: expected another program than the second, got the same")
 
 
 def _compare(

@@ -13,6 +13,7 @@ one framework wrote continues in the other.
 import importlib
 import math
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -212,11 +213,10 @@ def load_backend(config: Config, signature: Signature) -> Backend:
         module = part_of(config.backend, "backend")
     except Exception as second:
         error = _failed.get(config.backend, second)
-        if isinstance(error, ModuleNotFoundError):
-            message = f"--backend {config.backend} needs the package {error.name}"
-        else:  # such as JAX_ENABLE_COMPILATION_CACHE=maybe
-            message = f"--backend {config.backend}: cannot be imported: {error}"
-        raise InvalidInput(message) from error
+        if isinstance(error, InvalidInput):
+            raise error from second
+        # Such as JAX_ENABLE_COMPILATION_CACHE=maybe.
+        raise InvalidInput(f"--backend {config.backend}: cannot be imported: {error}") from error
     return module.Backend(config, signature)
 
 
@@ -227,5 +227,33 @@ def part_of(framework: str, name: str) -> ModuleType:
     Args:
         framework: "jax" or "torch".
         name: of the file, such as "exchange".
+
+    Raises:
+        InvalidInput: a package that it needs is not installed.
     """
-    return importlib.import_module(f"rnn_{framework}.{name}")
+    try:
+        return importlib.import_module(f"rnn_{framework}.{name}")
+    except ModuleNotFoundError as error:
+        raise _missing(framework, error.name) from error
+
+
+PACKAGES = {"jax": ("jax", "flax", "optax"), "torch": ("torch",)}
+"""What each backend needs."""
+
+
+def check_installed(frameworks: Iterable[str]) -> None:
+    """Refuses frameworks that are not installed, without importing those that are.
+
+    Raises:
+        InvalidInput: the message names the package.
+    """
+    for framework in frameworks:
+        for package in PACKAGES[framework]:
+            if find_spec(package) is None:
+                raise _missing(framework, package)
+
+
+def _missing(framework: str, package: str | None) -> InvalidInput:
+    return InvalidInput(
+        f"--backend {framework} needs the package {package}, which is not installed"
+    )

@@ -1,6 +1,4 @@
-"""Text from a trained language model: tokens are chosen here, for both frameworks.
-
-    for tokens in stream(backend, state, prompt, size, Sampling(temperature=0.8), count=500): …
+"""How the next token of a text is drawn: the options, and what they may be.
 
 A token is drawn by the Gumbel-max trick (Gumbel 1954): it is the largest of
 logits / temperature + noise. The noise is drawn in NumPy. So both frameworks draw the same token

@@ -49,8 +49,12 @@ def find_layer(tensors: Mapping[str, np.ndarray], prefix: str | None = None) -> 
         InvalidInput: no layer, several, or one with tensors missing, unexpected, of other shapes,
             of several dtypes or not of real numbers; the message names them.
     """
+    if not isinstance(tensors, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInput(f"expected arrays by name, got {type(tensors).__name__}")
     layers: dict[str, Weights] = {}
     for name, array in tensors.items():
+        if not isinstance(name, str) or not hasattr(array, "dtype"):  # pyright: ignore
+            raise InvalidInput(f"expected arrays by name, got {array!r} as {name!r}")
         if match := _TENSOR.fullmatch(name):
             layers.setdefault(match["prefix"], {})[match["name"]] = array
     if prefix is None:

@@ -57,7 +57,7 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
             label=f"baseline: {plain(baseline.name)}",
         )
         tops.append(level)
-    axes.set_ylim(0, 1.1 * max(tops))
+    axes.set_ylim(0, 1.1 * max(tops) or 1)  # a loss of 0 has a scale, too
     axes.set_title(f"{runs[0].config.task}: {network_name(runs[0].config)}", fontsize=14)
     unit = "nats" if runs[0].metric == "accuracy" else "squared error"
     finish(axes, f"loss ({unit})")

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +11,8 @@ from shared.config import Config
 from shared.errors import InvalidInput
 from shared.runs import segments
 from shared.runs.history import METRICS, SPLITS, records
-from shared.runs.run_folder import CONFIG, SUMMARY, read_config
+from shared.runs.run_folder import CONFIG, SUMMARY, check_run, read_config, read_summary
 from shared.runs.summary import Summary
-from shared.system.json_files import parse, read_signed
 
 
 class Curve(NamedTuple):
@@ -53,15 +51,14 @@ def read_run(folder: Path | str) -> Run:
         InvalidInput: the folder is missing, holds no run or an unfinished one, or a damaged file.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InvalidInput(f"{folder}: expected a run folder, got nothing of that name")
+    check_run(folder)
     config = read_config(folder / CONFIG)
     if not (folder / SUMMARY).exists():
         raise InvalidInput(
             f"{folder}: expected a finished run, got one without {SUMMARY}; "
             f"the command run --resume {folder} finishes it"
         )
-    summary = read_signed(folder / SUMMARY, partial(parse, Summary))
+    summary = read_summary(folder)
     if not segments.covers(summary.segments, summary.steps):
         raise InvalidInput(
             f"{folder / SUMMARY}: expected segments that cover its {summary.steps} steps, "

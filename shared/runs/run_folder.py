@@ -19,6 +19,7 @@ Everything that compares or reports reads these folders, and nothing else.
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,10 +32,12 @@ from shared.runs.summary import Summary
 from shared.system import lock
 from shared.system.files import TEMPORARY, remove_temporary
 from shared.system.folders import occupants, remove, reserved
-from shared.system.json_files import read_signed, write_signed
+from shared.system.json_files import parse, read_signed, write_signed
 
 CONFIG, CURVES, SUMMARY = "config.json", "curves.png", "summary.json"
 PICTURE = "predictions.png"
+SEEDS = "seeds.json"
+"""File that makes a folder one of several seeds (seeds.py)."""
 RESULTS = (SUMMARY, CURVES, PICTURE, predictions.FILE)
 
 
@@ -60,6 +63,24 @@ def status(folder: Path) -> Status:
     names, steps = occupants(folder), checkpoint.steps(folder)
     last = steps[-1] if steps else None
     return Status(CONFIG in names, last, SUMMARY in names, CURVES in names)
+
+
+def check_run(folder: Path, option: str = "") -> None:
+    """Refuses what is no run folder.
+
+    Args:
+        option: the option that names it, such as "--resume", for the message.
+
+    Raises:
+        InvalidInput: it is missing, no folder, one of several seeds, or without a configuration.
+    """
+    if (folder / CONFIG).is_file():
+        return
+    name = f"{option} {folder}".strip()
+    got = "one without it" if folder.is_dir() else "a file" if folder.exists() else "nothing there"
+    if (folder / SEEDS).is_file():
+        got = f"that of several seeds, whose runs are {folder}/seed-…"
+    raise InvalidInput(f"{name}: expected a run folder, with a {CONFIG}, got {got}")
 
 
 def check_free(folder: Path, overwrite: bool) -> None:
@@ -130,6 +151,15 @@ def save_config(folder: Path, config: Config) -> None:
 
 def save_summary(folder: Path, summary: Summary) -> None:
     write_signed(folder / SUMMARY, summary)
+
+
+def read_summary(folder: Path) -> Summary:
+    """Reads the summary of a finished run.
+
+    Raises:
+        InvalidInput: it is missing, damaged, or not of this version.
+    """
+    return read_signed(folder / SUMMARY, partial(parse, Summary))
 
 
 def read_config(file: Path, *, edited: bool = False) -> Config:

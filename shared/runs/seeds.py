@@ -15,9 +15,10 @@ from typing import Any
 from shared.config import Config
 from shared.config.options import from_json
 from shared.runs.run import Run, read_run
+from shared.runs.run_folder import SEEDS
 from shared.system.json_files import parse, read_signed, write_signed
 
-FILE = "seeds.json"
+FILE = SEEDS
 NAME = re.compile(r"seed-(0|[1-9]\d*)")
 """Name of the folder of one seed's run."""
 

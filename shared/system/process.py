@@ -41,8 +41,11 @@ def run(main: Callable[[Sequence[str]], Any], name: str | None = None) -> NoRetu
         _stop(str(error), 2)
     except TrainingDiverged as error:
         _stop(str(error), 1)
-    except BrokenPipeError:  # such as `--help | head`; Python would complain again at its exit
+    except BrokenPipeError as error:  # such as `--help | head`
+        # Python would complain again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.strerror != os.strerror(errno.EPIPE):  # it says how to go on
+            say(str(error.strerror))
         sys.exit(1)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:  # which no machine could read or write

@@ -72,6 +72,8 @@ def read_tensors(
     """
     arrays: dict[str, np.ndarray] = {}
     name = ""
+    if path.is_dir():
+        raise InvalidInput(f"{path}: expected {expected}, got a folder")
     try:
         with cast(Any, safe_open(path, framework="numpy")) as file:  # its stub has no types
             metadata: dict[str, str] = file.metadata() or {}

@@ -234,6 +234,8 @@ def load_task(config: Config) -> "Task":
     Raises:
         InvalidInput: the data cannot be used, or an option does not fit the task.
     """
+    if not isinstance(config, Config):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInput(f"expected a Config, such as TASKS['hello'].defaults, got {config!r}")
     chosen = row(config.task)
     if type(config.data) is not type(chosen.defaults.data):
         expected, came = type(chosen.defaults.data).__name__, type(config.data).__name__

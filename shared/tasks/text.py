@@ -161,6 +161,8 @@ def read_text(path: Path, option: str = "") -> str:
     Raises:
         InvalidInput: it is missing, empty or not UTF-8.
     """
+    if path.is_char_device() or path.is_block_device():  # /dev/zero has no end
+        raise InvalidInput(f"{option}{path}: expected a readable file, got a device")
     try:
         content = path.read_bytes()
     except OSError as error:

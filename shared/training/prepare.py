@@ -58,6 +58,8 @@ def prepare(
     Raises:
         InvalidInput: as `train`.
     """
+    if resume:
+        run_folder.check_run(folder, "--resume")
     own = stack.enter_context(lock.held(folder, "--resume")) if resume else None
     before = run_folder.status(folder)
     if resume:

@@ -4,16 +4,26 @@ summaries = train_seeds(config, [0, 1, 2], Path("runs/hello-2"))   # a folder as
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from operator import index
 from pathlib import Path
+from typing import Any
 
 from shared.config import Config, resolve
 from shared.errors import InvalidInput
 from shared.protocol import Backend
 from shared.runs import run_folder
-from shared.runs.seeds import FILE, NAME, are_in, read_shared_config, save_seeds, seed_folder
+from shared.runs.seeds import (
+    FILE,
+    NAME,
+    are_in,
+    read_seeds,
+    read_shared_config,
+    save_seeds,
+    seed_folder,
+)
 from shared.runs.summary import Summary
 from shared.system import lock
 from shared.system.files import TEMPORARY
@@ -22,12 +32,12 @@ from shared.system.signals import Interrupted, number_of
 from shared.training import calls
 from shared.training.prepare import Ready, prepare
 from shared.training.resume import check_resumable
-from shared.training.train import UNTOUCHED, train_together
+from shared.training.train import UNTOUCHED, check_purpose, train_together
 
 
 def train_seeds(
     config: Config,
-    seeds: Sequence[int],
+    seeds: Iterable[int],
     folder: Path | str,
     *,
     overwrite: bool = False,
@@ -41,7 +51,7 @@ def train_seeds(
 
     Args:
         config: shared by all; its own seed does not count.
-        seeds: one or more, each once.
+        seeds: one or more, each once; with `resume`, those of the folder.
         folder: where the runs go; with `resume`, where they lie.
         overwrite: replace the runs that lie there.
         quiet: print nothing.
@@ -58,13 +68,10 @@ def train_seeds(
             by then stay, whatever is raised.
     """
     folder = Path(folder)
+    check_purpose(folder, overwrite, resume)
     config = resolve(config)
-    left = {seed: replace(config, seed=seed) for seed in seeds}
-    if resume:
-        check_resumable(folder, config, read_shared_config(folder))
-        left = {seed: own for seed, own in left.items() if not _finished(folder, own)}
-    else:
-        check_free(folder, overwrite)
+    seeds = _checked(seeds)
+    left = _left(config, seeds, folder, overwrite, resume)
     begun = False
     summaries: list[Summary] = []
     try:
@@ -90,6 +97,47 @@ def train_seeds(
             raise
         raise _advised(error, folder) from error
     return summaries
+
+
+def _left(
+    config: Config, seeds: Sequence[int], folder: Path, overwrite: bool, resume: bool
+) -> dict[int, Config]:
+    """Returns the seeds that are to be trained, each with its configuration.
+
+    Raises:
+        InvalidInput: the folder holds something else than these seeds of this configuration.
+    """
+    left = {seed: replace(config, seed=seed) for seed in seeds}
+    if not resume:
+        check_free(folder, overwrite)
+        return left
+    if not are_in(folder):
+        raise InvalidInput(f"--resume {folder}: expected a folder of several seeds, with a {FILE}")
+    check_resumable(folder, config, read_shared_config(folder))
+    if {*seeds} != {*read_seeds(folder)}:
+        expected, got = (" ".join(map(str, some)) for some in (read_seeds(folder), seeds))
+        raise InvalidInput(
+            f"--resume {folder}: expected its own seeds {expected}, got {got}; other seeds go to a "
+            "folder of their own"
+        )
+    return {seed: own for seed, own in left.items() if not _finished(folder, own)}
+
+
+def _checked(seeds: Iterable[int]) -> list[int]:
+    """Returns seeds as integers, also those of NumPy.
+
+    Raises:
+        InvalidInput: none, one twice, or anything else.
+    """
+    several = not isinstance(seeds, str) and isinstance(seeds, Iterable)  # pyright: ignore
+    given: list[Any] = [*seeds] if several else [seeds]
+    right = [not isinstance(seed, bool) and hasattr(seed, "__index__") for seed in given]
+    found = [index(seed) for seed in given] if several and all(right) else []
+    if not found or len({*found}) < len(found) or not all(0 <= seed < 2**63 for seed in found):
+        got = repr(given if several else seeds)
+        expected = "one or more integers from 0 to 2^63 - 1, each once"
+        raise InvalidInput(f"seeds: expected {expected}, got {got}")
+    return found
 
 
 def _advised(error: OSError, folder: Path) -> OSError:

@@ -64,6 +64,7 @@ def train(
         OSError: a file cannot be written, such as on a full disk; the message says how to go on.
     """
     folder = Path(folder)
+    check_purpose(folder, overwrite, resume)
     started = time.perf_counter()
     with ExitStack() as stack:
         try:
@@ -72,6 +73,16 @@ def train(
             raise Interrupted(number_of(stop), UNTOUCHED) from stop
         (summary,) = train_together([ready], overwrite, quiet, started, stack)
         return summary
+
+
+def check_purpose(folder: Path, overwrite: bool, resume: bool) -> None:
+    """Refuses to continue a run and to replace it at once.
+
+    Raises:
+        InvalidInput: both are wanted.
+    """
+    if overwrite and resume:
+        raise InvalidInput(f"{folder}: expected overwrite or resume, got both")
 
 
 def train_together(

@@ -69,6 +69,7 @@ DAMAGED = {
     "a value of another type": lambda values: values | {"epochs": "ten"},
     "an unknown choice": lambda values: values | {"backend": "mxnet"},
     "a list": lambda values: [values],
+    "a text as data": lambda values: values | {"data": "hello"},
     "a number beyond floats": lambda values: (
         values | {"optimization": values["optimization"] | {"learning_rate": 10**400}}
     ),
@@ -164,6 +165,15 @@ def made(kind: Callable[..., Any], **values: Any) -> Any:
         ({"network": made(NetworkConfig, dropout="a")}, "--dropout: expected a number, got 'a'"),
         ({"optimization": made(OptimizationConfig, optimizer="lion")}, "--optimizer: expected"),
         ({"data": made(TextData, unit="byte")}, "--data.unit: expected one of char, word,"),
+        ({"data": made(HelloData, words="hello")}, "--data.words: expected a tuple of texts, got"),
+        ({"data": made(HelloData, words=["a"])}, "--data.words: expected a tuple of texts, got ["),
+        ({"data": made(HelloData, words=("a", 3))}, "--data.words: expected a tuple of texts, got"),
+        ({"data": made(TextData, split=(0.9, 0.1))}, "--data.split: expected a tuple of 3 numbers"),
+        ({"optimization": made(OptimizationConfig, betas=(0.9,))}, "--betas: expected a tuple"),
+        ({"optimization": made(OptimizationConfig, betas=("a", "b"))}, "--betas: expected a tuple"),
+        ({"network": {}}, "--network: expected NetworkConfig, got {}"),
+        ({"optimization": 3}, "--optimization: expected OptimizationConfig, got 3"),
+        ({"data": {"words": ["a"]}}, "--data: expected HelloData or "),
     ],
 )  # fmt: skip
 def test_a_program_may_give_no_other_values_than_a_command_line(
@@ -172,3 +182,11 @@ def test_a_program_may_give_no_other_values_than_a_command_line(
     with pytest.raises(InvalidInput) as refused:
         resolve(replace(Config(), **change))
     assert str(refused.value).startswith(refusal)
+
+
+@pytest.mark.parametrize("value", [None, "jax", {}])
+def test_what_is_no_configuration_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        resolve(value)
+    expected = "expected a Config, such as TASKS['hello'].defaults, got"
+    assert str(refused.value) == f"{expected} {value!r}"

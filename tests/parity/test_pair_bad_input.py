@@ -93,6 +93,7 @@ def test_names_that_do_not_fit(case: str) -> None:
 X, Y = batches()[0]
 BAD_BATCHES: dict[str, tuple[Any, str]] = {
     "none": ([], "batches: expected (inputs, targets) at least once, got none"),
+    "nothing": (None, "batches: expected (inputs, targets) at least once, got none"),
     "one instead of a list": ((X, Y), "batches[0]: expected (inputs, targets), got ndarray"),
     "nan": ([(X, Y), (X * np.nan, Y)], "batches[1]: expected finite numbers, got nan"),
     "text": ([(np.array(["a"]), Y)], "batches[0]: expected real numbers, got <U1"),
@@ -119,6 +120,8 @@ def test_batches_that_cannot_be_used(case: str) -> None:
         ({"steps": 2.5}, "steps: expected a positive number, got 2.5"),
         ({"tolerance": float("nan")}, "tolerance: expected a number in [0, 1), got nan"),
         ({"tolerance": -1e-9}, "tolerance: expected a number in [0, 1), got -1e-09"),
+        ({"tolerance": "x"}, "tolerance: expected a number in [0, 1), got 'x'"),
+        ({"suspects": {"a": 3}}, "a: expected a JaxProgram or a TorchProgram, got 3"),
     ],
 )
 def test_options_that_mean_nothing(options: dict, expected: str) -> None:
@@ -146,6 +149,18 @@ def test_what_is_watched_must_be_there() -> None:
 def test_a_ragged_list_is_no_array() -> None:
     with pytest.raises(InvalidInput, match=r"batches\[0\]: expected arrays, got: setting an array"):
         compare_programs(port(), original(), [(([[1.0], [1.0, 2.0]],), Y)])
+
+
+def as_any(value: Any) -> Any:
+    return value
+
+
+def test_what_is_no_program_is_named() -> None:
+    expected, one, none = "expected a JaxProgram or a TorchProgram, got", as_any(1), as_any(None)
+    with pytest.raises(InvalidInput, match=rf"^first: {expected} 1$"):
+        compare_programs(one, original(), batches())
+    with pytest.raises(InvalidInput, match=rf"^second: {expected} None$"):
+        compare_programs(port(), none, batches())
 
 
 def test_a_program_is_not_compared_with_itself() -> None:

@@ -1,6 +1,7 @@
 """Bad input: one clear line on stderr, exit code 2, nothing written, no traceback."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,39 @@ def test_compare_refuses_bad_contenders(tmp_path: Path) -> None:
 
 
 TRACES = "traces/mine", "traces/theirs"
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("run.py", "--out"), ("run.py", "--resume"), ("run.py", "--config"), ("sample.py", "--run"),
+     ("predict.py", "--run"), ("compare.py", "--out"), ("parity.py", "--traces")],
+)  # fmt: skip
+def test_an_empty_name_is_not_the_folder_at_hand(
+    command: str, option: str, call: Callable, tmp_path: Path
+) -> None:
+    """As it comes from a variable of the shell that is not set."""
+    base = ["--backend", "torch"] if command == "run.py" else []
+    for words in ([option, ""], [f"{option}="]):
+        check_refused(call(command, *base, *words), f"{option}: expected a value, got an empty one")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_names_of_traps_are_listed_alone(call: Callable) -> None:
+    check_refused(call("parity.py", "--list-traps", "--steps", "3"), "--list-traps only prints")
+
+
+def test_no_choice_is_called_none(call: Callable) -> None:
+    refused = call("sample.py", "--run", "x", "--backend", "tf")
+    check_refused(refused, "'jax'", "'torch'")
+    assert "None" not in refused.stderr
+
+
+def test_another_json_is_no_configuration(call: Callable, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text('{"data": "text", "task": "hello"}')
+    refused = call("run.py", "--backend", "jax", "--config", "summary.json")
+    check_refused(refused, "no config of this version: expected an object as data, got 'text'")
+
+
 BAD_PARITY = {
     "unknown trap": (["--inject", "gate"], ["--inject", "single-bias", "batch-order", "got gate"]),
     "no name of a trap": (["--inject", ""], ["--inject", "single-bias"]),

@@ -206,6 +206,18 @@ def test_the_way_of_a_run_is_that_of_the_imports() -> None:
         seen |= faces | {one.target for face in faces for one in ALL if one.module == face}
 
 
+TOPS = (".", "rnn_jax", "scripts", "shared", "shared/*", "shared/report/templates")
+"""Where the files are that the page names."""
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    names = re.findall(r"`([\w/]+\.(?:py|html\.j2))`", ARCHITECTURE)
+    assert len(names) > 50
+    for name in names:
+        found = [place for top in TOPS for place in Path().glob(f"{top}/{name}")]
+        assert found, f"docs/architecture.md: {name}"
+
+
 def test_a_face_is_read_at_a_glance() -> None:
     for room in ROOMS[1:]:
         assert len(Path("shared", room, "__init__.py").read_text().splitlines()) < 40

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -20,18 +21,19 @@ from shared.tasks import TASKS
 from tests.support.command_line import check_refused
 
 ROOT = Path(__file__).parents[2]
+INSTALLED = Path(sysconfig.get_paths()["purelib"])
 PROGRAM = Path(sys.executable).with_name("rnn-parity")
 
 
 def python(
-    *arguments: str, cwd: Path | None = None, path: Path = ROOT
+    *arguments: str, cwd: Path | None = None, path: Path = ROOT, site: Path = INSTALLED
 ) -> subprocess.CompletedProcess:
     """Python with the packages that lie in a folder, and no others of this project."""
     command = [
         sys.executable,
         "-S",
         "-c",
-        SITE.format(path=str(path), site=sysconfig.get_paths()["purelib"]),
+        SITE.format(path=str(path), site=str(site)),
         *arguments,
     ]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
@@ -100,6 +102,10 @@ def test_no_such_command_is_refused_in_one_line(arguments: list[str], tmp_path: 
 
 def test_a_refusal_names_the_command(tmp_path: Path) -> None:
     check_refused(program("run", "--backend", "keras", cwd=tmp_path), "rnn-parity run: ")
+
+
+def test_nothing_follows_version(tmp_path: Path) -> None:
+    check_refused(program("--version", "run", cwd=tmp_path), "expected nothing after it, got run")
 
 
 def test_the_module_is_the_program(tmp_path: Path) -> None:
@@ -183,6 +189,54 @@ def test_the_program_says_so_in_one_line(hidden: Path) -> None:
     assert finished.returncode == 1
     (line,) = finished.stderr.splitlines()
     assert line.startswith("rnn-parity: rnn_parity needs the package shared in ")
+
+
+@pytest.mark.parametrize("file", ["shared.py", "shared/__init__.py", "shared/training/__init__.py"])
+def test_neither_a_file_nor_a_package_is_taken_for_ours(file: str, tmp_path: Path) -> None:
+    """Even one with the very names."""
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("def train(config): return 'foreign'\n")
+    if "/" in file:
+        (tmp_path / "shared" / "__init__.py").touch()
+    for used in ("import rnn_jax", "from rnn_parity import train"):
+        last = python(used, cwd=tmp_path).stderr.splitlines()[-1]
+        assert f"needs the package shared in {ROOT / 'shared'}," in last
+        assert str(tmp_path / "shared") in last
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    started = subprocess.run([PROGRAM, "--help"], env=environment, capture_output=True, text=True)
+    (line,) = started.stderr.splitlines()
+    assert line.startswith("rnn-parity: rnn_parity needs the package shared in ")
+
+
+def test_a_star_brings_the_names_and_nothing_else() -> None:
+    found: dict[str, object] = {}
+    exec("from rnn_parity import *", found)
+    assert {*found} - {"__builtins__"} == {*rnn_parity._HOMES}
+    assert {*dir(rnn_parity)} == {*rnn_parity._HOMES, "__version__"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("parity", "--steps", "2"), ("convert", "a.pt", "b.safetensors"),
+     ("compare", "--epochs", "1", "--out", "report"), ("run", "--backend", "torch")],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_a_command_names_the_framework_that_is_missing(
+    arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Before anything is computed or written."""
+    site, folder = tmp_path / "site", tmp_path / "empty"
+    folder.mkdir()
+    site.mkdir()
+    for installed in INSTALLED.iterdir():
+        if not installed.name.startswith("torch"):
+            (site / installed.name).symlink_to(installed)
+    code = f"sys.argv = ['rnn-parity', *{arguments!r}]; import rnn_parity.__main__ as m; m.start()"
+    finished = python(code, cwd=folder, site=site)
+    check_refused(
+        finished, f"{arguments[0]}: --backend torch needs the package torch, which is not installed"
+    )
+    assert not [*folder.iterdir()]
 
 
 def test_a_framework_that_is_missing_is_named_as_it_is(tmp_path: Path) -> None:

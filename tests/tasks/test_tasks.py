@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from shared.config.data import GeneratedData, HelloData, TextData
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task
 from shared.tasks.generated import PIECE
-from shared.tasks.text import UNKNOWN
+from shared.tasks.text import UNKNOWN, read_text
 
 SMALL = GeneratedData(400, 50, 300, sequence_length=6, input_size=3)
 
@@ -275,3 +276,14 @@ def test_the_fingerprint_is_that_of_data_and_vocabulary(tmp_path: Path) -> None:
     )
     assert same == again
     assert len({same, words, characters}) == 3
+
+
+def test_a_name_is_no_configuration() -> None:
+    value: Any = "hello"
+    with pytest.raises(InvalidInput, match=r"^expected a Config, such as TASKS.*, got 'hello'$"):
+        load_task(value)
+
+
+def test_a_device_without_end_is_no_text() -> None:
+    with pytest.raises(InvalidInput, match=r"^--data.path /dev/zero: expected .*, got a device$"):
+        read_text(Path("/dev/zero"), "--data.path ")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +47,22 @@ def test_an_interruption_says_how_to_go_on(
         train(CONFIG, tmp_path / "run", quiet=True)
     assert str(stop.value) == said.format(tmp_path / "run")
     assert (tmp_path / "run" / run_folder.CONFIG).exists() == (where != "prepare")
+
+
+def test_a_reader_that_goes_away_leaves_a_run_that_can_go_on(tmp_path: Path) -> None:
+    """`rnn-parity run … | head -1`"""
+    options = "run --backend torch --epochs 3000 --log-every 50 --checkpoint-every 100 --out run"
+    command = [sys.executable, "-m", "rnn_parity", *options.split()]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, **streams) as writer:
+        assert writer.stdout is not None
+        assert writer.stderr is not None
+        assert writer.stdout.readline().startswith("hello")
+        writer.stdout.close()
+        said = writer.stderr.read()
+    assert writer.returncode == 1
+    (line,) = said.splitlines()
+    assert line.startswith("rnn-parity run: Broken pipe; when it can be, --resume run ")
 
 
 def test_a_run_that_is_not_replaced_yet_is_not_taken_for_the_new_one(

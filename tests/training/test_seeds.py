@@ -359,6 +359,36 @@ def test_only_the_same_seeds_are_compared(config: Config, tmp_path: Path) -> Non
         check_comparable(runs[:3])
 
 
+@pytest.mark.usefixtures("in_numpy")
+def test_a_folder_keeps_its_seeds(config: Config, tmp_path: Path) -> None:
+    train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
+    for other in ([0], [7], [0, 1, 2]):
+        with pytest.raises(InvalidInput, match=r"expected its own seeds 0 1, got .*; other seeds"):
+            train_seeds(config, other, tmp_path / "seeds", resume=True, quiet=True)
+    assert read_seeds(tmp_path / "seeds") == [0, 1]
+    with pytest.raises(InvalidInput, match=r"expected a folder of several seeds, with a"):
+        train_seeds(config, [0], tmp_path / "seeds" / "seed-0", resume=True, quiet=True)
+
+
+@pytest.mark.parametrize(
+    "seeds", [["0"], "01", [True, False], [0, 0], [], [-1], [1.5], [2**63], None, 3],
+    ids=str,
+)  # fmt: skip
+def test_what_is_no_list_of_seeds_trains_nothing(
+    seeds: Any, config: Config, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInput, match=r"^seeds: expected one or more integers from 0 to "):
+        train_seeds(config, seeds, tmp_path / "seeds", quiet=True)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.usefixtures("in_numpy")
+def test_seeds_may_come_one_by_one_and_from_numpy(config: Config, tmp_path: Path) -> None:
+    seeds: Any = (seed for seed in np.arange(2))
+    train_seeds(config, seeds, tmp_path / "seeds", quiet=True)
+    assert read_seeds(tmp_path / "seeds") == [0, 1]
+
+
 # On the command line ------------------------------------------------------------------------------
 
 
