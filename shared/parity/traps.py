@@ -16,17 +16,31 @@ from shared.parity.comparison import Comparison
 from shared.protocol.batching import Batches
 
 
+def _always(config: Config, batches: Batches) -> bool:
+    return True
+
+
+def _nothing(config: Config) -> str:
+    return ""
+
+
+def _same(config: Config) -> Config:
+    return config
+
+
 class Trap(NamedTuple):
+    """A trap; by default, every configuration shows it."""
+
     about: str
     """Difference between the two sides: what one does and the other does not."""
-    needs: str
+    needs: str = ""
     """Need of the trap: what a configuration must have so that it changes anything; empty if
     nothing."""
-    shown_by: Callable[[Config, Batches], bool]
+    shown_by: Callable[[Config, Batches], bool] = _always
     """Test of whether a configuration and its training batches meet this need."""
-    otherwise: Callable[[Config], str]
+    otherwise: Callable[[Config], str] = _nothing
     """Description of what a configuration has that does not meet it."""
-    show: Callable[[Config], Config]
+    show: Callable[[Config], Config] = _same
     """Function that changes a configuration so that it meets the need."""
 
 
@@ -76,82 +90,74 @@ def _make_ragged(config: Config) -> Config:
     return _several_words(config)
 
 
-def _always(*_: object) -> bool:
-    return True
-
-
-def _nothing(_: Config) -> str:
-    return ""
-
-
 def _optimizer_of(config: Config) -> str:
     return f"--optimizer {config.optimization.optimizer}"
 
 
-def _same(config: Config) -> Config:
-    return config
-
-
 TRAPS: dict[str, Trap] = {
     "single-bias": Trap(
-        "one bias is trained where PyTorch trains two, whose sum moves twice as far in a step",
-        "", _always, _nothing, _same,
+        "one bias is trained where PyTorch trains two, whose sum moves twice as far in a step"
     ),
     "clip-epsilon": Trap(
         "clipping divides by the norm, as optax does; PyTorch by norm + 1e-6",
-        "--clip-norm, below the norm of the gradients",
-        lambda config, _: config.optimization.clip_norm is not None,
-        lambda _: "no --clip-norm", _clipped,
+        needs="--clip-norm, below the norm of the gradients",
+        shown_by=lambda config, _: config.optimization.clip_norm is not None,
+        otherwise=lambda _: "no --clip-norm",
+        show=_clipped,
     ),
     "reset-gate": Trap(
         "the GRU's reset gate acts on h before W_hn; PyTorch's on W_hn h + b_hn",
-        "--cell gru", lambda config, _: config.network.cell == "gru",
-        lambda config: f"--cell {config.network.cell}", _network(cell="gru"),
+        needs="--cell gru",
+        shown_by=lambda config, _: config.network.cell == "gru",
+        otherwise=lambda config: f"--cell {config.network.cell}",
+        show=_network(cell="gru"),
     ),
     "adam": Trap(
         "Adam's epsilon or bias correction has another place than in PyTorch",
-        "--optimizer adam or adamw, with --eps and --betas above 0",
-        lambda config, _: config.optimization.optimizer in ("adam", "adamw"),
-        _optimizer_of, _optimizer("adam"),
+        needs="--optimizer adam or adamw, with --eps and --betas above 0",
+        shown_by=lambda config, _: config.optimization.optimizer in ("adam", "adamw"),
+        otherwise=_optimizer_of,
+        show=_optimizer("adam"),
     ),
     "rmsprop-epsilon": Trap(
         "RMSprop's epsilon is inside the root, as in optax; PyTorch's is outside",
-        "--optimizer rmsprop, with --eps above 0",
-        lambda config, _: config.optimization.optimizer == "rmsprop",
-        _optimizer_of, _optimizer("rmsprop"),
+        needs="--optimizer rmsprop, with --eps above 0",
+        shown_by=lambda config, _: config.optimization.optimizer == "rmsprop",
+        otherwise=_optimizer_of,
+        show=_optimizer("rmsprop"),
     ),
     "ragged-mean": Trap(
         "the mean loss of a batch that is not full is divided by the size of a full one, padding "
         "included",
-        "a batch that is not full, or targets at every step of sequences of several lengths",
-        _ragged, lambda _: "full batches of one length", _make_ragged,
+        needs="a batch that is not full, or targets at every step of sequences of several lengths",
+        shown_by=_ragged,
+        otherwise=lambda _: "full batches of one length",
+        show=_make_ragged,
     ),
     "padding": Trap(
         "the recurrence runs on into the padding, whose outputs are not zero",
-        "sequences of several lengths (--data.words, --data.min-length)",
-        lambda _, batches: batches.split.lengths is not None,
-        lambda _: "sequences of one length", _with_lengths,
+        needs="sequences of several lengths (--data.words, --data.min-length)",
+        shown_by=lambda _, batches: batches.split.lengths is not None,
+        otherwise=lambda _: "sequences of one length",
+        show=_with_lengths,
     ),
     "float32": Trap(
         "recurrent layers compute in float32 inside a float64 run",
-        "--precision float64", lambda config, _: config.precision == "float64",
-        lambda config: f"--precision {config.precision}",
-        lambda config: replace(config, precision="float64"),
+        needs="--precision float64",
+        shown_by=lambda config, _: config.precision == "float64",
+        otherwise=lambda config: f"--precision {config.precision}",
+        show=lambda config: replace(config, precision="float64"),
     ),
-    "gates": Trap(
-        "a weight is read transposed, or the gates in another order than PyTorch's",
-        "", _always, _nothing, _same,
-    ),
-    "initial-values": Trap(
-        "training starts from the framework's own initial values",
-        "", _always, _nothing, _same,
-    ),
+    "gates": Trap("a weight is read transposed, or the gates in another order than PyTorch's"),
+    "initial-values": Trap("training starts from the framework's own initial values"),
     "batch-order": Trap(
         "examples come in another order",
-        "several sequences that are not alike (--data.words)",
-        lambda _, batches: batches.rows > 1, lambda _: "one sequence", _several_words,
+        needs="several sequences that are not alike (--data.words)",
+        shown_by=lambda _, batches: batches.rows > 1,
+        otherwise=lambda _: "one sequence",
+        show=_several_words,
     ),
-}  # fmt: skip
+}
 
 
 VARIANTS: dict[str, dict[str, str]] = {

@@ -1,40 +1,21 @@
-"""The benchmark measures what was asked for, and computes what it says from its samples.
+"""Runs of the benchmark measure what was asked for; no test looks at a time that was measured."""
 
-Nothing here looks at a time that was measured.
-"""
-
-import json
 import re
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import pytest
 
-from benchmarks import programs, report, results, run
-from benchmarks.cases import (
-    CELLS,
-    HELLO,
-    HIDDEN,
-    PRODUCT,
-    SEEDS,
-    Case,
-    examples,
-    scaling,
-    seeds,
-    table,
-)
-from benchmarks.programs import Program
-from benchmarks.results import Allocator, Preparation, Results, Round, Sample, Steps
-from benchmarks.targets import targets
-from shared.errors import InvalidInput
+from benchmarks import results, run
+from benchmarks.cases import CELLS, HELLO, HIDDEN, PRODUCT, Case, examples, table
 from tests.support.command_line import SCRIPTS, check_refused, script
+from tests.support.made_up_results import FAST, made_up
 
 TINY = Case(hidden_size=4, batch_size=3, length=5)
 
@@ -89,181 +70,7 @@ def test_every_step_sees_the_same_examples() -> None:
     assert set(targets) <= {0, 1}
 
 
-# Statistics, on made-up results -------------------------------------------------------------------
-
-
-def sample(
-    contender: str, case: Case, number: int, *ms: float, allocator: Allocator = "default"
-) -> Sample:
-    return Sample(contender, allocator, number, case, list(ms), 10 * len(ms), 2.0, 0.5, 7.0, 0.001)
-
-
-def made_up(ms: dict[str, float], cells=CELLS, hidden=HIDDEN, rounds: int = 3) -> Results:
-    """Contender → milliseconds a step at every case of the table; the machine is twice as slow in
-    the second round."""
-    plan = run.Plan(cells=cells, hidden=hidden)
-    found = results.begin(json.loads(json.dumps(asdict(plan))), "python scripts/bench.py")
-    for number, case in product(range(1, rounds + 1), table(cells, hidden)):
-        slower = 2 if number == 2 else 1
-        for name, usual in ms.items():
-            values = (slower * usual, slower * usual * 1.1, slower * usual * 0.9)
-            found.samples.append(sample(name, case, number, *values))
-    return found
-
-
-FAST = {
-    "rnn_jax": 2.0, "rnn_jax-layer": 2.1, "flax.nnx": 4.0, "keras": 5.0,
-    "rnn_torch": 6.0, "rnn_torch-layer": 6.5, "torch.nn": 6.0,
-}  # fmt: skip
-
-
-def verdicts(found: Results) -> list[bool | None]:
-    return [target.default.met for target in targets(found)]
-
-
-def test_a_round_counts_by_its_median_and_a_ratio_within_its_round() -> None:
-    found = made_up(FAST)
-    steps, case = Steps(found), Case(cell="lstm")
-    assert steps.rounds("rnn_jax", case) == {1: 2.0, 2: 4.0, 3: 2.0}
-    assert steps.ms("rnn_jax", case) == 2.0
-    assert steps.best(("keras", "flax.nnx", "torch.nn"), case) == "flax.nnx"
-    assert steps.ratio("flax.nnx", "rnn_jax", case) == 2.0
-    assert steps.ratio("flax.nnx", "rnn_jax", case, "tuned") is None
-    assert results.ratios({1: 6.0, 2: 9.0, 4: 1.0}, {1: 2.0, 2: 1.0, 3: 5.0}) == [3.0, 9.0]
-
-
-def test_seeds_together_stand_beside_one_alone() -> None:
-    found = made_up(FAST)
-    alone = [case for case in seeds(("gru",)) if case.seeds == 1]
-    assert len(alone) == 15
-    for case in alone:
-        together = replace(case, seeds=SEEDS)
-        assert together.flops == case.flops
-        assert run.takes_part("rnn_jax", together, ["rnn_jax", "torch.nn"])
-        assert not run.takes_part("torch.nn", case, ["rnn_jax", "torch.nn"])
-        found.samples += [sample("rnn_jax", case, 1, 6.0), sample("rnn_jax", together, 1, 4.0)]
-    page = report.markdown(found)
-    rows = [line for line in page.splitlines() if line.endswith("| 6 | 4 | **1.50** |")]
-    assert len(rows) == 15
-    assert rows[0].startswith("| GRU, H = 8, B = 1, T = 5 | 0.0106 |")
-    assert "## Several seeds" not in report.markdown(made_up(FAST))
-
-
-def test_the_floor_is_at_the_quickest_product() -> None:
-    found = made_up(FAST)
-    assert Steps(found).floor_ms(Case()) is None
-    case = Case("product", hidden_size=PRODUCT)
-    found.samples += [sample("rnn_jax", case, 1, 100.0, 50.0), sample("rnn_torch", case, 1, 80.0)]
-    steps = Steps(found)
-    assert steps.product_gflops == pytest.approx(2 * PRODUCT**3 / 50e-3 / 1e9)
-    floor = steps.floor_ms(Case(cell="gru"))
-    assert floor == pytest.approx(50 * Case(cell="gru").flops / (2 * PRODUCT**3))
-
-
-def test_targets_are_met_where_every_size_meets_them() -> None:
-    assert verdicts(made_up(FAST)) == [True, True, True, True, True, None, None, None, None, None]
-    assert all(t.tuned is None or t.tuned.met is None for t in targets(made_up(FAST)))
-
-
-def test_one_slow_size_breaks_a_target_and_is_named() -> None:
-    found = made_up(FAST)
-    slow = Case(cell="gru", hidden_size=512)
-    found.samples = [
-        replace(s, ms=[4 * ms for ms in s.ms])
-        if s.case == slow and s.contender in ("rnn_jax", "rnn_torch")
-        else s
-        for s in found.samples
-    ]
-    assert verdicts(found)[:5] == [False, True, False, False, True]
-    detail = targets(found)[0].default.detail
-    assert detail == "at 14 of 15 sizes, the least is 0.50 × (gru, H=512)"
-
-
-def test_what_was_not_measured_is_not_called_met() -> None:
-    assert verdicts(made_up(FAST, hidden=(64,)))[:5] == [None] * 5
-    slow = FAST | {"rnn_jax": 8.0}
-    assert verdicts(made_up(slow, hidden=(64,)))[:5] == [False, None, False, None, None]
-    without = {name: ms for name, ms in FAST.items() if name != "keras"}  # not the best peer, but
-    assert verdicts(made_up(without))[:2] == [None, None]  # who knows
-    assert verdicts(Results("", 1, "", "", {})) == [None] * 10
-
-
-def test_targets_of_whole_programs() -> None:
-    found = made_up(FAST)
-    found.samples += [sample("rnn_jax", HELLO, 1, 0.019), sample("rnn_torch", HELLO, 1, 0.5)]
-    walls = {
-        programs.COLD: 3.9, programs.WARM: 3.1, programs.HELP: 0.2,
-        programs.OURS: 20.0, programs.AGAIN: 10.0, programs.TUTORIAL: 29.0,
-    }  # fmt: skip
-    found.programs += [Program(name, 1, wall, wall, 300.0) for name, wall in walls.items()]
-    assert verdicts(found)[5:] == [True, False, True, False, True]
-    found.programs += [Program(programs.OURS, 2, 6.0, 6.0, 300.0)]
-    found.programs += [Program(programs.AGAIN, 2, 5.0, 5.0, 300.0)]
-    found.programs += [Program(programs.TUTORIAL, 2, 30.0, 30.0, 300.0)]
-    job = targets(found)[6].default
-    assert job.met is True
-    assert job.detail.startswith(f"{median((2.9, 6)):.2f} ×")
-
-
-# Files --------------------------------------------------------------------------------------------
-
-
-def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
-    found = made_up(FAST, rounds=1)
-    found.preparations.append(Preparation("keras", "default", Case(), 0.5, 1.5, 400.0))
-    found.programs.append(Program(programs.HELP, 1, 0.2, 0.2, 80.0))
-    found.left_out["keras"] = "keras is not installed"
-    file = tmp_path / "results.json"
-    results.write(file, found)
-    assert results.read(file) == found
-    assert len(file.read_text().splitlines()) < 25 + len(found.samples)
-
-
-def test_a_page_is_rendered_from_the_file_alone(tmp_path: Path, call) -> None:
-    found = made_up(FAST, cells=("lstm",), hidden=(8, 64))
-    found.samples += [
-        sample(name, case, 1, 3.0)
-        for name in FAST
-        for cases in scaling(("lstm",)).values()
-        for case in cases
-        if case != Case(cell="lstm")
-    ]
-    found.samples += [
-        sample(name, case, 1, 1.5, allocator="tuned")
-        for name in FAST
-        for case in table(("lstm",), (8, 64))
-    ]
-    found.left_out["flax.nnx"] = "flax is not installed"
-    results.write(tmp_path / "results.json", found)
-    finished = call("bench.py", "--render", "results.json")
-    assert finished.returncode == 0, finished.stderr
-    page = (tmp_path / report.MARKDOWN).read_text()
-    assert "| 400 | 3 | 3 | 3 |" in page
-    assert "| 8 | 2 (2–4) | 2.1 (2.1–4.2) | 4 (4–8) |" in page
-    assert "**2.00** (flax.nnx) | 3.00 | 1.00 |" in page
-    assert "`flax.nnx` was left out: flax is not installed." in page
-    assert "LSTM over T, steps of a sequence, ms:" in page
-    assert "| LSTM 8 | 2 → 2 |" in page
-    for file in report.FILES:
-        assert (tmp_path / file).exists(), file
-    again = call("bench.py", f"--render={tmp_path / 'results.json'}")
-    assert again.returncode == 0, again.stderr
-    assert (tmp_path / report.MARKDOWN).read_text() == page
-
-
-@pytest.mark.parametrize(
-    ("others", "says"),
-    [([0.01, 0.05], "kept 0.03 cores busy on average, 0.05 at most."), ([0.0, 0.4], "not idle")],
-)
-def test_a_page_says_what_others_did_meanwhile(others: list[float], says: str) -> None:
-    found = made_up(FAST, cells=("gru",), hidden=(8,))
-    found.rounds = [Round("default", i, 60.0, cores) for i, cores in enumerate(others, start=1)]
-    assert says in report.markdown(found)
-    busy = max(others) > 0.1
-    assert (report.NOT_IDLE in report.markdown(found)) == busy
-    assert (report.NOT_IDLE in report.summary(found)) == busy
-    found.rounds = [Round("default", 1, 60.0, None)]
-    assert "cores busy" not in report.markdown(found)
+# Measuring ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="reads Linux's /proc")
@@ -280,13 +87,6 @@ def test_others_are_all_but_the_benchmark() -> None:
     assert own_child is not None
     assert others_child is not None
     assert others_child > own_child
-
-
-def test_only_targets_that_were_measured_are_listed() -> None:
-    page = report.markdown(made_up(FAST, cells=("gru",), hidden=(8,)))
-    assert "`rnn_torch` at least as fast as `nn.RNN` and `nn.GRU` everywhere" in page
-    assert "`nn.LSTM` everywhere" not in page
-    assert "hello" not in page.partition("## A training step")[0].partition("## Targets")[2]
 
 
 @pytest.mark.slow
@@ -369,9 +169,3 @@ def test_the_tutorial_trains_and_scores(tmp_path: Path) -> None:
         r"test loss 0\.\d{4}  accuracy \d+\.\d%\n",
         finished.stdout,
     )
-
-
-def test_results_of_another_kind_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(InvalidInput, match=r"x\.json: no results of this version"):
-        results.read(tmp_path / "x.json")

@@ -1,52 +1,24 @@
-"""The comparison of traces: whatever differs is found, and named exactly."""
+"""Differences of traces: each is found and named exactly, and how it grew is told."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from shared.config.settings import NetworkConfig
-from shared.errors import InvalidInput
-from shared.parity.comparison import PROVED, Comparison, Diverged, compare, compare_folders
+from shared.parity.comparison import PROVED, Comparison, Diverged, compare
 from shared.parity.deviation import SMALLEST_LOSS
-from shared.parity.trace_files import write_trace
-from shared.protocol.trace import PHASES, Trace, phase_of, split_steps
+from shared.protocol.trace import PHASES, Trace, phase_of
+from tests.support.compared_traces import changed, compared
 from tests.support.pairwise import slow_but
-from tests.support.traces import STEPS, refused, take, text, words
 
 AT = 1
 """The step that is changed, from 0: neither the first nor the last."""
-
-
-@pytest.fixture(scope="module", params=["words", "text"])
-def trace(request) -> Trace:
-    """Real steps with tensors of every phase: in words lengths and a reverse direction, in a text
-    a carried state and an embedding; in both masks."""
-    if request.param == "words":
-        config = words(NetworkConfig("lstm", "tanh", 3, 2, bidirectional=True, dropout=0.3))
-    else:
-        config = text(NetworkConfig("gru", "tanh", 3, 2, dropout=0.3, embedding_size=2))
-    return take(config, "torch/handcrafted").trace
 
 
 def scale_of(name: str, array: np.ndarray) -> float:
     """What a deviation in one step's tensor is measured against; 1 where there are only zeros."""
     largest = float(np.abs(array).max())
     return max(largest, SMALLEST_LOSS) if name == "loss/loss" else largest or 1.0
-
-
-def changed(trace: Trace, name: str, index: tuple[int, ...], value: float) -> Trace:
-    array = trace[name].copy()
-    array[index] = value
-    return trace | {name: array}
-
-
-def compared(first: Trace, second: Trace, tolerance: float = PROVED) -> Comparison:
-    """The steps of one call, which begin with step 11."""
-    comparison = Comparison("jax", "torch", tolerance)
-    comparison.add(11, first, second)
-    return comparison
 
 
 def elements(trace: Trace) -> list[tuple[str, tuple[int, ...]]]:
@@ -215,74 +187,6 @@ def test_equal_steps_are_reported_in_one_sentence() -> None:
     assert compare(steps[:1], steps[:1]).sentence.startswith("equal within 1e-09: 1 step, ")
 
 
-# What cannot be compared --------------------------------------------------------------------------
-
-
-def test_tensors_that_one_side_lacks_are_named(trace: Trace) -> None:
-    for name in trace:
-        fewer = {key: array for key, array in trace.items() if key != name}
-        refused(lambda o=fewer: compared(trace, o), f"step 11: {name}: jax has it, torch has not")
-        refused(lambda o=fewer: compared(o, trace), f"step 11: {name}: torch has it, jax has not")
-
-
-def test_other_shapes_dtypes_and_numbers_of_steps_are_named(trace: Trace) -> None:
-    for name, array in trace.items():
-        others = {
-            "shape": np.concatenate([array[..., None]] * 2, -1),
-            "dtype": array.astype("float32" if array.dtype == "float64" else "int64"),
-            "number of steps": array[:-1],
-        }
-        for what, other in others.items():
-            for sides in ((trace, trace | {name: other}), (trace | {name: other}, trace)):
-                refused(lambda s=sides: compared(*s), f"step 11: {name}: expected one {what}, got ")
-
-
-def test_a_shape_that_numpy_would_stretch_is_another_shape() -> None:
-    for first, second in ((np.ones((3, 1)), np.ones((3, 4))), (np.ones(1), np.array(1.0))):
-        refused(lambda a=first, b=second: compare([{"a": a}], [{"a": b}]), "a: expected one shape")
-
-
-def test_tensors_of_one_trace_have_the_same_steps() -> None:
-    """Both sides alike, so that they fit one another."""
-    odd = {"a": np.zeros((2, 3)), "b": np.zeros((3, 3))}
-    refused(lambda: Comparison("x", "y").add(1, odd, dict(odd)), "step 1: b: ", "2", "3")
-
-
-def test_a_tensor_that_comes_or_goes_at_a_later_step_is_named() -> None:
-    one, two = {"a": np.ones(2)}, {"a": np.ones(2), "b/c": np.ones(2)}
-    refused(lambda: compare([two, one], [two, one]), "step 2: b/c: ")
-    refused(lambda: compare([one, two], [one, two]), "step 2: b/c: ")
-
-
-def test_nothing_to_compare_is_never_equal() -> None:
-    empty = Comparison("jax", "torch")
-    assert not empty.equal
-    assert empty.growth == []
-    assert "no steps" in empty.sentence
-    refused(empty.check, "jax, torch", "none")
-    refused(lambda: compare([], []), "first, second", "none")
-    refused(lambda: compare([{}], [{}]), "step 1", "none")
-    refused(lambda: empty.add(1, {"a": np.zeros((0, 2))}, {"a": np.zeros((0, 2))}), "step 1: a")
-    assert not empty.equal
-
-
-@pytest.mark.parametrize("values", [np.array([1 + 2j]), np.array(["x"]), np.array([None])])
-def test_only_real_numbers_can_be_compared(values: np.ndarray) -> None:
-    """Of complex numbers, the imaginary parts would be left out of it."""
-    traces = [{"layers/0.outputs": values}]
-    message = f"step 1: layers/0.outputs: expected real numbers, got {values.dtype}"
-    refused(lambda: compare(traces, traces), message)
-
-
-def test_one_side_with_more_steps_is_named() -> None:
-    steps = [{"a": np.ones(1)}] * 3
-    refused(
-        lambda: compare(steps, steps[:2], names=("jax", "torch")),
-        "torch ends after step 2, jax goes on",
-    )
-    refused(lambda: compare([], steps, names=("jax", "torch")), "jax ends after step 0, torch")
-
-
 def test_generators_are_compared_as_they_come() -> None:
     """No trace of a whole run has to fit into memory."""
     alive = []
@@ -329,79 +233,6 @@ def test_growth_without_a_difference_ends_at_the_last_step() -> None:
     assert steps == [1, 5, 13, 17, 19, 20]
 
 
-# Folders ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folders(trace: Trace, tmp_path: Path) -> tuple[Path, Path]:
-    """The same trace in both."""
-    sides = (tmp_path / "a", tmp_path / "b")
-    for side in sides:
-        side.mkdir()
-        for number, step in enumerate(split_steps(trace), start=1):
-            write_trace(side, number, step)
-    return sides
-
-
-def test_folders_with_the_same_numbers_are_equal(folders: tuple[Path, Path], trace: Trace) -> None:
-    comparison = compare_folders(*folders)
-    comparison.check()
-    assert comparison.equal
-    assert comparison.steps == [1, 2, 3]
-    assert list(comparison.deviations) == list(trace)
-    assert (comparison.first, comparison.second) == tuple(map(str, folders))
-
-
-def test_a_difference_between_folders_is_named(folders: tuple[Path, Path], trace: Trace) -> None:
-    name = "gradients/head.bias"
-    other = changed(trace, name, (2, 1), 0.5)
-    write_trace(folders[1], 3, split_steps(other)[2])
-    comparison = compare_folders(*folders)
-    found = comparison.difference
-    assert found is not None
-    assert (found.step, found.place, found.second) == (3, f"{name}[1]", 0.5)
-    assert f"{folders[0]} {found.first!r}, {folders[1]} 0.5 (" in comparison.sentence
-    assert not compare_folders(folders[0], folders[1], tolerance=0.1).equal
-    write_trace(folders[1], 3, split_steps(changed(trace, name, (2, 1), found.first + 1e-3))[2])
-    assert compare_folders(folders[0], folders[1], tolerance=0.5).equal
-
-
-def test_a_step_that_one_folder_lacks_is_named(folders: tuple[Path, Path]) -> None:
-    (folders[1] / "step-000002.safetensors").unlink()
-    for sides in (folders, folders[::-1]):
-        refused(
-            lambda s=sides: compare_folders(s[0], s[1]),
-            f"{folders[1]}: expected step 2, {folders[0] / 'step-000002.safetensors'} has it",
-        )
-
-
-def test_a_damaged_file_of_a_folder_is_named(folders: tuple[Path, Path]) -> None:
-    file = folders[1] / "step-000002.safetensors"
-    file.write_bytes(file.read_bytes()[:-8])
-    refused(lambda: compare_folders(*folders), f"{file}: ")
-
-
-def test_a_tensor_that_a_file_of_a_folder_lacks_is_named(
-    folders: tuple[Path, Path], trace: Trace
-) -> None:
-    step = split_steps(trace)[STEPS - 1]
-    del step["norm/norm"]
-    write_trace(folders[0], STEPS, step)
-    refused(lambda: compare_folders(*folders), "step 3: norm/norm: ", str(folders[0]))
-
-
-def test_a_folder_that_is_missing_is_named(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    for sides in ((folders[0], tmp_path / "c"), (tmp_path / "c", folders[0])):
-        refused(lambda s=sides: compare_folders(*s), f"{tmp_path / 'c'}: expected a folder")
-
-
-@pytest.mark.parametrize("tolerance", [float("nan"), -1e-9, 1.0, float("inf")])
-def test_a_tolerance_that_means_nothing_is_refused(tolerance: float) -> None:
-    """At 1, any two tensors of one sign would be equal."""
-    with pytest.raises(InvalidInput, match=r"tolerance: expected a number in \[0, 1\), got"):
-        compare([{"a": np.ones(2)}], [{"a": np.ones(2)}], tolerance=tolerance)
-
-
 # What is said beside the verdict ------------------------------------------------------------------
 
 
@@ -419,20 +250,3 @@ def test_phases_that_no_one_knows_are_told_of() -> None:
     """A misspelt one would be compared last, and a difference in it found late."""
     trace = {"grads/w": np.ones(2), "weights/w": np.ones(2), "w": np.ones(2)}
     assert compare([trace], [trace]).notes == ["compared after the known phases: grads, w"]
-
-
-def test_what_is_no_trace_does_not_end_a_comparison() -> None:
-    trace = {"a": np.ones(2)}
-    refused(
-        lambda: compare([trace, None, trace], [trace, None, trace]),  # pyright: ignore[reportArgumentType]
-        "step 2: expected a trace, arrays by name, got None from first",
-    )
-
-
-def test_a_scalar_has_no_axis_of_steps() -> None:
-    comparison = Comparison("jax", "torch")
-    for first, second, side in ((np.ones(()), np.ones(1), "jax"), (np.ones(1), 1.0, "torch")):
-        refused(
-            lambda a=first, b=second: comparison.add(1, {"loss/loss": a}, {"loss/loss": b}),
-            f"step 1: loss/loss: expected a leading axis of steps, got a scalar in {side}",
-        )

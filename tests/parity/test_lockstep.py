@@ -1,43 +1,24 @@
-"""Every phase of every step agrees between the frameworks, in float64, over whole runs.
-
-All cells × layers and directions and dropout × optimizers × clipping × three kinds of data: words
-of several lengths in ragged batches, sequences read at their last step, and a text whose state is
-carried from window to window. Beside them every task, at reduced size; and language models of words
-and characters with tied embeddings.
+"""Phases of every step agree between the frameworks, in float64, over whole runs of all cells ×
+layers and directions and dropout × optimizers × clipping × three kinds of data: words of several
+lengths in ragged batches, sequences read at their last step, and a text whose state is carried from
+window to window.
 """
 
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
 import pytest
 
 from shared.config import Config, resolve
-from shared.config.data import (
-    AddingData,
-    CopyData,
-    Data,
-    GeneratedData,
-    HelloData,
-    MotionData,
-    ParityData,
-    SunspotsData,
-    TextData,
-    TranslateData,
-)
+from shared.config.data import GeneratedData, HelloData, TextData
 from shared.config.settings import Cell, NetworkConfig, Nonlinearity
-from shared.inference.evaluation import evaluate
 from shared.parity import lockstep
-from shared.parity.comparison import Comparison, Diverged
-from shared.protocol import Snapshot, load_backend
-from shared.protocol.trace import PHASES, phase_of
-from shared.protocol.weights import initialize
+from shared.parity.comparison import Diverged
 from shared.tasks import TASKS, load_task
-from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.compiling import AS_FOR_A_USER
+from tests.support.lockstep import TEXT, compared
 from tests.support.pairwise import covering, slow_but
 from tests.support.take_steps import CELLS, OPTIMIZERS
 
@@ -45,21 +26,6 @@ STACKS = [(1, False, 0.0), (1, True, 0.0), (2, False, 0.0), (2, True, 0.0), (2, 
           (2, True, 0.3)]  # fmt: skip
 CLIPS = (None, 0.1)
 DATA = ("words", "last-value", "text")
-TEXT = "".join(np.random.default_rng(5).choice(list("abcdefgh \n"), 400))
-VOCABULARY = ("to", "be", "or", "not", "that", "is", "the", "question", "\n")
-WORDS = " ".join(np.random.default_rng(6).choice(list(VOCABULARY), 400))
-SMALL: dict[str, Data] = {
-    "hello": HelloData(("hello", "yellow", "help")),
-    "random-labels": GeneratedData(27, 4, 9, sequence_length=7, input_size=3, min_length=2),
-    "last-value": GeneratedData(27, 4, 9, sequence_length=7, input_size=3, min_length=2),
-    "adding": AddingData(27, 4, 9, sequence_length=9),
-    "copy": CopyData(27, 4, 9, blank_length=3),
-    "parity": ParityData(27, 4, 9, min_length=5, max_length=9, longer_length=12),
-    "translate": TranslateData(largest=60),
-    "motion": MotionData(27, 4, 9, frames=4),
-    "sunspots": SunspotsData(window=7),
-}
-"""Data of the tasks that have much by default."""
 
 
 class Case(NamedTuple):
@@ -108,17 +74,6 @@ def config(case: Case, folder: Path) -> Config:
     return resolve(replace(base, network=network, optimization=optimization, precision="float64"))
 
 
-def compared(config: Config, steps: int) -> Comparison:
-    task = load_task(config)
-    sides = (lockstep.side(config, task, name) for name in ("jax/handcrafted", "torch/handcrafted"))
-    comparison = lockstep.run(config, *sides, steps=steps).comparison
-    phases = {phase_of(name) for name in comparison.deviations}
-    without_moments = config.optimization.optimizer == "sgd" and not config.optimization.momentum
-    assert phases == set(PHASES) - ({"moments"} if without_moments else set())
-    assert len(comparison.steps) == steps
-    return comparison
-
-
 # Any two choices meet here, any three in the slow test below.
 @pytest.mark.parametrize("case", covering(EVERY), ids=str)
 def test_every_phase_of_every_step_agrees(case: Case, tmp_path: Path) -> None:
@@ -130,120 +85,6 @@ def test_every_phase_of_every_step_agrees(case: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", covering(EVERY, strength=3), ids=str)
 def test_steps_agree_as_they_are_compiled_for_a_user(case: Case, tmp_path: Path) -> None:
     compared(config(case, tmp_path), 30).check()
-
-
-def of_task(name: str, folder: Path) -> Config:
-    """A task with its default network, optimizer and schedule, but small."""
-    if name == "translate":
-        pytest.importorskip("num2words")
-    defaults = TASKS[name].defaults
-    data, batch_size, bptt = SMALL.get(name, defaults.data), 8, None
-    if name == "text":
-        (folder / "text.txt").write_text(TEXT)
-        data, batch_size, bptt = TextData(str(folder / "text.txt"), (0.8, 0.1, 0.1)), 3, 11
-    network = replace(defaults.network, hidden_size=5)
-    small = replace(defaults, network=network, data=data, batch_size=batch_size, bptt=bptt)
-    return resolve(replace(small, precision="float64", epochs=8))
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_every_task_agrees(name: str, tmp_path: Path) -> None:
-    compared(of_task(name, tmp_path), 30).check()
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_scores_and_predictions_of_every_task_agree(name: str, tmp_path: Path) -> None:
-    whole = of_task(name, tmp_path)
-    task = load_task(whole)
-    sizes = task.signature.input_size, task.signature.output_size
-    start = Snapshot.of(initialize(whole.network, *sizes, seed=4, dtype="float64"))
-    split = task.test
-    rows = slice(min(7, len(split.inputs)))
-    lengths = None if split.lengths is None else split.lengths[rows]
-    scores, found = [], []
-    for backend in ("jax", "torch"):
-        loaded = load_backend(replace(whole, backend=backend), task.signature)
-        state = loaded.init(start)
-        scores.append(evaluate(whole, task, loaded, state, split))
-        outputs, carry = loaded.predict(state, split.inputs[rows, :40], lengths)
-        found.append({"outputs": outputs} | {f"carry {i}": c for i, c in enumerate(carry)})
-    assert scores[0].loss == pytest.approx(scores[1].loss, rel=1e-10)
-    assert scores[0].metric == pytest.approx(scores[1].metric, rel=1e-10)
-    assert scores[0].loss > 0
-    check_all_close(*found, relative=1e-10)
-
-
-TIED = NetworkConfig(cell="lstm", hidden_size=5, embedding_size=5, tied=True)
-CHANGED: dict[str, Callable[[Config], Config]] = {
-    "tied": lambda c: replace(c, network=TIED),
-    "tied, two layers and dropout": lambda c: replace(
-        c, network=replace(TIED, cell="gru", num_layers=2, dropout=0.3)
-    ),
-    "tied, clipped": lambda c: replace(
-        c, network=TIED, optimization=replace(OPTIMIZERS["momentum"], clip_norm=0.1)
-    ),
-    "initial range": lambda c: replace(
-        c, network=replace(TIED, tied=False, embedding_size=3, init_range=0.7)
-    ),
-    "forget bias": lambda c: replace(c, network=replace(TIED, cell="gru", forget_bias=1.5)),
-    "tied, initial range": lambda c: replace(c, network=replace(TIED, init_range=0.7)),
-    "decay": lambda c: replace(
-        c,
-        optimization=replace(
-            OPTIMIZERS["adam"], schedule="decay", decay_after=1, gamma=0.5, clip_norm=0.5
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("case", "unit"),
-    slow_but(
-        itertools.product(CHANGED, ["char", "word"]),
-        [*zip(CHANGED, itertools.cycle(["char", "word"]), strict=False)],
-    ),
-)
-def test_language_models_agree(case: str, unit: Literal["char", "word"], tmp_path: Path) -> None:
-    """Of words, embedded, of which the vocabulary lacks some."""
-    plain = of_task("text", tmp_path)
-    if unit == "word":
-        (tmp_path / "words.txt").write_text(WORDS)
-        data = TextData(str(tmp_path / "words.txt"), (0.8, 0.1, 0.1), "word", vocabulary_size=8)
-        plain = replace(plain, data=data)
-    changed = resolve(CHANGED[case](plain))
-    comparison = compared(changed, 30)
-    comparison.check()
-    assert ("gradients/head.weight" in comparison.deviations) != changed.network.tied
-    assert ("gradients/embedding.weight" in comparison.deviations) == (
-        unit == "word" or case != "decay"
-    )
-
-
-def test_an_embedding_tied_to_both_directions_agrees() -> None:
-    network = NetworkConfig("gru", hidden_size=5, bidirectional=True, embedding_size=10, tied=True)
-    whole = replace(TASKS["hello"].defaults, data=SMALL["hello"], batch_size=2, network=network)
-    compared(resolve(replace(whole, precision="float64")), 30).check()
-
-
-def test_a_tied_head_gives_the_gradient_of_both_its_places(tmp_path: Path) -> None:
-    """Of an embedding whose head is not tied but has the same weights, the two add up."""
-    tied = resolve(replace(of_task("text", tmp_path), network=TIED))
-    apart = replace(tied, network=replace(TIED, tied=False))
-    task = load_task(tied)
-    first, second = (lockstep.side(c, task, "torch/handcrafted") for c in (tied, apart))
-    weights = first.start.weights
-    copied = weights | {"head.weight": weights["embedding.weight"].copy()}
-    gradients = []
-    for side, start in ((first, weights), (second, copied)):
-        state = side.backend.init(Snapshot.of(start))
-        _, trace = side.backend.trace(state, side.batches.take(0, 1), np.array([0.1]))
-        gradients.append(trace)
-    check_close(
-        gradients[0]["gradients/embedding.weight"],
-        gradients[1]["gradients/embedding.weight"] + gradients[1]["gradients/head.weight"],
-        relative=1e-10,
-        what="gradient of the embedding",
-    )
 
 
 @pytest.mark.parametrize(("cell", "nonlinearity"), slow_but(CELLS, [CELLS[0], ("lstm", "tanh")]))

@@ -1,10 +1,6 @@
-"""Every task in both frameworks from several seeds: which runs, what of them is done, and a page
-whose numbers are those of the runs."""
+"""Pages of results, whose goals, scores, texts and pictures are those of the runs."""
 
 import json
-import os
-import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,77 +13,16 @@ from shared.errors import InvalidInput
 from shared.report import results_page
 from shared.report.results_page import CHANCE, write_results
 from shared.runs import run_folder
-from shared.runs.jobs import Job, jobs
+from shared.runs.jobs import Job
 from shared.runs.run import Run
 from shared.runs.scores import in_unit, spread
 from shared.runs.summary import Reference
-from shared.system import environment
 from shared.tasks import TASKS
 from shared.tasks.registry import Goal
 from shared.training import train
-from tests.support.command_line import check_refused
 
 LOWER = Goal("rmse", 2.75)
 HIGHER = Goal("accuracy", 0.95)
-
-
-def test_every_task_is_trained_from_every_seed_in_both_frameworks() -> None:
-    plan = jobs(tuple(TASKS), (0, 3), Path("runs"))
-    assert len(plan) == 4 * len(TASKS)
-    assert len({job.folder for job in plan}) == len(plan)
-    named = [(job.config.task, job.config.seed, job.config.backend) for job in plan]
-    assert named == [(t, s, b) for t in TASKS for s in (0, 3) for b in ("jax", "torch")]
-    for job in plan:
-        config = job.config
-        assert job.folder == Path("runs", f"{config.task}-{config.backend}-{config.seed}")
-        default = replace(TASKS[config.task].defaults, backend=config.backend, seed=config.seed)
-        assert config == resolve(default)
-        assert job.state == "new"
-
-
-def test_every_task_has_a_goal_that_can_be_reached() -> None:
-    assert all(row.goal.score for row in TASKS.values())
-
-
-@pytest.mark.parametrize(
-    ("tasks", "seeds", "message"),
-    [
-        (("chess",), (0,), "--tasks: expected any of hello, .*, got chess"),
-        (("hello", "hello"), (0,), "--tasks: expected one or more, each once, got hello hello"),
-        (("hello",), (1, 2, 1), "--seeds: expected one or more, each once, got 1 2 1"),
-        ((), (0,), "--tasks: expected one or more, each once, got none"),
-        (("hello",), (), "--seeds: expected one or more, each once, got none"),
-        (("hello",), (-1,), "--seed: expected a number from 0 .*, got -1"),
-    ],
-)
-def test_a_plan_that_makes_no_sense_is_refused(tasks: Any, seeds: Any, message: str) -> None:
-    with pytest.raises(InvalidInput, match=f"^{message}$"):
-        jobs(tasks, seeds, Path("runs"))
-
-
-def test_a_run_is_new_then_stopped_then_done(tmp_path: Path, monkeypatch) -> None:
-    (job,) = (j for j in jobs(("hello",), (0,), tmp_path) if j.config.backend == "torch")
-    assert job.state == "new"
-    job.folder.mkdir()
-    assert job.state == "new"
-    run_folder.save_config(job.folder, job.config)
-    assert job.state == "stopped"
-    (job.folder / run_folder.SUMMARY).touch()
-    with pytest.raises(InvalidInput, match=r"summary\.json: "):
-        _ = job.state  # damaged
-    monkeypatch.setattr("shared.runs.jobs.read_run", lambda folder: folder)
-    assert job.state == "done"
-
-
-def test_a_run_with_other_settings_is_refused(tmp_path: Path) -> None:
-    job = jobs(("hello",), (0,), tmp_path)[0]
-    job.folder.mkdir()
-    run_folder.save_config(job.folder, replace(job.config, epochs=7))
-    (job.folder / run_folder.SUMMARY).touch()
-    with pytest.raises(
-        InvalidInput, match=r"hello-jax-0: expected a run with the settings of this version, got "
-    ):
-        _ = job.state
 
 
 def finished(goal: Goal, value: float, **baselines: float) -> Run:
@@ -266,123 +201,3 @@ def test_an_unfinished_run_has_no_results(plan: list[Job], tmp_path: Path) -> No
     with pytest.raises(InvalidInput, match=r"a finished run, got one without summary.json"):
         write_results([other], tmp_path / "docs", "")
     assert not (tmp_path / "docs").exists()
-
-
-BAD = {
-    "other settings": (["--epochs", "3"], ["--suite", "expected no settings beside it"]),
-    "a task of run.py": (["--task", "parity"], ["--suite", "expected no settings beside it"]),
-    "a configuration": (
-        ["--config", "runs/hello-jax-0/config.json"], ["--suite", "expected no settings beside it"],
-    ),
-    "folders": (["runs/a", "runs/b"], ["--suite", "expected no settings beside it"]),
-    "contenders": (
-        ["--contenders", "jax/native", "torch/native"], ["expected no settings beside it"],
-    ),
-    "unknown task": (["--tasks", "chess"], ["chess", "hello"]),
-    "one task twice": (["--tasks", "hello", "hello"], ["--tasks", "each once"]),
-    "one seed twice": (["--tasks", "hello", "--seeds", "1", "1"], ["--seeds", "each once", "1 1"]),
-    "negative seed": (["--tasks", "hello", "--seeds", "-1"], ["--seed", "-1"]),
-    "no number": (["--seeds", "one"], ["--seeds", "one"]),
-    "a page in the way": (["--tasks", "hello", "--out", "docs"], ["--out docs", "--overwrite"]),
-    "another run in the way": (
-        ["--tasks", "hello", "--seeds", "0", "--runs", "runs"], ["hello-jax-0", "move it away"],
-    ),
-    "no jobs": (["--jobs", "0"], ["--jobs: expected 1 to", "got 0"]),
-    "more jobs than cores": (["--jobs", "9999"], ["--jobs: expected 1 to", "got 9999"]),
-    "no tasks": (["--tasks", "--seeds", "0"], ["--tasks: expected one or more", "got none"]),
-    "runs in a file": (
-        ["--tasks", "hello", "--runs", "docs/results.md"], ["--runs docs/results.md", "a folder"],
-    ),
-    "a page that cannot be written": (
-        ["--tasks", "hello", "--out", "/proc/docs"], ["--out /proc/docs: expected a folder that"],
-    ),
-    "another suite": (["--suite", "everything"], ["--suite", "results", "everything"]),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_a_suite_that_cannot_be_run_is_refused_in_one_line(case: str, tmp_path: Path, call) -> None:
-    job = jobs(("hello",), (0,), tmp_path / "runs")[0]
-    job.folder.mkdir(parents=True)
-    run_folder.save_config(job.folder, replace(job.config, epochs=7))
-    (tmp_path / "docs").mkdir()
-    (tmp_path / "docs" / results_page.PAGE).write_text("")
-    before = sorted(tmp_path.rglob("*"))
-    arguments, expected = BAD[case]
-    check_refused(call("compare.py", "--suite", "results", *arguments), *expected)
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-@pytest.mark.parametrize("option", [["--tasks", "weather"], ["--runs=runs"], ["--jobs", "1"]])
-def test_options_of_a_suite_are_refused_without_one(option: list[str], tmp_path, call) -> None:
-    """`--tasks weather` is no `--task weather`, and would compare hello."""
-    name = option[0].partition("=")[0]
-    check_refused(call("compare.py", *option), f"{name}: expected --suite results beside it")
-    assert not list(tmp_path.iterdir())
-
-
-def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) -> None:
-    """Of both runs one is done and one was stopped: only the second goes on."""
-    calls = []
-    monkeypatch.setattr(
-        "shared.commands.compare._run_script", lambda options, *others: calls.append(options)
-    )
-    monkeypatch.setattr(
-        "shared.report.results_page.write_results", lambda *arguments: calls.append("results")
-    )
-    monkeypatch.setattr("shared.runs.jobs.read_run", lambda folder: folder)
-    done, stopped, new, again = jobs(("hello",), (0, 1), tmp_path / "runs")
-    for job in (done, stopped, again):
-        job.folder.mkdir(parents=True)
-        run_folder.save_config(job.folder, job.config)
-    (done.folder / run_folder.SUMMARY).touch()
-    ran = call("compare.py", "--suite", "results", "--tasks", "hello", "--seeds", "0", "1",
-               "--runs", "runs", "--out", "docs")  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    lines = ran.stdout.splitlines()
-    assert lines[0] == "1 of 4: runs/hello-jax-0 (done)"
-    assert lines[1:4] == [
-        f"{i} of 4: runs/{j.folder.name}" for i, j in ((2, stopped), (3, new), (4, again))
-    ]
-    assert calls[0] == ["--resume", "runs/hello-torch-0", "--backend", "torch"]
-    assert calls[1][2:] == ["--out", "runs/hello-jax-1", "--backend", "jax"]
-    assert calls[2] == ["--resume", "runs/hello-torch-1", "--backend", "torch"]
-    assert calls[3:] == ["results"]
-
-
-@pytest.mark.skipif(environment.cores() < 2, reason="needs two cores")
-def test_two_runs_train_at_once_each_on_cores_of_its_own(tmp_path: Path, monkeypatch, call) -> None:
-    both = threading.Barrier(2, timeout=60)
-    shares = []
-
-    def train(options, arguments, name, children) -> None:
-        both.wait()  # broken if the other one does not run
-        shares.append((name, os.sched_getaffinity(0)))
-
-    monkeypatch.setattr("shared.commands.compare._run_script", train)
-    monkeypatch.setattr("shared.report.results_page.write_results", lambda *arguments: None)
-    own = os.sched_getaffinity(0)
-    ran = call("compare.py", "--suite", "results", "--tasks", "hello", "--seeds", "0", "1",
-               "--jobs", "2")  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    assert len(shares) == 4
-    for one, other in (shares[:2], shares[2:]):
-        assert one[1].isdisjoint(other[1])
-        assert one[1] | other[1] == own
-    assert os.sched_getaffinity(0) == own
-
-
-@pytest.mark.skipif(environment.cores() < 2, reason="needs two cores")
-@pytest.mark.parametrize("jobs", ["1", "2"])
-def test_after_a_run_that_fails_none_is_started(jobs: str, tmp_path, monkeypatch, call) -> None:
-    started = []
-
-    def fail(options, arguments, name, children) -> None:
-        started.append(name)
-        sys.exit(3)
-
-    monkeypatch.setattr("shared.commands.compare._run_script", fail)
-    ran = call("compare.py", "--suite", "results", "--jobs", jobs)
-    assert ran.returncode == 3
-    assert 1 <= len(started) <= int(jobs)
-    assert not (tmp_path / "reports").exists()

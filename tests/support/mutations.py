@@ -116,12 +116,12 @@ MUTATIONS = [
     ),
     Mutation(
         "shared/parity/diagnosis.py", "if found[0] > largest:", "if found[0] < largest:",
-        "tests/parity/test_traps.py::test_what_began_in_an_earlier_step_is_looked_for_there",
+        "tests/parity/test_diagnosis.py::test_what_began_in_an_earlier_step_is_looked_for_there",
     ),
     Mutation(
         "shared/parity/envelope.py", "np.maximum.accumulate(spread)", "spread", "tests/parity/test_envelope.py::test_the_edge_is_the_largest_spread_so_far_of_either_side"
     ),
-    Mutation("shared/parity/traps.py", "if comparison.equal:", "if False:", "tests/scripts/test_parity_script.py::test_a_trap_that_changes_nothing_is_no_proof"),
+    Mutation("shared/parity/traps.py", "if comparison.equal:", "if False:", "tests/scripts/test_parity_of_traps.py::test_a_trap_that_changes_nothing_is_no_proof"),
     Mutation(
         "shared/parity/misreadings.py", "[gate * rows : (gate + 1) * rows] -= 1",
         "[gate * rows : (gate + 1) * rows] += 1",
@@ -134,12 +134,12 @@ MUTATIONS = [
         "tests/inference/test_beam.py::test_it_does_not_stop_before_nothing_can_become_more_probable",
     ),
     Mutation(
-        "shared/inference/tables.py", "if len(set(named)) < len(named):", "if False:", "tests/inference/test_tables.py::test_a_csv_without_sequences_is_refused"
+        "shared/inference/tables.py", "if len(set(named)) < len(named):", "if False:", "tests/inference/test_table_sequences.py::test_a_csv_without_sequences_is_refused"
     ),
     # report
     Mutation(
         "shared/report/verdict.py", "if largest <= PROVED:", "if largest <= 10 * PROVED:",
-        "tests/report/test_comparison_page.py::test_a_difference_in_float64_is_called_a_defect",
+        "tests/report/test_verdicts.py::test_a_difference_in_float64_is_called_a_defect",
     ),
     Mutation(
         "shared/report/bands.py", "values.min(axis=0), values.max(axis=0)",
@@ -166,7 +166,7 @@ MUTATIONS = [
     # commands
     Mutation(
         "shared/commands/cli.py", 'if option(argv, "--seed") is not None:', "if False:",
-        "tests/training/test_seeds.py::test_what_seeds_do_not_go_with",
+        "tests/training/test_seeds_command_line.py::test_what_seeds_do_not_go_with",
     ),
     # rnn_jax
     Mutation(
@@ -196,7 +196,7 @@ MUTATIONS = [
     ),
     Mutation(
         "rnn_torch/private.py", "or forward_ad._current_level >= 0", "or False",
-        "tests/layers/test_torch_bptt.py::test_the_path_taken",
+        "tests/layers/test_torch_bptt_paths.py::test_the_path_taken",
     ),
     Mutation(
         "rnn_torch/step.py", "if self.own_masks:  # masks", "if not self.own_masks:  # masks",
