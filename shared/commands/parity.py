@@ -171,7 +171,7 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
 
     config, task = load(arguments.settings)
     folder = _folder(arguments, config.task)
-    first, second = sides = lockstep.contenders(config, task, arguments.contenders)
+    first, second = sides = lockstep.sides(config, task, arguments.contenders)
     steps, planted = lockstep.count_steps(arguments.steps, config, first), []
     if arguments.inject is not None:
         planted = [find_switch(arguments.inject, config, first)]
@@ -189,7 +189,7 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
         envelope = None
         if ran.comparison.equal and arguments.runs:
             single = replace(config, precision="float32")
-            a, b = lockstep.contenders(single, task, arguments.contenders)
+            a, b = lockstep.sides(single, task, arguments.contenders)
             envelope = measure(single, a, b, steps, arguments.runs)
         findings = Findings(
             ran.comparison,

@@ -41,7 +41,7 @@ def show_all(
         shown: list[Planted] = []
         for name, trap in TRAPS.items():
             config, task = load(trap.show(settings))
-            sides = lockstep.contenders(config, task, contenders)
+            sides = lockstep.sides(config, task, contenders)
             switch = find_switch(name, config, sides[0])
             count = lockstep.count_steps(steps, config, sides[0])
             ran, diagnosis = run_planted(config, task.signature, sides, [switch], count, tolerance)

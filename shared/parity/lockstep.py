@@ -136,7 +136,7 @@ def tensors_of(trace: Trace, phase: str) -> Trace:
 MOST_STEPS = 1000
 
 
-def contenders(config: Config, task: Task, names: Sequence[str]) -> tuple[Side, Side]:
+def sides(config: Config, task: Task, names: Sequence[str]) -> tuple[Side, Side]:
     """Makes both sides.
 
     Raises:

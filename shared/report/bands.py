@@ -1,4 +1,4 @@
-"""Curves of contenders as they are drawn: means over seeds with their range. Curves of thousands of
+"""Curves of groups as they are drawn: means over seeds with their range. Curves of thousands of
 steps are thinned."""
 
 from functools import reduce
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.report.contenders import Contender
-from shared.report.verdict import deviation, matched
+from shared.report.groups import Group
+from shared.report.verdict import loss_difference, matched
 from shared.runs.run import Curve
 
 
@@ -22,8 +22,8 @@ class Band(NamedTuple):
     """The smallest and the largest of the seeds."""
 
 
-def band(side: Contender, split: str, column: str = "loss", size: int = 1) -> Band:
-    """Returns a curve of a contender, at the steps that all its seeds recorded.
+def band(side: Group, split: str, column: str = "loss", size: int = 1) -> Band:
+    """Returns a curve of a group, at the steps that all its seeds recorded.
 
     Args:
         split: "train", "valid" or "test".
@@ -40,15 +40,13 @@ def band(side: Contender, split: str, column: str = "loss", size: int = 1) -> Ba
     return Band(at, mean, values.min(axis=0), values.max(axis=0))
 
 
-def largest_deviation(
-    first: Contender, second: Contender, size: int = 1
-) -> tuple[np.ndarray, np.ndarray]:
+def largest_difference(first: Group, second: Group, size: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Returns steps, and the largest relative difference of the training loss there over all seeds.
 
     Args:
         size: take the largest of so many steps, at the last of them.
     """
-    found = [deviation(*both) for both in matched(first, second)]
+    found = [loss_difference(*both) for both in matched(first, second)]
     steps = reduce(np.intersect1d, [at for at, _ in found])
     rows = [values[np.isin(at, steps)] for at, values in found]
     return _binned(steps, size)[:, -1], _binned(np.max(rows, axis=0), size).max(axis=1)

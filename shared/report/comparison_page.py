@@ -16,11 +16,11 @@ from shared.config.naming import network_name
 from shared.config.options import options, settings
 from shared.errors import InvalidInput
 from shared.report import interactive
-from shared.report.contenders import Contender, contenders
-from shared.report.curve_plots import save_curves, save_deviations
+from shared.report.curve_plots import save_curves, save_differences
+from shared.report.groups import Group, grouped
 from shared.report.prediction_plots import save_predictions
 from shared.report.render import write_pages
-from shared.report.verdict import deviation, differing, headlines, pairs, segments, statements
+from shared.report.verdict import differing, headlines, loss_difference, pairs, segments, statements
 from shared.runs.run import Run
 from shared.runs.run_folder import PICTURE
 from shared.runs.scores import in_unit, long_name, spread, to_show
@@ -38,19 +38,19 @@ def write_report(runs: Sequence[Run], folder: Path | str, command: str | None = 
     to show, predictions.png.
 
     Args:
-        runs: of at least two contenders, of one task; runs of several seeds in one folder are one
-            contender.
+        runs: of at least two groups, of one task; runs of several seeds in one folder are one
+            group.
         folder: where the files go; it is made if it is missing.
         command: the command line that made the runs, shown for reproduction.
 
     Raises:
-        InvalidInput: fewer than two contenders, or runs of different tasks or with no common step.
+        InvalidInput: fewer than two groups, or runs of different tasks or with no common step.
     """
     folder = Path(folder)
     check_comparable(runs)
     folder.mkdir(parents=True, exist_ok=True)
     save_curves(runs, folder / CURVES)
-    save_deviations(runs, folder / DEVIATIONS)
+    save_differences(runs, folder / DEVIATIONS)
     context = _context(runs, command)
     pictures = {"curves": CURVES, "deviations": DEVIATIONS}
     if save_predictions(runs, folder / PICTURE):
@@ -59,7 +59,7 @@ def write_report(runs: Sequence[Run], folder: Path | str, command: str | None = 
 
 
 def check_comparable(runs: Sequence[Run]) -> None:
-    sides = contenders(runs)
+    sides = grouped(runs)
     if len(sides) < 2:
         raise InvalidInput(f"expected at least two runs to compare, got {len(sides)}")
     tasks = sorted({run.config.task for run in runs})
@@ -75,14 +75,14 @@ def check_comparable(runs: Sequence[Run]) -> None:
     for first, second in itertools.combinations(runs, 2):
         if first.folder.resolve() == second.folder.resolve():
             raise InvalidInput(f"expected different runs, got {first.folder} twice")
-        if not len(deviation(first, second)[0]):
+        if not len(loss_difference(first, second)[0]):
             raise InvalidInput(
                 f"{first.folder} and {second.folder} have no training step in common"
             )
 
 
 def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
-    compared, sides = pairs(runs), contenders(runs)
+    compared, sides = pairs(runs), grouped(runs)
     first = runs[0].summary
     return {
         "task": runs[0].config.task,
@@ -127,8 +127,8 @@ def _about(task: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 
-def _scores(sides: Sequence[Contender]) -> list[dict[str, Any]]:
-    """Returns a row for each contender and each baseline."""
+def _scores(sides: Sequence[Group]) -> list[dict[str, Any]]:
+    """Returns a row for each group and each baseline."""
     first = sides[0].first
     shown = _shown_scores(first)
     rows = [_score_row(side, shown) for side in sides]
@@ -140,7 +140,7 @@ def _scores(sides: Sequence[Contender]) -> list[dict[str, Any]]:
     return rows
 
 
-def _score_row(side: Contender, shown: Sequence[str]) -> dict[str, Any]:
+def _score_row(side: Group, shown: Sequence[str]) -> dict[str, Any]:
     summaries = [run.summary for run in side.runs]
     valid = [summary.valid["loss"] for summary in summaries if summary.valid]
     return {
@@ -151,7 +151,7 @@ def _score_row(side: Contender, shown: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _each_seed(side: Contender) -> list[dict[str, Any]]:
+def _each_seed(side: Group) -> list[dict[str, Any]]:
     shown = _shown_scores(side.first)
     return [
         _score_row(side._replace(runs=(run,)), shown) | {"seed": run.config.seed}
@@ -165,7 +165,7 @@ def _shown_scores(run: Run) -> list[str]:
     return sorted(names, key=lambda name: name != run.summary.score)
 
 
-def _times(sides: Sequence[Contender]) -> list[tuple[str, ...]]:
+def _times(sides: Sequence[Group]) -> list[tuple[str, ...]]:
     """Returns a row for each segment. Compilation, total and memory are known only of the last
     process."""
     rows = []
@@ -182,7 +182,7 @@ def _times(sides: Sequence[Contender]) -> list[tuple[str, ...]]:
     return rows
 
 
-def _about_times(sides: Sequence[Contender]) -> str:
+def _about_times(sides: Sequence[Group]) -> str:
     text = (
         "Each run had a process of its own. The total runs from reading the data to the last "
         "score, with the import of the framework, compilation, evaluation and checkpoints."
@@ -198,7 +198,7 @@ def _about_times(sides: Sequence[Contender]) -> str:
     return text
 
 
-def _environment(side: Contender) -> tuple[Any, ...]:
+def _environment(side: Group) -> tuple[Any, ...]:
     run, summary = side.first, side.first.summary
     return (
         side.name,
@@ -210,7 +210,7 @@ def _environment(side: Contender) -> tuple[Any, ...]:
     )
 
 
-def _options(side: Contender) -> list[str]:
+def _options(side: Group) -> list[str]:
     config = side.first.config
     flat = settings(config)
     del flat["backend"], flat["implementation"]

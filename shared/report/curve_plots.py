@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shared.config.naming import network_name
-from shared.report.bands import band, bin_size, largest_deviation
-from shared.report.contenders import contenders
+from shared.report.bands import band, bin_size, largest_difference
+from shared.report.groups import grouped
 from shared.report.style import COLORS, STYLES, finish, line_width, new_figure, plain, save_figure
 from shared.runs.run import Run
 from shared.runs.summary import Reference
@@ -15,7 +15,7 @@ POINTS = 500
 
 
 def save_curves(runs: Sequence[Run], file: Path) -> None:
-    """Draws loss curves of one or several contenders, in one picture.
+    """Draws loss curves of one or several groups, in one picture.
 
     Training is a line (per step, a running mean where there are thousands), validation has
     markers, the baseline is dotted. Of several seeds the mean is drawn, in a band of their range.
@@ -24,7 +24,7 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
     figure = new_figure(6)
     axes = figure.subplots()
     tops = []
-    sides = contenders(runs)
+    sides = grouped(runs)
     for i, side in enumerate(sides):
         name = plain(side.name)
         color, style = COLORS[i % len(COLORS)], STYLES[i % len(STYLES)]
@@ -71,15 +71,15 @@ def drawn_baselines(run: Run) -> list[Reference]:
     return sorted(having, key=lambda baseline: baseline.scores["loss"])[:2]
 
 
-def save_deviations(runs: Sequence[Run], file: Path) -> None:
-    """Draws the relative difference of the training loss between each contender and the first, step
+def save_differences(runs: Sequence[Run], file: Path) -> None:
+    """Draws the relative difference of the training loss between each group and the first, step
     by step; of several seeds the largest."""
     figure = new_figure(4)
     axes = figure.subplots()
-    first, *others = contenders(runs)
+    first, *others = grouped(runs)
     drawn = False
     for i, side in enumerate(others, start=1):
-        steps, difference = largest_deviation(first, side)
+        steps, difference = largest_difference(first, side)
         shown = difference > 0
         drawn = drawn or bool(shown.any())
         axes.plot(

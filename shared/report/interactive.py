@@ -1,4 +1,4 @@
-"""Contenders → the data from which templates/report.js draws the curves of a report's page."""
+"""Groups of runs → the data from which templates/report.js draws the curves of a report's page."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from shared.report.bands import Band, band, bin_size, largest_deviation
-from shared.report.contenders import contenders
+from shared.report.bands import Band, band, bin_size, largest_difference
 from shared.report.curve_plots import drawn_baselines
+from shared.report.groups import grouped
 from shared.report.style import COLORS
 from shared.runs.run import Run
 
@@ -19,7 +19,7 @@ DIGITS = 7
 
 def curves(runs: Sequence[Run]) -> dict[str, Any]:
     """Returns the curves as JSON's numbers and lists of them; steps are optimizer steps."""
-    sides = contenders(runs)
+    sides = grouped(runs)
     size = bin_size(runs[0].curves["train"], POINTS)
     metric = runs[0].metric
     first = sides[0]
@@ -29,14 +29,14 @@ def curves(runs: Sequence[Run]) -> dict[str, Any]:
             {"name": metric, "unit": "share right" if metric == "accuracy" else "absolute error"},
         ],
         "steps_a_point": size,
-        "contenders": [
+        "groups": [
             {
                 "name": side.name,
                 "color": COLORS[i % len(COLORS)],
                 "seeds": len(side.runs),
                 "train": {c: _lists(band(side, "train", c, size)) for c in ("loss", "metric")},
                 "valid": {c: _lists(band(side, "valid", c)) for c in ("loss", "metric")},
-                "deviation": _deviation(*largest_deviation(first, side, size)) if i else None,
+                "difference": _difference(*largest_difference(first, side, size)) if i else None,
             }
             for i, side in enumerate(sides)
         ],
@@ -59,7 +59,7 @@ def _lists(curve: Band) -> dict[str, list[float]]:
     return found
 
 
-def _deviation(steps: np.ndarray, values: np.ndarray) -> dict[str, list[Any]]:
+def _difference(steps: np.ndarray, values: np.ndarray) -> dict[str, list[Any]]:
     return {
         "step": steps.tolist(),
         # A logarithmic axis has no place for zero.

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
-from shared.report.contenders import contenders
+from shared.report.groups import grouped
 from shared.report.style import COLORS, STYLES, line_width, new_figure, plain, save_figure
 from shared.runs import predictions
 from shared.runs.predictions import Predictions, counted
@@ -36,7 +36,7 @@ class Shown(NamedTuple):
 
 
 def save_predictions(runs: Sequence[Run], file: Path) -> bool:
-    """Draws the predictions of contenders of one task for its test part, side by side; of several
+    """Draws the predictions of groups of one task for its test part, side by side; of several
     seeds, those of the first.
 
     Returns:
@@ -51,7 +51,7 @@ def save_predictions(runs: Sequence[Run], file: Path) -> bool:
             found,
             read_schema(side.first.folder),
         )
-        for i, side in enumerate(contenders(runs))
+        for i, side in enumerate(grouped(runs))
         if (found := predictions.read(side.first.folder, side.first.summary.predictions))
     ]
     if not shown:

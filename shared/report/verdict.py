@@ -1,4 +1,4 @@
-"""How far contenders lie apart, how fast and how good they are: what a report says first."""
+"""How far groups lie apart, how fast and how good they are: what a report says first."""
 
 import itertools
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from shared.config.options import RESUMABLE, flag, settings
 from shared.parity.comparison import PROVED
 from shared.parity.deviation import SMALLEST_LOSS
-from shared.report.contenders import Contender, contenders
+from shared.report.groups import Group, grouped
 from shared.runs.run import Run
 from shared.runs.scores import LOWER_IS_BETTER, in_unit, long_name, spread
 from shared.runs.segments import Segment
@@ -26,7 +26,7 @@ Open = Literal["settings", "notes", "float32"]
 
 
 class Pair(NamedTuple):
-    """The distance between two contenders' training losses."""
+    """The distance between two groups' training losses."""
 
     first: str
     second: str
@@ -66,7 +66,7 @@ class Statement(NamedTuple):
     kind: Kind
 
 
-def deviation(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
+def loss_difference(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
     """Returns the steps that both runs recorded, and there |a - b| / max(|a|, |b|,
     SMALLEST_LOSS)."""
     a, b = first.curves["train"], second.curves["train"]
@@ -75,7 +75,7 @@ def deviation(first: Run, second: Run) -> tuple[np.ndarray, np.ndarray]:
     return steps, np.abs(x - y) / np.maximum(np.maximum(np.abs(x), np.abs(y)), SMALLEST_LOSS)
 
 
-def matched(first: Contender, second: Contender) -> list[tuple[Run, Run]]:
+def matched(first: Group, second: Group) -> list[tuple[Run, Run]]:
     """Returns pairs of runs from the same seeds; without a seed in common, the first run of
     each."""
     seeds = {run.config.seed: run for run in second.runs}
@@ -84,14 +84,14 @@ def matched(first: Contender, second: Contender) -> list[tuple[Run, Run]]:
 
 
 def pairs(runs: Sequence[Run]) -> list[Pair]:
-    """Returns every pair of contenders with its largest difference."""
-    return [_pair(*both) for both in itertools.combinations(contenders(runs), 2)]
+    """Returns every pair of groups with its largest difference."""
+    return [_pair(*both) for both in itertools.combinations(grouped(runs), 2)]
 
 
-def _pair(first: Contender, second: Contender) -> Pair:
+def _pair(first: Group, second: Group) -> Pair:
     found = []
     for one, other in matched(first, second):
-        steps, relative = deviation(one, other)
+        steps, relative = loss_difference(one, other)
         at = int(relative.argmax())
         losses = [run.curves["train"] for run in (one, other)]
         a, b = (curve.loss[np.isin(curve.step, steps)] for curve in losses)
@@ -105,7 +105,7 @@ def _pair(first: Contender, second: Contender) -> Pair:
     return Pair(
         first.name,
         second.name,
-        min(len(deviation(*both)[0]) for both in matched(first, second)),
+        min(len(loss_difference(*both)[0]) for both in matched(first, second)),
         max(run.summary.steps for run in (first.first, second.first)),
         len(found),
         largest,
@@ -151,7 +151,7 @@ def differing(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
 
 
 def _in_force(run: Run) -> dict[str, Any]:
-    """Returns settings by the name of their option, without those that name a contender."""
+    """Returns settings by the name of their option, without those that name a group."""
     flat = settings(run.config)
     del flat["backend"], flat["implementation"]
     return {name: value for name, value in flat.items() if value is not None}
@@ -166,8 +166,8 @@ def _unlike(first: Run, second: Run) -> bool:
     return bool(names)
 
 
-def segments(sides: Sequence[Contender]) -> list[tuple[str, Contender, Segment]]:
-    """Returns what computed each contender's steps, under its name, with the steps if there are
+def segments(sides: Sequence[Group]) -> list[tuple[str, Group, Segment]]:
+    """Returns what computed each group's steps, under its name, with the steps if there are
     several segments. Of several seeds these are the segments of the first, at the mean of their
     times."""
     found = []
@@ -178,7 +178,7 @@ def segments(sides: Sequence[Contender]) -> list[tuple[str, Contender, Segment]]
     return found
 
 
-def _step_ms(side: Contender, segment: int) -> float:
+def _step_ms(side: Group, segment: int) -> float:
     """Returns the time of a step: of a resumed run that of the segment, of several seeds the mean
     over the last segment of each."""
     if len(side.runs) == 1:
@@ -188,11 +188,11 @@ def _step_ms(side: Contender, segment: int) -> float:
 
 def statements(runs: Sequence[Run], compared: Sequence[Pair]) -> list[Statement]:
     """Answers the questions: are they the same, which is faster, and how good are they?"""
-    sides = contenders(runs)
+    sides = grouped(runs)
     return [_agreement(sides, compared), _speed(sides), _quality(sides)]
 
 
-def _agreement(sides: Sequence[Contender], compared: Sequence[Pair]) -> Statement:
+def _agreement(sides: Sequence[Group], compared: Sequence[Pair]) -> Statement:
     kinds = {pair.kind for pair in compared}
     worst = max(compared, key=lambda pair: pair.largest)
     fewest = min(compared, key=lambda pair: pair.steps)
@@ -231,12 +231,12 @@ def _agreement(sides: Sequence[Contender], compared: Sequence[Pair]) -> Statemen
     return Statement("Not comparable step by step", f"{compared[0].sentence}.", "open")
 
 
-def _together(sides: Sequence[Contender]) -> str:
+def _together(sides: Sequence[Group]) -> str:
     *others, last = (side.name for side in sides)
     return f"{', '.join(others)} and {last}"
 
 
-def _speed(sides: Sequence[Contender]) -> Statement:
+def _speed(sides: Sequence[Group]) -> Statement:
     steps = [(name, part.step_ms) for name, _, part in segments(sides)]
     (fastest, best), *others = sorted(steps, key=lambda item: item[1])
     if not others:
@@ -252,7 +252,7 @@ def _speed(sides: Sequence[Contender]) -> Statement:
     return Statement(f"{fastest}: {ratio:.2g}× as fast per step as the next", text, "open")
 
 
-def _quality(sides: Sequence[Contender]) -> Statement:
+def _quality(sides: Sequence[Group]) -> Statement:
     """Returns the score that matters most, and that of the best baseline."""
     summary = sides[0].first.summary
     score = summary.score

@@ -9,7 +9,7 @@ import pytest
 from shared.config.data import GeneratedData
 from shared.config.settings import NetworkConfig
 from shared.report.bands import band
-from shared.report.contenders import contenders
+from shared.report.groups import grouped
 from shared.runs.seeds import read_runs
 from shared.tasks import TASKS
 from shared.training import train_seeds
@@ -22,7 +22,7 @@ def test_a_band_is_the_mean_in_the_range_of_all_seeds(tmp_path: Path) -> None:
         network=NetworkConfig(hidden_size=3), data=GeneratedData(40, 16, 16, 5, 3),
     )  # fmt: skip
     train_seeds(config, [0, 1, 2], tmp_path / "seeds", quiet=True)
-    (side,) = contenders(read_runs(tmp_path / "seeds"))
+    (side,) = grouped(read_runs(tmp_path / "seeds"))
     losses = np.stack([run.curves["train"].loss for run in side.runs])
     found = band(side, "train")
     np.testing.assert_allclose(found.mean, losses.mean(axis=0), rtol=1e-12)

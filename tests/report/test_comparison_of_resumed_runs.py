@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.report import write_report
-from shared.report.contenders import contenders
+from shared.report.groups import grouped
 from shared.report.verdict import pairs
 from shared.runs import read_run
 from shared.runs.run import Run
@@ -29,7 +29,7 @@ def test_a_resumed_run_is_named_by_both_frameworks(
     compared: Path, resumed: Run, tmp_path: Path
 ) -> None:
     other = read_run(compared / "runs" / "torch-handcrafted")
-    assert [side.name for side in contenders([resumed, other])] == [
+    assert [side.name for side in grouped([resumed, other])] == [
         "jax → torch handcrafted",
         "torch handcrafted",
     ]

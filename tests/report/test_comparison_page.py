@@ -8,7 +8,7 @@ from pathlib import Path
 from shared.config.data import TextData
 from shared.config.settings import NetworkConfig
 from shared.report import write_report
-from shared.report.contenders import contenders
+from shared.report.groups import grouped
 from shared.runs import read_run
 from shared.tasks import TASKS
 from shared.training import train
@@ -70,7 +70,7 @@ def test_labels_tell_runs_apart(compared: Path, tmp_path: Path) -> None:
     names = ("a/1/run", "a/2/run", "b/other")
     runs = [changed_run(compared, tmp_path / name) for name in names]
     runs.append(read_run(compared / "runs" / "torch-native"))
-    found = [side.name for side in contenders(runs)]
+    found = [side.name for side in grouped(runs)]
     assert len(set(found)) == 4
     assert found[2:] == ["jax handcrafted (other)", "torch native"]
     assert "a/1/run" in found[0]

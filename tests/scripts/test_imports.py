@@ -136,7 +136,7 @@ def test_a_room_imports_only_rooms_before_it() -> None:
         ("shared.tasks.registry", "from shared.training import train"),
         ("shared.runs.run", "from shared.training.loop import Loop"),
         ("shared.runs.summary", "from shared.inference.evaluation import evaluate"),
-        ("shared.runs.seeds", "import shared.report.contenders"),
+        ("shared.runs.seeds", "import shared.report.groups"),
         ("shared.runs.history", "from shared.parity import Findings"),
         ("shared.parity.lockstep", "from shared.training import resume"),
         ("shared.parity.pair", "from shared.runs import read_run"),

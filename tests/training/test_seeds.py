@@ -15,7 +15,7 @@ from shared.config.data import GeneratedData, TextData
 from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
 from shared.report.comparison_page import check_comparable
-from shared.report.contenders import contenders
+from shared.report.groups import grouped
 from shared.report.verdict import pairs
 from shared.runs import read_run
 from shared.runs.seeds import read_runs, read_seeds, run_folders, seed_folder
@@ -71,7 +71,7 @@ def test_both_frameworks_agree_from_every_seed(config: Config, tmp_path: Path) -
     for name in ("jax", "torch"):
         train_seeds(replace(config, backend=name), [0, 1, 2], tmp_path / name, quiet=True)
     runs = [read_run(f) for f in run_folders([tmp_path / "jax", tmp_path / "torch"])]
-    assert [len(side.runs) for side in contenders(runs)] == [3, 3]
+    assert [len(side.runs) for side in grouped(runs)] == [3, 3]
     (pair,) = pairs(runs)
     assert pair.kind == "proved"
     assert pair.verdict == "equal in float64: every step of 3 seeds within 1e-09"
@@ -123,7 +123,7 @@ def test_runs_of_other_settings_are_contenders_of_their_own(config: Config, tmp_
     train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True)
     shutil.rmtree(seed_folder(tmp_path / "seeds", 1))
     train(replace(config, batch_size=5, seed=1), seed_folder(tmp_path / "seeds", 1), quiet=True)
-    assert [len(side.runs) for side in contenders(read_runs(tmp_path / "seeds"))] == [1, 1]
+    assert [len(side.runs) for side in grouped(read_runs(tmp_path / "seeds"))] == [1, 1]
     (tmp_path / "seeds" / "seeds.json").unlink()
     assert run_folders([tmp_path / "seeds"]) == [tmp_path / "seeds"]
 

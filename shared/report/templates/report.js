@@ -4,7 +4,7 @@
 const data = JSON.parse(document.getElementById("curves-data").textContent);
 const figure = document.getElementById("curves");
 const controls = document.getElementById("controls");
-const shown = data.contenders.map(() => true);
+const shown = data.groups.map(() => true);
 const DASHES = ["solid", "dash", "dashdot", "longdash"];  // equal curves lie on top of each other
 
 function color(name) {
@@ -53,41 +53,41 @@ function spread(curve, smooth) {
   };
 }
 
-function curveTraces(contender, i, chosen) {
-  const curve = contender.train[chosen.quantity], valid = contender.valid[chosen.quantity];
-  const common = { visible: shown[i], legendgroup: contender.name };
+function curveTraces(group, i, chosen) {
+  const curve = group.train[chosen.quantity], valid = group.valid[chosen.quantity];
+  const common = { visible: shown[i], legendgroup: group.name };
   const smooth = (values) => smoothed(values, chosen.smoothing);
-  const width = 1.5 + 2 * (data.contenders.length - 1 - i) / Math.max(1, data.contenders.length - 1);
+  const width = 1.5 + 2 * (data.groups.length - 1 - i) / Math.max(1, data.groups.length - 1);
   const traces = [];
   if (curve.low) {
     const edge = { ...common, x: curve.step, mode: "lines", line: { width: 0 }, hoverinfo: "skip" };
     traces.push({ ...edge, y: smooth(curve.low) });
-    traces.push({ ...edge, y: smooth(curve.high), fill: "tonexty", fillcolor: translucent(contender.color) });
+    traces.push({ ...edge, y: smooth(curve.high), fill: "tonexty", fillcolor: translucent(group.color) });
   }
   if (chosen.smoothing > 0 && !curve.low) {
     traces.push({
       ...common, x: curve.step, y: curve.mean, mode: "lines", hoverinfo: "skip",
-      line: { color: translucent(contender.color), width: 1 },
+      line: { color: translucent(group.color), width: 1 },
     });
   }
   traces.push({
-    ...common, x: curve.step, y: smooth(curve.mean), mode: "lines", name: contender.name,
-    line: { color: contender.color, width, dash: DASHES[i % DASHES.length] }, ...spread(curve, smooth),
+    ...common, x: curve.step, y: smooth(curve.mean), mode: "lines", name: group.name,
+    line: { color: group.color, width, dash: DASHES[i % DASHES.length] }, ...spread(curve, smooth),
   });
   if (valid.step.length) {
     traces.push({
-      ...common, x: valid.step, y: valid.mean, mode: "lines+markers", name: `${contender.name}, validation`,
-      line: { color: contender.color, width: 1, dash: "dot" }, marker: { size: 6 }, hovertemplate: "%{y:.6g}",
+      ...common, x: valid.step, y: valid.mean, mode: "lines+markers", name: `${group.name}, validation`,
+      line: { color: group.color, width: 1, dash: "dot" }, marker: { size: 6 }, hovertemplate: "%{y:.6g}",
     });
   }
   return traces;
 }
 
-function deviationTrace(contender, i) {
+function differenceTrace(group, i) {
   return {
-    x: contender.deviation.step, y: contender.deviation.value, yaxis: "y2", mode: "markers",
-    visible: shown[i] && shown[0], name: `difference, ${contender.name}`,
-    marker: { color: contender.color, size: 3 }, hovertemplate: "%{y:.1e}",
+    x: group.difference.step, y: group.difference.value, yaxis: "y2", mode: "markers",
+    visible: shown[i] && shown[0], name: `difference, ${group.name}`,
+    marker: { color: group.color, size: 3 }, hovertemplate: "%{y:.1e}",
   };
 }
 
@@ -110,18 +110,18 @@ function ticks(values) {
 function draw() {
   const chosen = choices();
   const quantity = data.quantities[chosen.quantity === "loss" ? 0 : 1];
-  const traces = data.contenders.flatMap((contender, i) => curveTraces(contender, i, chosen));
+  const traces = data.groups.flatMap((group, i) => curveTraces(group, i, chosen));
   if (chosen.quantity === "loss") {
-    const steps = data.contenders[0].train.loss.step;
+    const steps = data.groups[0].train.loss.step;
     traces.push(...data.baselines.map((baseline) => baselineTrace(baseline, steps)));
   }
-  data.contenders.slice(1).forEach((contender, i) => traces.push(deviationTrace(contender, i + 1)));
+  data.groups.slice(1).forEach((group, i) => traces.push(differenceTrace(group, i + 1)));
   const line = color("--line"), ink = color("--ink");
   const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
-  const differences = data.contenders.slice(1).flatMap(({ deviation }) => deviation.value.filter((value) => value !== null));
-  const hidden = shown[0] ? "" : `switch ${data.contenders[0].name} on to see the differences to it`;
+  const differences = data.groups.slice(1).flatMap(({ difference }) => difference.value.filter((value) => value !== null));
+  const hidden = shown[0] ? "" : `switch ${data.groups[0].name} on to see the differences to it`;
   const note = differences.length ? hidden : "no difference at any step";
-  const drawn = data.contenders.flatMap((contender, i) => (shown[i] ? contender.train[chosen.quantity].mean : []));
+  const drawn = data.groups.flatMap((group, i) => (shown[i] ? group.train[chosen.quantity].mean : []));
   const scale = (logarithmic) => (logarithmic ? "log" : "linear");
   Plotly.react(figure, traces, {
     grid: { rows: 2, columns: 1, subplots: [["xy"], ["xy2"]] },
@@ -154,7 +154,7 @@ function showSmoothing() {
 }
 
 controls.addEventListener("input", (event) => {
-  if (event.target.name === "contender") shown[Number(event.target.value)] = event.target.checked;
+  if (event.target.name === "group") shown[Number(event.target.value)] = event.target.checked;
   showSmoothing();
   draw();
 });
@@ -162,7 +162,7 @@ controls.addEventListener("submit", (event) => event.preventDefault());
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 matchMedia("print").addEventListener("change", draw);
 controls.hidden = figure.hidden = false;
-if (data.contenders.some(({ train }) => rough(train.loss.mean))) controls.elements.smoothing.value = 90;
+if (data.groups.some(({ train }) => rough(train.loss.mean))) controls.elements.smoothing.value = 90;
 showSmoothing();
 draw();
 

@@ -1,6 +1,6 @@
-"""Runs → contenders, the sides of a comparison: a run, or the runs of several seeds.
+"""Runs → groups, the sides of a comparison: a run, or the runs of several seeds.
 
-    contenders([read_run(folder) for folder in run_folders([Path("runs/a"), Path("runs/b")])])
+    grouped([read_run(folder) for folder in run_folders([Path("runs/a"), Path("runs/b")])])
 
 Runs of several seeds lie side by side in one folder, as seed-0, seed-1, …
 """
@@ -14,7 +14,7 @@ from shared.runs.run import Run
 from shared.runs.seeds import NAME, are_in
 
 
-class Contender(NamedTuple):
+class Group(NamedTuple):
     name: str
     """Short name: backend and implementation. Where the run was resumed, it has all of them in
     order; where names repeat, the folder too."""
@@ -27,18 +27,18 @@ class Contender(NamedTuple):
         return self.runs[0]
 
 
-def contenders(runs: Sequence[Run]) -> list[Contender]:
-    """Makes contenders of runs, in their order. Runs that lie in one folder of seeds and differ in
+def grouped(runs: Sequence[Run]) -> list[Group]:
+    """Makes groups of runs, in their order. Runs that lie in one folder of seeds and differ in
     nothing else become one."""
-    grouped: dict[tuple[Path, str, str], list[Run]] = {}
+    alike: dict[tuple[Path, str, str], list[Run]] = {}
     for run in runs:
         parent = run.folder.parent
         of_seeds = NAME.fullmatch(run.folder.name) and are_in(parent)
         settings = repr(replace(run.config, seed=0))
         key = (parent if of_seeds else run.folder, run.label, settings)
-        grouped.setdefault(key, []).append(run)
+        alike.setdefault(key, []).append(run)
     # A single seed is a run like any other.
-    sides = {own[0].folder if len(own) == 1 else key[0]: own for key, own in grouped.items()}
+    sides = {own[0].folder if len(own) == 1 else key[0]: own for key, own in alike.items()}
     names = [own[0].label for own in sides.values()]
     ways: list[Callable[[Path], str]] = [lambda folder: folder.name, str]
     for way in ways:
@@ -47,6 +47,6 @@ def contenders(runs: Sequence[Run]) -> list[Contender]:
             for name, (folder, own) in zip(names, sides.items(), strict=True)
         ]
     return [
-        Contender(name, folder, tuple(sorted(own, key=lambda run: run.config.seed)))
+        Group(name, folder, tuple(sorted(own, key=lambda run: run.config.seed)))
         for name, (folder, own) in zip(names, sides.items(), strict=True)
     ]
