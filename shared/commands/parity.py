@@ -41,7 +41,7 @@ class Arguments:
     shared/protocol/trace.py)."""
     steps: int | None = None
     """Optimizer steps to compare; by default those of the configured run, at most 1000."""
-    tolerance: float = 1e-9
+    tolerance: float = 1e-9  # PROVED in shared/parity/comparison.py, which loads NumPy
     """Largest deviation that counts as equal in float64, relative to each tensor's magnitude."""
     runs: int = 5
     """Runs in each framework, with weights moved by one unit, that make the float32 envelope; 0

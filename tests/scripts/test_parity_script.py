@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.commands.parity import Arguments
+from shared.config import Config, resolve
+from shared.parity.comparison import PROVED
 from shared.protocol.trace import PHASES
 from shared.system import process
 from tests.support.command_line import SCRIPTS
@@ -143,3 +146,7 @@ def test_settings_are_shown_as_they_are_typed(proof, call: Call) -> None:
     words = [word for one in options for word in one.split(" ")]
     again = call("parity.py", *words, "--steps", "2", "--runs", "0")
     assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_the_command_proves_with_the_tolerance_of_the_library() -> None:
+    assert Arguments(resolve(Config())).tolerance == PROVED
