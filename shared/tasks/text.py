@@ -56,15 +56,7 @@ def load(config: Config) -> Task:
         )
     texts = _read(data)
     vocabulary, parts = _numbered(texts, data)
-    # A stream needs its window and one token more, the target of the last step.
-    needed = ((config.bptt + 1) * config.batch_size, config.bptt + 1, config.bptt + 1)
-    for name, part, least in zip(NAMES, parts, needed, strict=True):
-        if len(part) < least:
-            what = "characters" if data.unit == "char" else "words"
-            raise InvalidInput(
-                f"{texts.source}: expected a {name} part of at least {least} {what} "
-                f"(--bptt {config.bptt}, --batch-size {config.batch_size}), got {len(part)}"
-            )
+    _check_lengths(parts, texts.source, data.unit, config.bptt, config.batch_size)
     train, valid, test = parts
     size = len(vocabulary)
     # The first token of a part is given, and no word is predicted in its place.
@@ -92,6 +84,21 @@ def load(config: Config) -> Task:
         characters=characters,
         source=texts.source,
     )
+
+
+def _check_lengths(
+    parts: Sequence[np.ndarray], source: str, unit: str, bptt: int, batch_size: int
+) -> None:
+    """Refuses parts that are shorter than a stream needs: its window and one token more, the target
+    of the last step."""
+    needed = ((bptt + 1) * batch_size, bptt + 1, bptt + 1)
+    for name, part, least in zip(NAMES, parts, needed, strict=True):
+        if len(part) < least:
+            what = "characters" if unit == "char" else "words"
+            raise InvalidInput(
+                f"{source}: expected a {name} part of at least {least} {what} "
+                f"(--bptt {bptt}, --batch-size {batch_size}), got {len(part)}"
+            )
 
 
 def _numbered(texts: Parts, data: TextData) -> tuple[tuple[str, ...], list[np.ndarray]]:

@@ -68,9 +68,7 @@ def train_seeds(
             by then stay, whatever is raised.
     """
     folder = Path(folder)
-    check_purpose(folder, overwrite, resume)
-    config = resolve(config)
-    seeds = _checked(seeds)
+    config, seeds = resolve(config), _checked(seeds)
     left = _left(config, seeds, folder, overwrite, resume)
     begun = False
     summaries: list[Summary] = []
@@ -107,6 +105,7 @@ def _left(
     Raises:
         InvalidInput: the folder holds something else than these seeds of this configuration.
     """
+    check_purpose(folder, overwrite, resume)
     left = {seed: replace(config, seed=seed) for seed in seeds}
     if not resume:
         check_free(folder, overwrite)
