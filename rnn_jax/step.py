@@ -22,6 +22,9 @@ Params = dict[str, jax.Array]
 
 
 class State(NamedTuple):
+    """State of a training: parameters, the optimizer's moments, the recurrent state after the last
+    batch, (L·D, B, H) each, and the number of steps taken."""
+
     params: Params
     moments: Any
     carry: cells.State

@@ -16,6 +16,9 @@ from shared.protocol.trace import below, given
 
 @dataclass
 class State:
+    """State of a training: the network and its parameters, the optimizer with its moments, the
+    recurrent state after the last batch, (L·D, B, H) each, and the number of steps taken."""
+
     network: Network
     params: dict[str, torch.Tensor]
     optimizer: torch.optim.Optimizer
@@ -44,8 +47,14 @@ class Step:
         rate: float,
         seen: dict[str, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, Sequence[torch.Tensor]]:
-        """Takes one optimizer step: loss, gradients, clipping, moments, weights; `seen` gets them
-        all."""
+        """Takes one optimizer step: loss, gradients, clipping, moments, weights.
+
+        Args:
+            seen: gets all of them, by the names in `shared/protocol/trace.py`.
+
+        Returns:
+            Loss and metric before the step, and the norm of each parameter's gradient.
+        """
         if self.own_masks:  # masks that belong to the step, also where a run is resumed
             torch.manual_seed(self.config.seed + state.step)
         before = state.carry

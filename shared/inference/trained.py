@@ -69,14 +69,15 @@ def load_trained(
     snapshot = found.snapshot
     _check_shapes(config, schema, snapshot, file)
     # The run's own layers where the framework has them; both hold the same weights.
-    wanted = replace(
-        config,
-        backend=backend or config.backend,
-        device=device or config.device,
-        precision=precision or config.precision,
-        implementation="handcrafted",
+    chosen = resolve(
+        replace(
+            config,
+            backend=backend or config.backend,
+            device=device or config.device,
+            precision=precision or config.precision,
+            implementation="handcrafted",
+        )
     )
-    chosen = resolve(wanted)
     weights = {k: array.astype(chosen.precision) for k, array in snapshot.weights.items()}
     loaded = load_backend(chosen, schema.signature)
     return Trained(chosen, schema, loaded, loaded.init(Snapshot.of(weights)), snapshot.step)

@@ -214,7 +214,7 @@ def load_backend(config: Config, signature: Signature) -> Backend:
     except Exception as second:
         error = _failed.get(config.backend, second)
         if isinstance(error, InvalidInput):
-            raise error from second
+            raise error from error.__cause__
         # Such as JAX_ENABLE_COMPILATION_CACHE=maybe.
         raise InvalidInput(f"--backend {config.backend}: cannot be imported: {error}") from error
     return module.Backend(config, signature)

@@ -44,7 +44,7 @@ def run(main: Callable[[Sequence[str]], Any], name: str | None = None) -> NoRetu
     except BrokenPipeError as error:  # such as `--help | head`
         # Python would complain again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.strerror != os.strerror(errno.EPIPE):  # it says how to go on
+        if error.__cause__ is not None:  # raised again, with how to go on
             say(str(error.strerror))
         sys.exit(1)
     except OSError as error:

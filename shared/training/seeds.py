@@ -68,7 +68,7 @@ def train_seeds(
             by then stay, whatever is raised.
     """
     folder = Path(folder)
-    config, seeds = resolve(config), _checked(seeds)
+    config, seeds = resolve(config), _integers(seeds)
     left = _left(config, seeds, folder, overwrite, resume)
     begun = False
     summaries: list[Summary] = []
@@ -122,7 +122,7 @@ def _left(
     return {seed: own for seed, own in left.items() if not _finished(folder, own)}
 
 
-def _checked(seeds: Iterable[int]) -> list[int]:
+def _integers(seeds: Iterable[int]) -> list[int]:
     """Returns seeds as integers, also those of NumPy.
 
     Raises:

@@ -1,5 +1,8 @@
 """Text that sample.py writes on from a prompt: as the network says, the same for one seed."""
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,3 +44,13 @@ def test_words_follow_a_prompt_with_one_blank_between(prompt: str, words, call) 
     written = call("sample.py", *options, prompt).stdout.removeprefix(prompt)
     first = written[: len(written) - len(written.lstrip(" "))]
     assert first == ("" if prompt[-1].isspace() or written[0] == "\n" else " ")
+
+
+def test_text_that_nobody_reads_is_written_all_the_same(text, tmp_path: Path) -> None:
+    """With its output closed: `rnn-parity sample … >&-`"""
+    command = shlex.join([sys.executable, "-m", "rnn_parity", "sample", "--run", str(text[0])])
+    command += " --prompt 'the ' --length 3 >&-"
+    finished = subprocess.run(
+        command, shell=True, cwd=tmp_path, stderr=subprocess.PIPE, text=True, check=False
+    )
+    assert (finished.returncode, finished.stderr) == (0, "")

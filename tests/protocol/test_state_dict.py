@@ -65,3 +65,18 @@ def test_only_recurrent_tensors_are_read(tmp_path: Path) -> None:
     assert set(tensors) == set(whole)
     with pytest.raises(InvalidInput, match="expected a safetensors file"):
         read_safetensors(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "got"),
+    [
+        (None, "NoneType"),
+        ([1], "list"),
+        ({"weight_ih_l0": 3}, "3 as 'weight_ih_l0'"),
+        ({1: np.ones(2)}, r"array\(\[1., 1.\]\) as 1"),
+    ],
+    ids=str,
+)
+def test_what_is_no_state_dict_is_refused(tensors: Any, got: str) -> None:
+    with pytest.raises(InvalidInput, match=f"^expected arrays by name, got {got}$"):
+        find_layer(tensors)

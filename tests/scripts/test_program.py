@@ -215,28 +215,42 @@ def test_a_star_brings_the_names_and_nothing_else() -> None:
     assert {*dir(rnn_parity)} == {*rnn_parity._HOMES, "__version__"}
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [("parity", "--steps", "2"), ("convert", "a.pt", "b.safetensors"),
-     ("compare", "--epochs", "1", "--out", "report"), ("run", "--backend", "torch")],
-    ids=lambda arguments: arguments[0],
-)  # fmt: skip
-def test_a_command_names_the_framework_that_is_missing(
-    arguments: tuple[str, ...], tmp_path: Path
-) -> None:
-    """Before anything is computed or written."""
-    site, folder = tmp_path / "site", tmp_path / "empty"
-    folder.mkdir()
+@pytest.fixture
+def without_torch(tmp_path: Path) -> Path:
+    """The installed packages but torch."""
+    site = tmp_path / "site"
     site.mkdir()
     for installed in INSTALLED.iterdir():
         if not installed.name.startswith("torch"):
             (site / installed.name).symlink_to(installed)
+    return site
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("parity", "--steps", "2"), ("convert", "a.pt", "b.safetensors"),
+     ("compare", "--epochs", "1", "--out", "report"), ("compare", "--suite", "results"),
+     ("run", "--backend", "torch")],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_command_names_the_framework_that_is_missing(
+    arguments: tuple[str, ...], tmp_path: Path, without_torch: Path
+) -> None:
+    """Before anything is computed or written."""
+    (tmp_path / "empty").mkdir()
     code = f"sys.argv = ['rnn-parity', *{arguments!r}]; import rnn_parity.__main__ as m; m.start()"
-    finished = python(code, cwd=folder, site=site)
+    finished = python(code, cwd=tmp_path / "empty", site=without_torch)
     check_refused(
         finished, f"{arguments[0]}: --backend torch needs the package torch, which is not installed"
     )
-    assert not [*folder.iterdir()]
+    assert not [*(tmp_path / "empty").iterdir()]
+
+
+def test_a_name_says_which_framework_it_needs(without_torch: Path) -> None:
+    finished = python("from rnn_parity import TorchProgram", site=without_torch)
+    last = finished.stderr.splitlines()[-1]
+    expected = "rnn_parity.TorchProgram needs the package torch, which is not installed"
+    assert last == f"ImportError: {expected}"
 
 
 def test_a_framework_that_is_missing_is_named_as_it_is(tmp_path: Path) -> None:
