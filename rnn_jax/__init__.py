@@ -11,9 +11,9 @@ if _origin.parent != _ours:
         f"first: {_origin}; rename that one, or start Python in another folder"
     )
 
+from rnn_jax.cell_modules import GRUCell, LSTMCell, RNNCell  # noqa: E402
 from rnn_jax.exchange import from_flax, from_torch, to_flax  # noqa: E402
 from rnn_jax.layers import GRU, LSTM, RNN  # noqa: E402
-from rnn_jax.nnx_cells import GRUCell, LSTMCell, RNNCell  # noqa: E402
 
 __all__ = [
     "GRU",

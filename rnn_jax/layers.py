@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 from rnn_jax.stack import Device, Hidden, Inputs, Keys, Lengths, Masks, Memory, Outputs, Recurrent
 from shared.config.settings import Nonlinearity
 from shared.protocol import LayerConfig
+from shared.protocol.checks import check_no_projection
 
 
 class RNN(Recurrent):
@@ -58,7 +59,9 @@ class RNN(Recurrent):
         param_dtype: DTypeLike = jnp.float32,
         autodiff: bool = False,
         rngs: nnx.Rngs,
+        proj_size: None = None,
     ):
+        check_no_projection("RNN", proj_size)
         config = LayerConfig(
             "rnn",
             input_size,
@@ -199,7 +202,9 @@ class GRU(Recurrent):
         param_dtype: DTypeLike = jnp.float32,
         autodiff: bool = False,
         rngs: nnx.Rngs,
+        proj_size: None = None,
     ):
+        check_no_projection("GRU", proj_size)
         config = LayerConfig(
             "gru",
             input_size,

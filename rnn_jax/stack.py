@@ -20,7 +20,7 @@ from jaxtyping import Float, Integer
 
 from rnn_jax import bptt, recurrence
 from rnn_jax.cells import CELLS, State, Weights
-from shared.errors import InvalidInput
+from rnn_jax.loading import load, read
 from shared.protocol import LayerConfig
 from shared.protocol.checks import (
     check_input,
@@ -28,7 +28,6 @@ from shared.protocol.checks import (
     check_lengths,
     check_masks,
     check_state,
-    check_tensors,
     warn_of_idle_dropout,
 )
 
@@ -112,7 +111,7 @@ class Recurrent(nnx.Module):
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Returns all parameters by name, with the names and shapes of torch.nn's layer."""
-        return {name: np.asarray(getattr(self, name)[...]) for name in self.layer_config.shapes()}
+        return read(self, self.layer_config.shapes())
 
     def load_state_dict(self, tensors: Mapping[str, Any]) -> None:
         """Takes over all parameters: of `state_dict`, of a torch layer's, of a safetensors file.
@@ -123,19 +122,10 @@ class Recurrent(nnx.Module):
             tensors: name → array of any framework.
 
         Raises:
-            InvalidInput: a tensor is missing, unexpected, of another shape or not of real numbers;
-                the layer then stays as it was.
+            InvalidInput: a tensor is missing, unexpected, of another shape or not of real numbers,
+                or two differ that are one parameter here; the layer then stays as it was.
         """
-        check_tensors(self.layer_config.shapes(), tensors)
-        arrays = {}
-        for name, tensor in tensors.items():
-            old = getattr(self, name).get_value()  # of nnx.eval_shape: a shape and a dtype alone
-            # One that is bound to no device must not become so: a step that mixes both kinds is
-            # compiled again for its own results, which are bound.
-            device = old.sharding if isinstance(old, Array) and old.committed else None
-            arrays[name] = jnp.asarray(_array(name, tensor).astype(old.dtype), device=device)
-        for name, array in arrays.items():
-            getattr(self, name).set_value(array)
+        load(self, self.layer_config.shapes(), tensors)
 
     def run(
         self,
@@ -285,14 +275,3 @@ def _zero_state(config: LayerConfig, x: Float[Array, "T B I"]) -> Stacked:
     # scan's state to stay as it begins.
     zero = jnp.zeros_like(x[:1, :, :1])
     return tuple(jnp.broadcast_to(zero, shape) for shape in config.state_shapes(x.shape[1]))
-
-
-def _array(name: str, tensor: Any) -> np.ndarray:
-    """Returns a tensor of any framework in NumPy."""
-    if hasattr(tensor, "detach"):  # torch; NumPy has no bfloat16, which float32 contains
-        tensor = tensor.detach().cpu()
-        tensor = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
-    array = np.asarray(tensor)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise InvalidInput(f"{name}: expected real numbers, got {array.dtype}")
-    return array

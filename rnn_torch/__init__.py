@@ -11,7 +11,8 @@ if _origin.parent != _ours:
         f"first: {_origin}; rename that one, or start Python in another folder"
     )
 
+from rnn_torch.cell_modules import GRUCell, LSTMCell, RNNCell  # noqa: E402
 from rnn_torch.exchange import from_flax  # noqa: E402
 from rnn_torch.layers import GRU, LSTM, RNN  # noqa: E402
 
-__all__ = ["GRU", "LSTM", "RNN", "from_flax"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "from_flax"]

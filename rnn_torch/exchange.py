@@ -1,4 +1,4 @@
-"""Layers of Flax → layers of this package: value for value.
+"""Layers and cells of Flax → those of this package: value for value.
 
     layer = from_flax(rnn_jax.LSTM(10, 64, num_layers=2, rngs=nnx.Rngs(0)))
 
@@ -6,31 +6,43 @@ From and to torch.nn nothing needs converting: both have the same state dict.
 """
 
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, overload
 
 import ml_dtypes
 import numpy as np
 import torch
 from torch import nn
 
+from rnn_torch.cell_modules import Cell, make_cell
+from rnn_torch.described import CLASSES, described
 from rnn_torch.layers import Layer, make
+from rnn_torch.plain import check_hooks, plain
 from rnn_torch.stack import Recurrent
-from shared.config.settings import Cell
+from rnn_torch.ties import tie
 from shared.errors import InvalidInput
-from shared.protocol import LayerConfig
-from shared.protocol.checks import check_inherited, check_one_dtype, named
-from shared.protocol.exchange import CanonicalLayer, canonical_layer
+from shared.protocol.checks import check_inherited, check_one_dtype, check_tensors, named
+from shared.protocol.exchange import (
+    CanonicalLayer,
+    Layered,
+    Loss,
+    canonical_layer,
+    earlier_names,
+    warn_of_losses,
+)
 
-_MODES: dict[str, Cell] = {"RNN_TANH": "rnn", "RNN_RELU": "rnn", "LSTM": "lstm", "GRU": "gru"}
 
-
-def from_flax(module: Any, *, one_bias: bool = False) -> Layer:
-    """Makes the twin of a Flax layer: the same arguments, dtype and values, in training or
-    evaluation.
+@overload
+def from_flax(module: Layered, *, one_bias: bool = False) -> Layer: ...
+@overload
+def from_flax(module: Any, *, one_bias: bool = False) -> Any: ...
+def from_flax(module: Any, *, one_bias: bool = False) -> Layer | Cell:
+    """Makes the twin of a Flax layer or cell: the same arguments, dtype and values, in training or
+    evaluation. Parameters that are one there are one here.
 
     Args:
-        module: an RNN, LSTM or GRU of `rnn_jax`; `flax.nnx.RNN` or `Bidirectional` over Flax's
-            cells or those of `rnn_jax`, or a list of them (see `rnn_jax.from_flax`).
+        module: an RNN, LSTM or GRU of `rnn_jax`, or one of its cells; `flax.nnx.RNN` or
+            `Bidirectional` over Flax's cells or those of `rnn_jax`, or a list of them (see
+            `rnn_jax.from_flax`); one of Flax's cells.
         one_bias: take the single bias of Flax's cells as bias_ih beside a bias_hh of zero. The
             result computes the same, but trains differently: two biases move twice as far.
 
@@ -40,9 +52,9 @@ def from_flax(module: Any, *, one_bias: bool = False) -> Layer:
             computation that is not the parameters', or parameters of two dtypes.
     """
     found = canonical_layer("jax", module, one_bias=one_bias)
-    config, weights, training, computed = found
+    config, weights, computed = found.config, found.weights, found.computed_in
     check_one_dtype(weights)
-    held = weights["weight_ih_l0"].dtype
+    held = next(iter(weights.values())).dtype
     if computed is not None and np.dtype(computed) != held:
         raise InvalidInput(
             f"dtype: expected a layer that computes in {held} as its parameters, which torch's do, "
@@ -50,35 +62,75 @@ def from_flax(module: Any, *, one_bias: bool = False) -> Layer:
         )
     tensors = {name: to_tensor(array) for name, array in weights.items()}
     # On no device, nothing is drawn from torch's generator.
-    layer = make(replace(config, dropout=0.0), device="meta", dtype=tensors["weight_ih_l0"].dtype)
-    layer.load_state_dict(tensors, assign=True)
-    layer.dropout = float(config.dropout)
-    return layer.train(training)
+    options: dict[str, Any] = {"device": "meta", "dtype": next(iter(tensors.values())).dtype}
+    if found.cell:
+        made = make_cell(config, **options)
+    else:
+        made = make(replace(config, dropout=0.0), **options)
+    made.load_state_dict(tensors, assign=True)
+    tie(made, found.shared)
+    if isinstance(made, Recurrent):
+        made.dropout = float(config.dropout)
+    warn_of_losses(found, stacklevel=2)
+    return made.train(found.training)
 
 
 def canonical(module: Any) -> CanonicalLayer:
-    """Returns a layer of this package or of torch.nn in the canonical layout."""
-    check_inherited(module, (*get_args(Layer), nn.RNN, nn.LSTM, nn.GRU), "forward")
-    if isinstance(module, Recurrent):
-        config = module.layer_config
-    elif isinstance(module, (nn.RNN, nn.LSTM, nn.GRU)):
-        config = LayerConfig(
-            _MODES[module.mode],
-            module.input_size,
-            module.hidden_size,
-            module.num_layers,
-            "relu" if module.mode == "RNN_RELU" else "tanh",
-            module.bias,
-            module.batch_first,
-            module.dropout,
-            module.bidirectional,
-            module.proj_size,
-        )
-    else:
-        expected = "a torch.nn.RNN, LSTM or GRU, or one of rnn_torch"
-        raise TypeError(f"expected {expected}, got {named(module)}")
-    weights = {name: to_numpy(getattr(module, name)) for name in config.shapes()}
-    return CanonicalLayer(config, weights, module.training)
+    """Returns a layer or a cell of this package or of torch.nn in the canonical layout, with the
+    values that its next forward pass in evaluation mode computes with.
+
+    Args:
+        module: one that may be reparametrized, pruned, or in a wrapper that drops connections.
+
+    Raises:
+        TypeError: another module, or one that computes in a method of its own.
+        InvalidInput: named with the reason: forward hooks, and what `rnn_torch.plain.plain`
+            refuses.
+    """
+    within = _within(module)
+    inner = module.get_submodule(within)
+    check_inherited(inner, CLASSES, "forward")
+    for part in {id(module): module, id(inner): inner}.values():
+        check_hooks(part)
+    twin, lost = plain(module)
+    layer = twin.get_submodule(within)
+    recurrent = described(layer)
+    assert recurrent is not None
+    parameters = dict(layer.named_parameters(remove_duplicate=False))
+    held = {name: parameters[name] for name in recurrent.shapes()}
+    for name, parameter in held.items():
+        if parameter.is_meta:
+            raise InvalidInput(f"{name}: expected values, got none: it is on the device meta")
+    weights = {name: to_numpy(parameter) for name, parameter in held.items()}
+    check_tensors(recurrent.shapes(), weights)
+    others = [name for name, _ in [*parameters.items(), *layer.named_buffers()] if name not in held]
+    start = f"{within}." if within else ""
+    lost = [loss._replace(name=loss.name.removeprefix(start)) for loss in lost]
+    lost += [Loss(name, "other") for name in others]
+    return CanonicalLayer(
+        recurrent.config,
+        weights,
+        inner.training,
+        cell=recurrent.cell,
+        shared=earlier_names(held),
+        lost=lost,
+    )
+
+
+def _within(module: Any) -> str:
+    """Returns where a layer or cell is in a wrapper that drops some of it; "" if it is the module
+    itself."""
+    if described(module):
+        return ""
+    children = list(module.named_children()) if isinstance(module, nn.Module) else []
+    if len(children) == 1:
+        name, inner = children[0]
+        recurrent = described(inner)
+        raw = {f"{weight}_raw" for weight in (recurrent.shapes() if recurrent else ())}
+        if recurrent and raw & {*module._parameters, *inner._parameters}:
+            return name
+    expected = "a torch.nn.RNN, LSTM or GRU, a cell of these, or one of rnn_torch"
+    raise TypeError(f"expected {expected}, got {named(module)}")
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:

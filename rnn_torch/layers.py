@@ -14,6 +14,7 @@ import torch
 from rnn_torch.stack import Hidden, Inputs, Masks, Memory, Outputs, Recurrent
 from shared.config.settings import Nonlinearity
 from shared.protocol import LayerConfig
+from shared.protocol.checks import check_no_projection
 
 
 class RNN(Recurrent):
@@ -49,7 +50,10 @@ class RNN(Recurrent):
         bidirectional: bool = False,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        proj_size: None = None,
     ):
+        check_no_projection("RNN", proj_size)
         config = LayerConfig(
             "rnn",
             input_size,
@@ -165,7 +169,10 @@ class GRU(Recurrent):
         bidirectional: bool = False,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        proj_size: None = None,
     ):
+        check_no_projection("GRU", proj_size)
         config = LayerConfig(
             "gru",
             input_size,

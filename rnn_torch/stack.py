@@ -6,6 +6,7 @@ tuple. It walks through the layers, and gives the result back in the form of the
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from rnn_torch import bptt, private, recurrence
 from rnn_torch.cells import CELLS, State, Weights
+from rnn_torch.loading import load
 from shared.protocol import LayerConfig
 from shared.protocol.checks import (
     check_input,
@@ -96,21 +98,13 @@ class Recurrent(nn.Module):
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
-        """Loads as in torch, but all or nothing: torch loads what fits before it raises."""
-        # Of parametrizations and subclasses too. With `assign`, torch puts other tensors in place.
-        stores: list[dict[str, Any]] = [
-            store for module in self.modules() for store in (module._parameters, module._buffers)
-        ]
-        tensors = [dict(store) for store in stores]
-        values = [tensor.detach().clone() for tensor in self._tensors()]
-        try:
-            return super().load_state_dict(state_dict, strict, assign)
-        except Exception:
-            for store, before in zip(stores, tensors, strict=True):
-                store.update(before)
-            for tensor, before in zip(self._tensors(), values, strict=True):
-                tensor.data.copy_(before)
-            raise
+        """Loads as in torch, but all or nothing: torch loads what fits before it raises.
+
+        Raises:
+            RuntimeError: as torch: a tensor is missing, unexpected or of another shape.
+            InvalidInput: two tensors differ that are one parameter here.
+        """
+        return load(self, state_dict, partial(super().load_state_dict, state_dict, strict, assign))
 
     def extra_repr(self) -> str:
         """Returns the same as torch's, with the nonlinearity, which torch does not show."""
@@ -206,7 +200,7 @@ class Recurrent(nn.Module):
 
     def _input(self, config: LayerConfig, input: Tensor) -> Tensor:
         """Returns the input in the dtype of the computation, which is that of the weights."""
-        x, dtype = _autocast(input), _autocast(cast(Tensor, self.weight_ih_l0)).dtype
+        x, dtype = autocast(input), autocast(cast(Tensor, self.weight_ih_l0)).dtype
         if x.dtype != dtype:
             raise ValueError(
                 f"{config.name}: expected input of {dtype}, as its weights, got {x.dtype}"
@@ -225,7 +219,7 @@ class Recurrent(nn.Module):
         if hx is None:
             return tuple(x.new_zeros(shape) for shape in config.state_shapes(batch))
         parts = check_state(config, hx, batch, torch.is_tensor)
-        state = tuple(map(_autocast, parts))
+        state = tuple(map(autocast, parts))
         for part in state:
             if part.dtype != x.dtype:
                 raise RuntimeError(
@@ -243,12 +237,8 @@ class Recurrent(nn.Module):
 
     def _weights(self, ending: str) -> Weights:
         found: list[Any] = [getattr(self, name + ending, None) for name in Weights._fields]
-        tensors: list[Any] = [None if tensor is None else _autocast(tensor) for tensor in found]
+        tensors: list[Any] = [None if tensor is None else autocast(tensor) for tensor in found]
         return Weights(*tensors)
-
-    def _tensors(self) -> list[Tensor]:
-        """Returns parameters and buffers, of modules within this one too."""
-        return [*self.parameters(), *self.buffers()]
 
     @property
     def _width(self) -> int:
@@ -274,7 +264,7 @@ def _sizes(config: LayerConfig, x: Tensor, batch_sizes: Tensor) -> list[int]:
     return sizes
 
 
-def _autocast(tensor: Tensor) -> Tensor:
+def autocast(tensor: Tensor) -> Tensor:
     """Does what torch.autocast does to the arguments of torch.nn's layers: all floats get its
     dtype."""
     kind = tensor.device.type

@@ -1,4 +1,4 @@
-"""The ways in which a run ends early, each with a message of one line."""
+"""The ways in which a run ends early, and what a user is warned of: each a message of one line."""
 
 
 class InvalidInput(ValueError):
@@ -7,6 +7,11 @@ class InvalidInput(ValueError):
 
 class DamagedFile(InvalidInput):
     """A file that a run wrote is missing, damaged or of another version."""
+
+
+class NotCarriedOver(UserWarning):
+    """Something of a module is not in what was made of it, such as a frozen parameter. The message
+    names it."""
 
 
 class TrainingDiverged(RuntimeError):

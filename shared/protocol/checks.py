@@ -22,6 +22,12 @@ def warn_of_idle_dropout(config: LayerConfig, stacklevel: int) -> None:
         )
 
 
+def check_no_projection(name: str, proj_size: Any) -> None:
+    """Raises ValueError, as torch.nn does, if a layer other than an LSTM gets proj_size, even 0."""
+    if proj_size is not None:
+        raise ValueError(f"{name}: expected no proj_size, only LSTM projects, got {proj_size!r}")
+
+
 def check_input(config: LayerConfig, shape: Sequence[int], *, packed: bool = False) -> None:
     """Raises unless inputs have the shape (T, B, I), (T, I), or packed (N, I); T at least 1."""
     layout = "(batch, time, input_size)" if config.batch_first else "(time, batch, input_size)"

@@ -77,6 +77,11 @@ class LayerConfig:
                 del arguments[name]
         return arguments
 
+    def cell_arguments(self) -> dict[str, Any]:
+        """Returns the keyword arguments with which this project's cell of this name is made."""
+        names = {"input_size", "hidden_size", "bias", "nonlinearity", "proj_size"}
+        return {name: value for name, value in self.arguments().items() if name in names}
+
     def suffixes(self) -> list[list[str]]:
         """Returns the name endings of each layer's directions: [["_l0", "_l0_reverse"], …]."""
         directions = ("", "_reverse")[: self.directions]
@@ -98,6 +103,10 @@ class LayerConfig:
                     shapes[f"weight_hr{ending}"] = (self.proj_size, self.hidden_size)
             columns = self.directions * self.output_size
         return shapes
+
+    def cell_shapes(self) -> dict[str, Shape]:
+        """Returns the same for a cell of these arguments, whose names have no ending: weight_ih."""
+        return {name.removesuffix("_l0"): shape for name, shape in self.shapes().items()}
 
     def state_shapes(self, batch: int | None) -> tuple[Shape, ...]:
         """Returns the shapes of h, and for an LSTM c: (L·D, B, P) and (L·D, B, H).

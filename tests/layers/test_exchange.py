@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import rnn_jax
 import rnn_torch
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, NotCarriedOver
 from shared.protocol import LayerConfig
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.exchange_cases import (
@@ -109,7 +109,8 @@ def test_a_reparametrized_layer_gives_the_weights_it_computes_with() -> None:
     with torch.no_grad():
         theirs.parametrizations.weight_hh_l0.original0.mul_(1.5)
     x = randn(5, 2, 3)
-    ours, _ = rnn_jax.from_torch(theirs)(x)
+    with pytest.warns(NotCarriedOver, match="weight_hh_l0: computed by WeightNorm"):
+        ours, _ = rnn_jax.from_torch(theirs)(x)
     output, _ = theirs(torch.tensor(x))
     check_close(np.asarray(ours), output.detach().numpy(), relative=1e-10, what="output")
 
@@ -190,11 +191,10 @@ def test_nothing_is_drawn_and_no_warning_given() -> None:
 def test_what_is_no_layer() -> None:
     with pytest.raises(TypeError, match=r"expected a torch.nn.RNN, LSTM or GRU.* got .*Linear"):
         rnn_jax.from_torch(nn.Linear(3, 4))
-    with pytest.raises(TypeError, match=r"got torch.nn.modules.rnn.LSTMCell"):
-        rnn_jax.from_torch(nn.LSTMCell(3, 4))
-    for convert in (rnn_jax.from_flax, rnn_torch.from_flax):
+    converts: list[Any] = [rnn_jax.from_flax, rnn_torch.from_flax]
+    for convert in converts:
         with pytest.raises(TypeError, match=r"expected flax.nnx.RNN or .* got flax.*Linear"):
-            convert(nnx.Linear(3, 4, rngs=nnx.Rngs(0)))  # pyright: ignore[reportArgumentType]
+            convert(nnx.Linear(3, 4, rngs=nnx.Rngs(0)))
         with pytest.raises(InvalidInput, match="at least one layer"):
             convert([])
 

@@ -10,12 +10,14 @@ from typing import Any, get_overloads
 import numpy as np
 import pytest
 import torch
+from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.rnn import pack_sequence
 
+import rnn_jax
 import rnn_torch
 from shared.config.settings import Cell
 from shared.protocol import LayerConfig
@@ -28,9 +30,25 @@ from tests.support.torch_cases import NAMES, STACKED, check_same, pair, randn
 def test_arguments_are_those_of_torch(name: str) -> None:
     theirs = inspect.signature(get_overloads(getattr(nn, name).__init__)[0]).parameters
     ours = inspect.signature(getattr(rnn_torch, name).__init__).parameters
-    assert [(p.name, p.kind, p.default) for p in ours.values()] == [
+    # torch takes proj_size only to refuse it, where its signature does not show it.
+    shown = [p for p in ours.values() if name == "LSTM" or p.name != "proj_size"]
+    assert [(p.name, p.kind, p.default) for p in shown] == [
         (p.name, p.kind, p.default) for p in theirs.values()
     ]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("proj_size", [0, 2])
+@pytest.mark.parametrize("name", ["RNN", "GRU"])
+def test_only_an_lstm_projects(name: str, proj_size: int) -> None:
+    with pytest.raises(ValueError, match="proj_size argument is only supported for LSTM"):
+        getattr(nn, name)(3, 4, proj_size=proj_size)
+    rngs = {"rngs": nnx.Rngs(0)}
+    for package, options in ((rnn_torch, {}), (rnn_jax, rngs)):
+        with pytest.raises(ValueError, match=f"{name}: expected no proj_size, only LSTM projects"):
+            getattr(package, name)(3, 4, proj_size=proj_size, **options)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'projection'"):
+            getattr(package, name)(3, 4, projection=proj_size, **options)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,6 +9,7 @@ import torch
 from flax import nnx
 from torch import nn
 
+import rnn_torch
 from rnn_torch.exchange import to_numpy
 
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -22,6 +23,13 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 ARGUMENTS: dict[str, dict[str, Any]] = {
     kind: {"cell": name.lower(), "input_size": 3, "hidden_size": 4} | options
     for kind, (name, options) in KINDS.items()
+}
+CELL_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "RNNCell": ("RNNCell", {}),
+    "RNNCell relu": ("RNNCell", {"nonlinearity": "relu"}),
+    "LSTMCell": ("LSTMCell", {}),
+    "GRUCell": ("GRUCell", {}),
+    "GRUCell without bias": ("GRUCell", {"bias": False}),
 }
 STACKED: dict[str, Any] = {"num_layers": 2, "bidirectional": True, "batch_first": True}
 CELLS: dict[str, Callable[..., nnx.RNNCellBase]] = {
@@ -40,6 +48,16 @@ def torch_layer(kind: str, **options: Any) -> Any:
     torch.manual_seed(3)
     options = {"dtype": torch.float64} | arguments | options
     return getattr(nn, name)(3, 4, **options)
+
+
+def torch_cell(kind: str, seed: int = 3, **options: Any) -> Any:
+    """Of torch.nn; the projected one, which torch.nn has not, of rnn_torch."""
+    torch.manual_seed(seed)
+    options = {"dtype": torch.float64} | options
+    if kind == "LSTMCell projected":
+        return rnn_torch.LSTMCell(3, 4, proj_size=2, **options)
+    name, arguments = CELL_KINDS[kind]
+    return getattr(nn, name)(3, 4, **arguments | options)
 
 
 def flax_cell(cell: str, inputs: int = 3, seed: int = 0, bias: bool = True) -> Any:

@@ -1,28 +1,34 @@
-"""The cells as modules for Flax's own machinery: flax.nnx.RNN, flax.nnx.Bidirectional.
+"""RNNCell, LSTMCell and GRUCell: a single step as a Flax module.
 
     rnn = nnx.RNN(LSTMCell(10, 64, rngs=nnx.Rngs(0)), return_carry=True)
     (h, c), outputs = rnn(x)
+
+They are for Flax's own machinery: flax.nnx.RNN, flax.nnx.Bidirectional, or a loop.
 
 The carry is h, or (h, c) in PyTorch's order; Flax only passes it on. Parameters have the names and
 shapes of torch.nn.RNNCell, LSTMCell and GRUCell, and both biases.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from flax.nnx.nn.dtypes import canonicalize_dtype
 from jax import Array
 from jax.typing import DTypeLike
 from jaxtyping import Float
 
-from rnn_jax.cells import CELLS, State, Weights, linear
+from rnn_jax.cells import CELLS, Weights, linear
+from rnn_jax.loading import load, read
 from rnn_jax.stack import check_flax_arguments, is_array
 from shared.config.settings import Nonlinearity
 from shared.protocol import LayerConfig
 
+Inputs = Float[Array | np.ndarray, "*B I"]
 Hidden = Float[Array, "*B P"]
 Memory = Float[Array, "*B H"]
 
@@ -42,11 +48,11 @@ class Recurrence(nnx.RNNCellBase):
         self.dtype = dtype
         self.param_dtype = param_dtype
         bound = 1 / math.sqrt(config.hidden_size)
-        for name, shape in config.shapes().items():
+        for name, shape in config.cell_shapes().items():
             values = jax.random.uniform(rngs.params(), shape, param_dtype, -bound, bound)
-            setattr(self, name.removesuffix("_l0"), nnx.Param(values))
+            setattr(self, name, nnx.Param(values))
 
-    def __call__(self, carry: Any, inputs: Float[Array, "*B I"]) -> tuple[Any, Hidden]:
+    def __call__(self, carry: Any, inputs: Inputs) -> tuple[Any, Hidden]:
         """Takes one step.
 
         Args:
@@ -67,12 +73,30 @@ class Recurrence(nnx.RNNCellBase):
         dtype = canonicalize_dtype(inputs, *state, *arrays, dtype=self.dtype)
         cast: list[Any] = [None if array is None else array.astype(dtype) for array in arrays]
         weights = Weights(*cast)
-        projected = linear(inputs.astype(dtype), weights.weight_ih, weights.bias_ih)
-        before = tuple(part.astype(dtype) for part in state)
+        projected = linear(jnp.asarray(inputs[...], dtype), weights.weight_ih, weights.bias_ih)
+        before = tuple(jnp.asarray(part[...], dtype) for part in state)
         state = CELLS[self.layer_config.mode](projected, before, weights)
         return (state if isinstance(carry, tuple) else state[0]), state[0]
 
-    def _checked(self, carry: Any, inputs: Array) -> State:
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Returns all parameters by name, with the names and shapes of torch.nn's cell."""
+        return read(self, self.layer_config.cell_shapes())
+
+    def load_state_dict(self, tensors: Mapping[str, Any]) -> None:
+        """Takes over all parameters: of `state_dict`, of a torch cell's, of a safetensors file.
+
+        Values are cast to the dtype that the parameters have.
+
+        Args:
+            tensors: name → array of any framework.
+
+        Raises:
+            InvalidInput: a tensor is missing, unexpected, of another shape or not of real numbers,
+                or two differ that are one parameter here; the cell then stays as it was.
+        """
+        load(self, self.layer_config.cell_shapes(), tensors)
+
+    def _checked(self, carry: Any, inputs: Inputs) -> tuple[Any, ...]:
         """Returns the carry as a tuple, after checks."""
         config = self.layer_config
         name, sizes = f"{config.name}Cell", [size for _, size in config.state_shapes(None)]
@@ -174,3 +198,19 @@ class GRUCell(Recurrence):
     ):
         config = LayerConfig("gru", input_size, hidden_size, bias=bias)
         super().__init__(config, dtype, param_dtype, rngs)
+
+
+Cell = RNNCell | LSTMCell | GRUCell
+
+
+def make_cell(
+    config: LayerConfig,
+    *,
+    dtype: DTypeLike | None = None,
+    param_dtype: DTypeLike = jnp.float32,
+    rngs: nnx.Rngs,
+) -> Cell:
+    """Makes the cell with these arguments."""
+    kind = {"rnn": RNNCell, "lstm": LSTMCell, "gru": GRUCell}[config.cell]
+    options = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+    return kind(**config.cell_arguments(), **options)

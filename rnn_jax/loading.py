@@ -1,0 +1,54 @@
+"""The tensors of a module by name: read, and loaded all or nothing."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from rnn_jax.ties import tied
+from shared.errors import InvalidInput
+from shared.protocol.checks import check_tensors
+from shared.protocol.layer import Shape
+
+
+def read(module: nnx.Module, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+    """Returns the parameters of these names."""
+    return {name: np.asarray(getattr(module, name)[...]) for name in shapes}
+
+
+def load(module: nnx.Module, shapes: Mapping[str, Shape], tensors: Mapping[str, Any]) -> None:
+    """Gives the parameters of these names the values of tensors, cast to the parameters' dtype.
+
+    Raises:
+        InvalidInput: a tensor is missing, unexpected, of another shape or not of real numbers, or
+            two of them differ that are one parameter; the module then stays as it was.
+    """
+    check_tensors(shapes, tensors)
+    arrays = {}
+    for name, tensor in tensors.items():
+        old = getattr(module, name).get_value()  # of nnx.eval_shape: a shape and a dtype alone
+        # One that is bound to no device must not become so: a step that mixes both kinds is
+        # compiled again for its own results, which are bound.
+        device = old.sharding if isinstance(old, Array) and old.committed else None
+        arrays[name] = jnp.asarray(_array(name, tensor).astype(old.dtype), device=device)
+    for name, earlier in tied(module, shapes).items():
+        if np.asarray(arrays[name]).tobytes() != np.asarray(arrays[earlier]).tobytes():
+            raise InvalidInput(
+                f"{earlier}, {name}: expected equal values, for they are one parameter, got two"
+            )
+    for name, array in arrays.items():
+        getattr(module, name).set_value(array)
+
+
+def _array(name: str, tensor: Any) -> np.ndarray:
+    """Returns a tensor of any framework in NumPy."""
+    if hasattr(tensor, "detach"):  # torch; NumPy has no bfloat16, which float32 contains
+        tensor = tensor.detach().cpu()
+        tensor = tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
+    array = np.asarray(tensor)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise InvalidInput(f"{name}: expected real numbers, got {array.dtype}")
+    return array
