@@ -22,7 +22,7 @@ COMMANDS = {
     "parity": "prove that two programs train the same, or name what differs first",
     "sample": "have a trained network write text, or translate one",
     "predict": "have a trained network predict for new data",
-    "convert": "convert a recurrent layer between a torch state dict and safetensors",
+    "convert": "convert a recurrent layer or cell between files of PyTorch, Flax, Keras and NumPy",
 }
 CHILD = (sys.executable, "-P", "-m", "shared.commands")
 """Starts the program from another one, where no folder of the user's can hide its packages."""

@@ -1,5 +1,8 @@
 """Folders that an option names: what lies in them, and whether they can be written to."""
 
+import os
+import secrets
+import shutil
 from collections.abc import Collection, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -89,3 +92,28 @@ def reserved(folder: Path, option: str) -> Generator[None, None, None]:
         with suppress(OSError):  # the first that is not empty, or was not made after all
             for one in made:
                 one.rmdir()
+
+
+@contextmanager
+def written_beside(folder: Path) -> Generator[Path, None, None]:
+    """Gives its body a name beside a folder, to write a folder there that then takes its place.
+
+    An old folder stays until the new one is complete; if the body fails, nothing is left behind.
+
+    Raises:
+        OSError: it cannot be put in its place; the message names it.
+    """
+    new, old = (folder.with_name(f".{secrets.token_hex(8)}.tmp") for _ in range(2))
+    try:
+        yield new
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(new, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
+    finally:
+        for one in (new, old):
+            shutil.rmtree(one, ignore_errors=True)

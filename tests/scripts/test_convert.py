@@ -125,7 +125,8 @@ def test_a_target_that_exists_is_kept(tmp_path: Path, convert: Convert) -> None:
     assert convert("in.pt", "out.safetensors", "--overwrite").returncode == 0
     check_equal(load_file(tmp_path / "out.safetensors"), lstm())
     check_refused(convert("in.pt", "nowhere/out.pt"), "nowhere/out.pt", "existing folder")
-    check_refused(convert("in.pt", "out.npz"), "out.npz", ".safetensors", ".pt")
+    check_refused(convert("in.pt", "out.txt"), "out.txt", ".safetensors", ".pt")
+    check_refused(convert("in.pt", "out.keras"), "out.keras: expected a name in .weights.h5")
     check_refused(convert("in.pt"), "TARGET")
     torch.save({}, tmp_path / "bad.pt")
     check_refused(convert("bad.pt", "out.safetensors", "--overwrite"), "bad.pt")

@@ -28,7 +28,7 @@ def test_code_in_a_file_does_not_run(tmp_path: Path, convert: Convert) -> None:
         convert("code.pt", "out.safetensors"), "code.pt", "tensors alone", "would run posix.system"
     )
     (tmp_path / "pickle.pt").write_bytes(pickle.dumps(Code()))
-    check_refused(convert("pickle.pt", "out.safetensors"), "pickle.pt", "expected a state dict")
+    check_refused(convert("pickle.pt", "out.safetensors"), "pickle.pt", "got a plain pickle")
     torch.save(lstm(), tmp_path / "module.pt")
     check_refused(convert("module.pt", "out.safetensors"), "module.pt", "torch.nn.modules")
     names = sorted(path.name for path in tmp_path.iterdir())

@@ -228,7 +228,7 @@ def without_torch(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("parity", "--steps", "2"), ("convert", "a.pt", "b.safetensors"),
+    [("parity", "--steps", "2"), ("convert", "a.safetensors", "b.pt"),
      ("compare", "--epochs", "1", "--out", "report"), ("compare", "--suite", "results"),
      ("run", "--backend", "torch")],
     ids=" ".join,
