@@ -1,14 +1,17 @@
 """A model as a function of its parameters and its other state, each by their places."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen, nnx
+from jax import Array
 
+from rnn_jax.arrays import dotted, keys
 from shared.errors import InvalidInput
+from shared.protocol.program import calling, parts
 
 Call = Callable[..., tuple[Any, dict[str, Any]]]
 """(params, rest, *inputs) → outputs and the rest afterwards, each by its places."""
@@ -36,8 +39,14 @@ def as_function(model: Any, params: Any, dtype: Any) -> tuple[Call, dict[str, tu
         )
     if isinstance(model, nnx.Module):
         return _module_as_function(model, dtype)
+    if not callable(model):
+        raise InvalidInput(
+            f"model: expected a function or an nnx.Module, got {type(model).__name__}"
+        )
+    if params is None:
+        raise InvalidInput("params: expected the pytree of the function's parameters, got None")
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
-    places = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in leaves]
+    places = [keys(path) for path, _ in leaves]
     for place, (_, leaf) in zip(places, leaves, strict=True):
         _check_real(place, leaf)
         if places.count(place) > 1:
@@ -55,27 +64,27 @@ def _module_as_function(model: nnx.Module, dtype: Any) -> tuple[Call, dict[str, 
         if isinstance(part, nnx.Dropout) and part.rate > 0 and not part.deterministic:
             raise InvalidInput(
                 f"model: expected dropout to be off (model.eval() or a rate of 0), since no two "
-                f"frameworks draw the same, got a rate of {part.rate} in {_dotted(path) or 'it'}"
+                f"frameworks draw the same, got a rate of {part.rate} in {dotted(path) or 'it'}"
             )
     graph, state, keys, other = nnx.split(model, nnx.Param, nnx.RngState, ...)
     flat, variables = dict(nnx.to_flat_state(state)), dict(nnx.to_flat_state(other))
     for path, param in flat.items():
-        _check_real(_dotted(path), param.get_value())
+        _check_real(dotted(path), param.get_value())
 
     def real(value: Any) -> Any:
         return value.astype(dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
 
     def call(values: dict[str, jax.Array], rest: dict, *inputs: Any) -> Any:
-        found = [(path, nnx.Param(values[_dotted(path)])) for path in flat]
-        held = [(path, v.replace(rest[_dotted(path)])) for path, v in variables.items()]
+        found = [(path, nnx.Param(values[dotted(path)])) for path in flat]
+        held = [(path, v.replace(rest[dotted(path)])) for path, v in variables.items()]
         states = (nnx.from_flat_state(part) for part in (found, held))
         merged = nnx.merge(graph, next(states), keys, next(states), copy=True)
         outputs = merged(*inputs)
         after = dict(nnx.to_flat_state(nnx.state(merged)))
-        return outputs, {_dotted(path): after[path].get_value() for path in variables}
+        return outputs, {dotted(path): after[path].get_value() for path in variables}
 
-    rest = {_dotted(path): real(v.get_value()) for path, v in variables.items()}
-    return call, {_dotted(path): param.shape for path, param in flat.items()}, rest
+    rest = {dotted(path): real(v.get_value()) for path, v in variables.items()}
+    return call, {dotted(path): param.shape for path, param in flat.items()}, rest
 
 
 def _check_real(place: str, leaf: Any) -> None:
@@ -85,5 +94,45 @@ def _check_real(place: str, leaf: Any) -> None:
         raise InvalidInput(f"params: {place}: expected real numbers, got {leaf.dtype}")
 
 
-def _dotted(path: tuple) -> str:
-    return ".".join(map(str, path))
+def evaluation(
+    model: Any, params: Any, inputs: Sequence[np.ndarray], dtype: Any = np.float64
+) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
+    """Returns the function arrays by place → outputs, one after the other, in evaluation mode. The
+    process keeps its dtypes.
+
+    Args:
+        model, params: as for `JaxProgram`; a copy of a module is computed with.
+        inputs: what it is called with.
+        dtype: in which is computed, float64 or float32.
+
+    Raises:
+        InvalidInput: a model that cannot be called so; what is no model.
+    """
+    double = np.dtype(dtype) == np.float64
+    with jax.enable_x64(double):
+        if isinstance(model, nnx.Module):
+            with calling("ours", "a module that can be copied"):
+                model = nnx.clone(model)
+            model.eval()
+        call, shapes, rest = as_function(model, params, dtype)
+        arguments = [jnp.asarray(a, dtype if a.dtype.kind == "f" else None) for a in inputs]
+
+    def forward(values: dict[str, Array], rest: dict[str, Array]) -> list[Array]:
+        with calling("ours"):
+            outputs, _ = call(values, rest, *arguments)
+        return list(parts("outputs", outputs, (jax.Array, np.ndarray)).values())
+
+    compiled = jax.jit(forward)
+
+    def evaluate(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+        with jax.enable_x64(double), jax.default_matmul_precision("highest"):
+            cast = {path: np.asarray(array, dtype) for path, array in arrays.items()}
+            held = {path: cast.get(path, value) for path, value in rest.items()}
+            found = compiled({path: cast[path] for path in shapes}, held)
+        if not found:
+            raise InvalidInput("ours: expected outputs to compare, got none")
+        return [np.asarray(array) for array in found]
+
+    with jax.enable_x64(double):  # refused now, if at all
+        jax.eval_shape(forward, {p: jnp.zeros(shape, dtype) for p, shape in shapes.items()}, rest)
+    return evaluate

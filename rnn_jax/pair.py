@@ -1,7 +1,7 @@
 """A JAX function or a Flax module as one program of a pair (see `shared/parity/pair.py`)."""
 
-import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,15 +10,15 @@ import numpy as np
 import optax
 from flax import nnx
 
+from rnn_jax.arrays import aliases
 from rnn_jax.functional import as_function
 from rnn_jax.precision import narrowings
 from shared.errors import InvalidInput
+from shared.protocol.mapping import WeightMap
+from shared.protocol.places import Place
 from shared.protocol.program import Example, calling, parts
 from shared.protocol.trace import Trace, below, ordered
 from shared.protocol.weights import Weights
-
-Place = str | Sequence[str] | None
-"""Place of a PyTorch tensor in the parameters of JAX, see `JaxProgram`."""
 
 MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq", "trace": "momentum_buffer"}
 """optax's name of a moment → torch's."""
@@ -37,10 +37,11 @@ class JaxProgram:
         params: pytree of the function's parameters, for its shapes; None with a module.
         loss: (outputs, targets) → scalar.
         optimizer: gets the parameters as {place: array}. None compares up to the gradients.
-        names: PyTorch's name of each parameter → the place of its twin: the keys that lead to it,
-            joined by dots; with ".T" at the end if it is transposed; a list of places if its rows
-            are cut into blocks, such as one for each gate; None if there is no twin, whose value is
-            then zero and stays zero.
+        names: PyTorch's name of each parameter → the place of its twin, as
+            `shared/protocol/places.py` writes it; a list of places if its rows are cut into blocks,
+            such as one for each gate; None if there is no twin, whose value is then zero and stays
+            zero. A `WeightMap` as `propose` finds it does as well; what it says of buffers is left
+            out here.
         watch: the function returns intermediate results as well, by the names that TorchProgram has
             for them.
         name: its name in the report.
@@ -58,7 +59,7 @@ class JaxProgram:
         loss: Callable[[Any, jax.Array], jax.Array],
         optimizer: optax.GradientTransformation | None = None,
         *,
-        names: Mapping[str, Place],
+        names: Mapping[str, Place] | WeightMap,
         watch: bool = False,
         name: str = "jax",
         dtype: jax.typing.DTypeLike = np.float64,
@@ -75,12 +76,12 @@ class JaxProgram:
         self._loss, self._optimizer, self._watch, self._dtype = loss, optimizer, watch, dtype
         self._call, self._shapes, self._rest = as_function(model, params, dtype)
         self._at_start = self._rest
-        self._names = {
-            torchs: _places(torchs, place, self._shapes) for torchs, place in names.items()
-        }
-        self._check_names()
+        others = aliases(model)
+        self._names = _of_parameters(names, {*self._shapes, *others}, set(self._rest)).bind(
+            self._shapes, aliases=others
+        )
         self._params: dict[str, jax.Array] = {}
-        self._shapes_of_none: dict[str, np.ndarray] = {}
+        self._their_shapes: dict[str, tuple[int, ...]] = {}
         self._state: Any = None
         self._compiled = jax.jit(self._step)
 
@@ -97,35 +98,12 @@ class JaxProgram:
         Raises:
             InvalidInput: weights without a place, or of another shape than there.
         """
-        for name in self._names:
-            if name not in weights:
-                close = difflib.get_close_matches(name, weights, 1)
-                meant = f" (did you mean {close[0]}?)" if close else ""
-                raise InvalidInput(f"names: {name} is no parameter of the other program{meant}")
-        for name in weights:
-            if name not in self._names:
-                raise InvalidInput(f"names: expected a place for {name} (None if there is none)")
-        self._shapes_of_none = {
-            name: np.zeros_like(weights[name]) for name, p in self._names.items() if p is None
-        }
-        found: dict[str, np.ndarray] = {}
-        for name, places in self._names.items():
-            if places is None:
-                continue
-            if len(places) > 1 and len(weights[name]) % len(places):
-                raise InvalidInput(
-                    f"names: {name}: expected rows for {len(places)} equal blocks, got "
-                    f"{len(weights[name])}"
-                )
-            blocks = np.split(weights[name], len(places)) if len(places) > 1 else [weights[name]]
-            for (place, transposed), block in zip(places, blocks, strict=True):
-                value = block.T if transposed else block
-                if value.shape != self._shapes[place]:
-                    raise InvalidInput(
-                        f"names: {name}: expected shape {self._shapes[place]} for {place}, got "
-                        f"{value.shape}{' after transposing' if transposed else ''}"
-                    )
-                found[place] = value
+        self._names.check_names(weights)
+        for name, other in self._names.tied.items():
+            if name in weights and other in weights:
+                raise InvalidInput(f"names: {name}: {self._names.places[name]} has a twin already")
+        found = self._names.to_port(weights)
+        self._their_shapes = {name: array.shape for name, array in weights.items()}
         self._params = {place: jnp.array(found[place], self._dtype) for place in self._shapes}
 
     def weights(self) -> Weights:
@@ -157,7 +135,7 @@ class JaxProgram:
     def hints(self, example: Example) -> list[str]:
         """Tells of parameters without a twin, of state that is not compared, and where float64
         becomes less."""
-        missing = [name for name, places in self._names.items() if places is None]
+        missing = [name for name, parts in self._names.parts.items() if None in parts]
         found = [f"{self.name} has no {name}: it counts as zero there" for name in missing]
         if self._rest:
             found.append(f"{self.name}: state is not compared: {', '.join(self._rest)}")
@@ -210,36 +188,11 @@ class JaxProgram:
         with calling(f"{self.name}: optimizer", "one that needs the gradients alone"):
             return self._optimizer.update(gradients, state, params)
 
-    # Names ----------------------------------------------------------------------------------------
-
-    def _check_names(self) -> None:
-        used: set[str] = set()
-        for name, places in self._names.items():
-            for place, _ in places or ():
-                if place not in self._shapes:
-                    raise InvalidInput(
-                        f"names: {name}: expected one of {', '.join(self._shapes)}, got {place}"
-                    )
-                if place in used:
-                    raise InvalidInput(f"names: {name}: {place} has a twin already")
-                used.add(place)
-        left = [place for place in self._shapes if place not in used]
-        if left:
-            raise InvalidInput(f"names: expected a twin for {', '.join(left)}, got none")
-
     def _torchs(self, params: Mapping[str, Any]) -> Weights:
-        """Returns tensors by PyTorch's names, in its layout."""
-        tensors: Weights = {}
-        for name, places in self._names.items():
-            if places is None:
-                tensors[name] = self._shapes_of_none[name]
-                continue
-            if any(place not in params for place, _ in places):
-                continue  # a moment of a parameter that the optimizer leaves alone
-            blocks = [np.asarray(params[place]) for place, _ in places]
-            turned = [b.T if t else b for b, (_, t) in zip(blocks, places, strict=True)]
-            tensors[name] = np.concatenate(turned) if len(turned) > 1 else turned[0]
-        return tensors
+        """Returns tensors by PyTorch's names, in its layout. Moments of parameters that an
+        optimizer leaves alone are left out."""
+        found = self._names.to_torch(params, self._their_shapes)
+        return {name: found[name] for name in self._their_shapes if name in found}
 
     def _arrays(self, example: Example) -> tuple[list[np.ndarray], np.ndarray]:
         """Returns inputs and targets; integers keep their dtype, whatever JAX makes of them."""
@@ -265,12 +218,16 @@ def _moments(state: Any) -> dict[str, dict[str, jax.Array]]:
     return moments
 
 
-def _places(name: str, place: Place, shapes: Mapping[str, tuple]) -> list[tuple[str, bool]] | None:
-    """Returns each place, and whether it is transposed; a parameter may itself be called T."""
-    if place is None:
-        return None
-    if not isinstance(place, (str, list, tuple)):
-        raise InvalidInput(f"names: {name}: expected a place or several, got {place}")
-    several = [place] if isinstance(place, str) else list(place)
-    turned = [one.endswith(".T") and one not in shapes for one in several]
-    return [(one[:-2] if t else one, t) for one, t in zip(several, turned, strict=True)]
+def _of_parameters(
+    names: Mapping[str, Place] | WeightMap, params: set[str], rest: set[str]
+) -> WeightMap:
+    """Returns what a mapping says of parameters. Buffers of torch go to other state of the port,
+    or nowhere; they are not handed over here."""
+    if not isinstance(names, WeightMap):
+        names = WeightMap(dict(names))
+    places = {
+        name: place
+        for name, place in names.places.items()
+        if not (isinstance(place, str) and place not in params and place in rest)
+    }
+    return replace(names, places=places)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # for editors and type checkers; what runs is `__getattr__`
     from shared.config import resolve as resolve
     from shared.errors import DamagedFile as DamagedFile
     from shared.errors import InvalidInput as InvalidInput
+    from shared.errors import NotCarriedOver as NotCarriedOver
     from shared.errors import TrainingDiverged as TrainingDiverged
     from shared.inference import load_trained as load_trained
     from shared.inference.predict import predictions as predictions
@@ -27,8 +28,13 @@ if TYPE_CHECKING:  # for editors and type checkers; what runs is `__getattr__`
     from shared.parity import compare_programs as compare_programs
     from shared.parity.comparison import Diverged as Diverged
     from shared.parity.comparison import compare_folders as compare_folders
+    from shared.parity.propose import propose as propose
+    from shared.protocol.folding import fold as fold
+    from shared.protocol.mapping import WeightMap as WeightMap
     from shared.protocol.state_dict import find_layer as find_layer
     from shared.protocol.state_dict import read_safetensors as read_safetensors
+    from shared.protocol.weight_files import read_layer as read_layer
+    from shared.protocol.weight_files import write_layer as write_layer
     from shared.report import write_parity_report as write_parity_report
     from shared.report import write_report as write_report
     from shared.runs import read_run as read_run
@@ -44,12 +50,16 @@ _MODULES = {
     "rnn_jax.pair": ("JaxProgram",),
     "rnn_torch.pair": ("TorchProgram",),
     "shared.config": ("Config", "resolve"),
-    "shared.errors": ("DamagedFile", "InvalidInput", "TrainingDiverged"),
+    "shared.errors": ("DamagedFile", "InvalidInput", "NotCarriedOver", "TrainingDiverged"),
     "shared.inference": ("load_trained",),
     "shared.inference.predict": ("predictions",),
     "shared.parity": ("Findings", "compare_programs"),
     "shared.parity.comparison": ("Diverged", "compare_folders"),
+    "shared.parity.propose": ("propose",),
+    "shared.protocol.folding": ("fold",),
+    "shared.protocol.mapping": ("WeightMap",),
     "shared.protocol.state_dict": ("find_layer", "read_safetensors"),
+    "shared.protocol.weight_files": ("read_layer", "write_layer"),
     "shared.report": ("write_parity_report", "write_report"),
     "shared.runs": ("read_run",),
     "shared.tasks": ("TASKS", "load_task"),

@@ -34,8 +34,12 @@ BAD_NAMES: dict[str, tuple[dict[str, Any], str]] = {
         "rec.kernel, got head.b",
     ),
     "twice": (
-        {**NAMES, "rnn.bias_hh_l0": "inp.bias"},
+        {**NAMES, "rnn.bias_hh_l0": "inp.bias[:]"},
         "names: rnn.bias_hh_l0: inp.bias has a twin already",
+    ),
+    "two as one": (
+        {**NAMES, "rnn.bias_hh_l0": "inp.bias"},
+        "names: expected a twin for rec.bias, got none",
     ),
     "twice in one": (
         {**NAMES, "rnn.bias_hh_l0": ["rec.bias", "rec.bias"]},
@@ -51,10 +55,10 @@ BAD_NAMES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "misspelt": (
         {**{k: v for k, v in NAMES.items() if k != "head.bias"}, "head.bais": "head.bias"},
-        "names: head.bais is no parameter of the other program (did you mean head.bias?)",
+        "names: expected head.bais among torch's tensors, got none (did you mean head.bias?)",
     ),
     "not there": (
-        {**NAMES, "zzz": None}, "names: zzz is no parameter of the other program",
+        {**NAMES, "zzz": None}, "names: expected zzz among torch's tensors, got none",
     ),
     "not transposed": (
         {**NAMES, "head.weight": "head.kernel"},

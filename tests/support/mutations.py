@@ -168,6 +168,48 @@ MUTATIONS = [
         "shared/commands/cli.py", 'if option(argv, "--seed") is not None:', "if False:",
         "tests/training/test_seeds_command_line.py::test_what_seeds_do_not_go_with",
     ),
+    # mappings of weights
+    Mutation(
+        "shared/protocol/places.py", "values = tensor.T if part.turned else tensor",
+        "values = tensor",
+        "tests/protocol/test_places.py::test_a_tensor_goes_to_its_place_and_back",
+    ),
+    Mutation(
+        "shared/protocol/bound_mapping.py", "if self.places[name] != self.places[other]:", "if False:",
+        "tests/protocol/test_mapping.py::test_tied_tensors_do_not_go_to_two_places",
+    ),
+    Mutation(
+        "shared/protocol/bound_mapping.py", "if part is None and block.any()", "if part and block.any()",
+        "tests/protocol/test_mapping.py::test_blocks_may_have_other_heights_and_one_may_be_without_a_twin",
+    ),
+    Mutation(
+        "shared/parity/settle.py", "            if off <= tolerance:", "            if off <= np.inf:",
+        "tests/parity/test_propose.py::test_swapped_branches_are_found_by_what_they_compute",
+    ),
+    Mutation(
+        "shared/parity/idle.py", "elif single and (own", "elif (own",
+        "tests/parity/test_propose_refusals.py::test_a_matrix_without_effect_is_asked_for_by_name",
+    ),
+    Mutation(
+        "shared/protocol/folding.py", "(g.astype(np.float64) / norm)", "(g.astype(np.float64))",
+        "tests/protocol/test_folding.py::test_a_wrapped_tensor_is_what_the_next_forward_pass_uses",
+    ),
+    Mutation(
+        "shared/protocol/keras_cells.py", '"gru": [1, 0, 2]', '"gru": [0, 1, 2]',
+        "tests/protocol/test_keras_files.py::test_a_layer_of_keras_becomes_one_of_torch",
+    ),
+    Mutation(
+        "rnn_torch/wrappers.py", "hook(module, ())", "pass",
+        "tests/layers/test_plain.py::test_the_twin_computes_what_the_next_forward_pass_does",
+    ),
+    Mutation(
+        "rnn_torch/plain.py", "_check_sources(twin, found)", "pass",
+        "tests/layers/test_plain_refusals.py::test_what_cannot_be_known_is_refused_by_name",
+    ),
+    Mutation(
+        "rnn_jax/exchange.py", "tie(made, found.shared)", "pass",
+        "tests/layers/test_ties.py::test_ties_go_to_jax_and_back_bit_for_bit",
+    ),
     # rnn_jax
     Mutation(
         "rnn_jax/bptt_cells.py", "local_n * h_n * (r - r * r)", "local_n * h_n * (r + r * r)",
@@ -185,7 +227,7 @@ MUTATIONS = [
         "tests/training/test_anomaly.py::test_norms_are_those_of_the_gradients",
     ),
     Mutation(
-        "rnn_jax/exchange.py", "if bias_hh.any() and not one_bias:", "if False:",
+        "rnn_jax/flax_cells.py", "if bias_hh.any() and not one_bias:", "if False:",
         "tests/layers/test_flax_exchange.py::test_two_biases_go_to_flax_as_their_sum_if_asked_for",
     ),
     # rnn_torch
