@@ -27,9 +27,9 @@ from shared.protocol.checks import check_inherited, check_one_dtype, check_tenso
 from shared.protocol.exchange import (
     CanonicalLayer,
     Layered,
-    Loss,
+    Omission,
     canonical_layer,
-    warn_of_losses,
+    warn_of_omissions,
 )
 from shared.protocol.weights import Weights
 
@@ -62,7 +62,7 @@ def from_torch(module: Any, *, rngs: nnx.Rngs | None = None) -> Layer | Cell:
             in part (`rnn_torch.plain.plain`).
     """
     found = canonical_layer("torch", module)
-    warn_of_losses(found, stacklevel=2)
+    warn_of_omissions(found, stacklevel=2)
     return _build(found, rngs)
 
 
@@ -93,7 +93,7 @@ def from_flax(
             with something else than an `nnx.Linear` within.
     """
     found = canonical(module, one_bias=one_bias)
-    warn_of_losses(found, stacklevel=2)
+    warn_of_omissions(found, stacklevel=2)
     return _build(found, None)
 
 
@@ -152,7 +152,7 @@ def canonical(module: Any, *, one_bias: bool = False) -> CanonicalLayer:
             training,
             _dtype(module),
             shared=tied(module, weights),
-            lost=_computed({name: [getattr(module, name)] for name in weights}),
+            omitted=_computed({name: [getattr(module, name)] for name in weights}),
         )
     if isinstance(module, (Recurrence, *KINDS)):
         config, weights, owners = read_cell(module, "", one_bias)
@@ -164,7 +164,7 @@ def canonical(module: Any, *, one_bias: bool = False) -> CanonicalLayer:
             _dtype(module),
             cell=True,
             shared=ties(owners),
-            lost=_computed(owners),
+            omitted=_computed(owners),
         )
     return _stacked(_several(module), one_bias)
 
@@ -198,7 +198,7 @@ def _stacked(modules: list[Any], one_bias: bool) -> CanonicalLayer:
     if len(dtypes) > 1:
         raise InvalidInput(f"dtype: expected the same in all cells, got {dtypes}")
     return CanonicalLayer(
-        config, weights, True, dtypes.pop(), shared=ties(owners), lost=_computed(owners)
+        config, weights, True, dtypes.pop(), shared=ties(owners), omitted=_computed(owners)
     )
 
 
@@ -207,10 +207,10 @@ def _dtype(module: Any) -> np.dtype | None:
     return None if module.dtype is None else jnp.dtype(module.dtype)
 
 
-def _computed(owners: Mapping[str, Sequence[nnx.Variable]]) -> list[Loss]:
+def _computed(owners: Mapping[str, Sequence[nnx.Variable]]) -> list[Omission]:
     """Returns the tensors whose parameters compute what they give."""
     return [
-        Loss(name, "computed", "get_value of its parameter")
+        Omission(name, "computed", "get_value of its parameter")
         for name, parts in owners.items()
         if any(
             type(part).get_value is not nnx.Variable.get_value

@@ -24,10 +24,10 @@ from shared.protocol.checks import check_inherited, check_one_dtype, check_tenso
 from shared.protocol.exchange import (
     CanonicalLayer,
     Layered,
-    Loss,
+    Omission,
     canonical_layer,
     earlier_names,
-    warn_of_losses,
+    warn_of_omissions,
 )
 
 
@@ -71,7 +71,7 @@ def from_flax(module: Any, *, one_bias: bool = False) -> Layer | Cell:
     tie(made, found.shared)
     if isinstance(made, Recurrent):
         made.dropout = float(config.dropout)
-    warn_of_losses(found, stacklevel=2)
+    warn_of_omissions(found, stacklevel=2)
     return made.train(found.training)
 
 
@@ -92,7 +92,7 @@ def canonical(module: Any) -> CanonicalLayer:
     check_inherited(inner, CLASSES, "forward")
     for part in {id(module): module, id(inner): inner}.values():
         check_hooks(part)
-    twin, lost = plain(module)
+    twin, omitted = plain(module)
     layer = twin.get_submodule(within)
     recurrent = described(layer)
     assert recurrent is not None
@@ -105,15 +105,15 @@ def canonical(module: Any) -> CanonicalLayer:
     check_tensors(recurrent.shapes(), weights)
     others = [name for name, _ in [*parameters.items(), *layer.named_buffers()] if name not in held]
     start = f"{within}." if within else ""
-    lost = [loss._replace(name=loss.name.removeprefix(start)) for loss in lost]
-    lost += [Loss(name, "other") for name in others]
+    omitted = [one._replace(name=one.name.removeprefix(start)) for one in omitted]
+    omitted += [Omission(name, "other") for name in others]
     return CanonicalLayer(
         recurrent.config,
         weights,
         inner.training,
         cell=recurrent.cell,
         shared=earlier_names(held),
-        lost=lost,
+        omitted=omitted,
     )
 
 

@@ -1,6 +1,6 @@
 """A module with the weights that it computes with, as plain parameters.
 
-    copy, lost = plain(model)
+    copy, omitted = plain(model)
 
 Weight norm, spectral norm, pruning and their like compute a weight anew before each forward pass;
 what the module holds under its name may be old. Here each is computed as the next forward pass in
@@ -32,7 +32,7 @@ from rnn_torch.wrappers import (
 )
 from shared.errors import InvalidInput
 from shared.protocol.checks import named
-from shared.protocol.exchange import Loss
+from shared.protocol.exchange import Omission
 
 _ASSIGNED = ("weight", "bias", "in_proj_weight", "in_proj_bias")
 """Names of weights in the modules of torch.nn that are no recurrent layers."""
@@ -42,7 +42,7 @@ class Plain(NamedTuple):
     """What `plain` returns."""
 
     module: nn.Module
-    lost: list[Loss]
+    omitted: list[Omission]
     """What the copy does not have of the original, by the names of the original."""
 
 
@@ -83,7 +83,7 @@ def plain(module: nn.Module) -> Plain:
     check_memory(module, {one.path + one.name for one in found if one.drops})
     for path, part in twin.named_modules():
         _check_weights(path, part)
-    return Plain(twin, _lost(module, twin, found))
+    return Plain(twin, _omitted(module, twin, found))
 
 
 def check_hooks(module: nn.Module) -> None:
@@ -257,20 +257,21 @@ def _check_weights(path: str, module: nn.Module) -> None:
             )
 
 
-def _lost(module: nn.Module, twin: nn.Module, found: list[Computed]) -> list[Loss]:
+def _omitted(module: nn.Module, twin: nn.Module, found: list[Computed]) -> list[Omission]:
     """Returns what the copy does not have of the original."""
-    lost = [
-        Loss(one.path + one.name, "drops" if one.drops else "computed", one.by) for one in found
+    kinds = ("computed", "drops")
+    omitted = [Omission(one.path + one.name, kinds[one.drops], one.by) for one in found]
+    omitted += [
+        Omission(name, "frozen") for name, p in twin.named_parameters() if not p.requires_grad
     ]
-    lost += [Loss(name, "frozen") for name, p in twin.named_parameters() if not p.requires_grad]
-    lost += [
-        Loss(name, "hook")
+    omitted += [
+        Omission(name, "hook")
         for name, p in module.named_parameters()
         if getattr(p, "_backward_hooks", None)
     ]
-    lost += [
-        Loss(path or named(part), "hook")
+    omitted += [
+        Omission(path or named(part), "hook")
         for path, part in module.named_modules()
         if part._backward_hooks or part._backward_pre_hooks
     ]
-    return lost
+    return omitted

@@ -30,6 +30,7 @@ from shared.parity.slots import (
 from shared.protocol.backend import part_of
 from shared.protocol.bound_mapping import COUNTER, digest
 from shared.protocol.checks import named
+from shared.protocol.exchange import Omission
 from shared.protocol.layer import Shape
 from shared.protocol.mapping import WeightMap
 from shared.protocol.places import Place
@@ -37,6 +38,9 @@ from shared.protocol.state_dict import listed
 from shared.protocol.units import BUFFER, Unit
 from shared.protocol.weights import Weights
 from shared.system.randomness import generator
+
+_SAID = {"computed": "computed by", "frozen": "frozen", "drops": "dropped in training by"}
+"""What of torch's tensors a port does not have, for the table."""
 
 
 def propose(
@@ -76,7 +80,7 @@ def propose(
     inputs = _inputs("sample", sample)
     of_ours = inputs if ours_sample is None else _inputs("ours_sample", ours_sample)
     torchs, functional = part_of("torch", "units"), part_of("torch", "functional")
-    plain = part_of("torch", "plain").plain(theirs).module
+    plain, omitted = part_of("torch", "plain").plain(theirs)
     tied = torchs.tied(plain)
     weights = {n: array for n, array in functional.state(plain).items() if n not in tied}
     evaluate = _port(ours, params, of_ours)
@@ -94,7 +98,7 @@ def propose(
         arrays,
     )
     names = _settled(models, found, optional)
-    names = _complete(names, weights, tied)
+    names = _complete(names, weights, tied, omitted)
     if show:
         print(names)
     return names
@@ -212,7 +216,12 @@ def _mapping(
     return WeightMap(places, reasons=reasons)
 
 
-def _complete(names: WeightMap, weights: Weights, tied: Mapping[str, str]) -> WeightMap:
+def _complete(
+    names: WeightMap,
+    weights: Weights,
+    tied: Mapping[str, str],
+    omitted: Sequence[Omission],
+) -> WeightMap:
     """Returns the mapping with what torch's state dict has beside the tensors that were looked
     for: further names, buffers that the port has in its code."""
     places, reasons = dict(names.places), dict(names.reasons)
@@ -228,6 +237,9 @@ def _complete(names: WeightMap, weights: Weights, tied: Mapping[str, str]) -> We
             reasons[name] = f"tied to {first}"
         else:
             constants[name], reasons[name] = constants[first], reasons[first]
+    for one in omitted:
+        if one.name in reasons and one.kind in _SAID:
+            reasons[one.name] += f"; in torch {_SAID[one.kind]} {one.by}".rstrip()
     return replace(names, places=places, constants=constants, reasons=reasons)
 
 

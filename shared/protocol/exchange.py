@@ -26,7 +26,7 @@ class Layered(Protocol):
     num_layers: int
 
 
-class Loss(NamedTuple):
+class Omission(NamedTuple):
     """Something of a module that its canonical layout does not hold."""
 
     name: str
@@ -65,7 +65,7 @@ class CanonicalLayer:
     """True for a cell, a single step."""
     shared: dict[str, str] = field(default_factory=dict[str, str])
     """Name → the earlier name of the same parameter."""
-    lost: Sequence[Loss] = ()
+    omitted: Sequence[Omission] = ()
 
     def shapes(self) -> dict[str, Shape]:
         """Returns name → shape of every tensor, in torch's order."""
@@ -88,17 +88,17 @@ def canonical_layer(
     return part_of(framework, "exchange").canonical(module, **arguments)
 
 
-def warn_of_losses(found: CanonicalLayer, stacklevel: int) -> None:
+def warn_of_omissions(found: CanonicalLayer, stacklevel: int) -> None:
     """Says what of a module is not carried over: a warning `NotCarriedOver` for each, and a single
     one where all parameters are frozen.
 
     Args:
         stacklevel: as in `warnings.warn`, counted from the caller: 2 blames the caller's caller.
     """
-    frozen = {loss.name for loss in found.lost if loss.kind == "frozen"}
-    lines = [loss.line() for loss in found.lost]
+    frozen = {one.name for one in found.omitted if one.kind == "frozen"}
+    lines = [one.line() for one in found.omitted]
     if frozen >= found.weights.keys():
-        lines = [loss.line() for loss in found.lost if loss.kind != "frozen"]
+        lines = [one.line() for one in found.omitted if one.kind != "frozen"]
         lines.append("all parameters: frozen (requires_grad is False); what is made of them trains")
     for line in lines:
         warnings.warn(line, NotCarriedOver, stacklevel=stacklevel + 1)

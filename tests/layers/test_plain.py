@@ -102,12 +102,12 @@ def test_a_whole_model_has_plain_weights_under_their_names(wrapper: str) -> None
         module.float().double()
     moved(module)
     with untouched(module):
-        copy, lost = plain(module)
+        copy, omitted = plain(module)
     assert not any("Parametrized" in type(part).__name__ for part in copy.modules())
     names = [name.replace("1.module.", "1.") for name in dict(copy.named_parameters())]
     assert names == ordinary
     assert {type(p) for p in copy.parameters()} == {nn.Parameter}
-    assert {loss.kind for loss in lost} == {"drops" if wrapper in DROPS else "computed"}
+    assert {one.kind for one in omitted} == {"drops" if wrapper in DROPS else "computed"}
     x = torch.tensor(randn(5, 2, 3))
     expected = module.eval()(x)[0].detach().numpy()
     check_close(copy(x)[0].detach().numpy(), expected, relative=1e-12, what="output")
@@ -142,8 +142,8 @@ class Tagger(nn.Module):
 
 def test_a_model_that_drops_connections_by_itself() -> None:
     module = Tagger().float().double()
-    copy, lost = plain(module)
-    assert [(loss.name, loss.kind) for loss in lost] == [("rnn.weight_hh_l0", "drops")]
+    copy, omitted = plain(module)
+    assert [(one.name, one.kind) for one in omitted] == [("rnn.weight_hh_l0", "drops")]
     x = torch.tensor(randn(5, 2, 3))
     found: Any = copy
     assert torch.equal(found.head(found.rnn(x)[0]), module.eval()(x))
@@ -153,8 +153,8 @@ def test_a_parameter_that_is_only_called_raw() -> None:
     """Beside two layers it is not known to which it would belong; both have their own weights."""
     module = nn.ModuleDict({"one": torch_layer("GRU"), "other": torch_layer("GRU")})
     module.register_parameter("weight_hh_l0_raw", nn.Parameter(torch.ones(12, 4).double()))
-    copy, lost = plain(module)
-    assert lost == []
+    copy, omitted = plain(module)
+    assert omitted == []
     for name, tensor in module.state_dict().items():
         assert torch.equal(copy.state_dict()[name], tensor)
 
@@ -164,7 +164,7 @@ def test_an_ordinary_layer_loses_nothing() -> None:
         module = torch_layer(kind, num_layers=2, dropout=0.5)
         with untouched(module), warnings.catch_warnings(action="error"):
             rnn_jax.from_torch(module)
-        assert plain(module).lost == []
+        assert plain(module).omitted == []
 
 
 def test_what_is_not_carried_over_is_said_by_name() -> None:
@@ -210,7 +210,7 @@ def test_hooks_elsewhere_in_a_model_are_left_alone() -> None:
     module = nn.Sequential(nn.Linear(3, 3), nn.GRU(3, 4)).double()
     module[0].register_forward_hook(lambda *call: 2 * call[-1])
     with untouched(module):
-        copy, lost = plain(module)
+        copy, omitted = plain(module)
     x = torch.tensor(randn(5, 2, 3))
     assert torch.equal(copy(x)[0], module(x)[0])
-    assert lost == []
+    assert omitted == []

@@ -87,6 +87,9 @@ def test_a_weight_norm_does_not_come_back() -> None:
     one = case("wave")
     names = proposed(one)
     names.load(one.ours, one.theirs.state_dict())
+    assert names.reasons["front.weight"] == (
+        "Conv1d: the same name; in torch computed by _WeightNorm"
+    )
     found = names.state_dict(one.ours, like=one.theirs.state_dict())
     assert "front.weight" in found
     with pytest.raises(RuntimeError, match=r"front\.parametrizations\.weight\.original0"):
