@@ -88,7 +88,7 @@ def test_a_weight_norm_does_not_come_back() -> None:
     names = proposed(one)
     names.load(one.ours, one.theirs.state_dict())
     assert names.reasons["front.weight"] == (
-        "Conv1d: the same name; in torch computed by _WeightNorm"
+        "Conv1d: the same name; in torch computed by WeightNorm"
     )
     found = names.state_dict(one.ours, like=one.theirs.state_dict())
     assert "front.weight" in found
