@@ -23,7 +23,7 @@ def arrays(model: Any) -> dict[str, Any]:
         InvalidInput: two arrays in one place.
     """
     found: dict[str, Any] = {}
-    for place, array in _all(model):
+    for place, array in everything(model):
         if not hasattr(array, "dtype") or not jnp.issubdtype(array.dtype, jnp.floating):
             continue
         if place in found:
@@ -107,7 +107,8 @@ def keys(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
-def _all(model: Any) -> list[tuple[str, Any]]:
+def everything(model: Any) -> list[tuple[str, Any]]:
+    """Returns the values of all variables of a module, or all leaves of a pytree, by place."""
     if isinstance(model, nnx.Module):
         return [(dotted(path), variable.get_value()) for path, variable in _variables(model)]
     leaves, _ = jax.tree_util.tree_flatten_with_path(model)
@@ -115,5 +116,7 @@ def _all(model: Any) -> list[tuple[str, Any]]:
 
 
 def _variables(model: nnx.Module) -> list[tuple[tuple, nnx.Variable]]:
-    """Returns the variables but for the keys of random numbers: those of the module, no copies."""
-    return list(nnx.to_flat_state(nnx.state(model, nnx.Not(nnx.RngState))))
+    """Returns the variables but for the keys of random numbers: those of the module, no copies.
+    Arrays that are no variables are constants."""
+    found = nnx.to_flat_state(nnx.state(model, nnx.Not(nnx.RngState)))
+    return [(path, node) for path, node in found if isinstance(node, nnx.Variable)]

@@ -9,7 +9,8 @@ import numpy as np
 from flax import linen, nnx
 from jax import Array
 
-from rnn_jax.arrays import dotted, keys
+from rnn_jax.arrays import dotted, everything, keys
+from rnn_jax.precision import narrowings
 from shared.errors import InvalidInput
 from shared.protocol.program import calling, parts
 
@@ -67,7 +68,10 @@ def _module_as_function(model: nnx.Module, dtype: Any) -> tuple[Call, dict[str, 
                 f"frameworks draw the same, got a rate of {part.rate} in {dotted(path) or 'it'}"
             )
     graph, state, keys, other = nnx.split(model, nnx.Param, nnx.RngState, ...)
-    flat, variables = dict(nnx.to_flat_state(state)), dict(nnx.to_flat_state(other))
+    flat, held = dict(nnx.to_flat_state(state)), dict(nnx.to_flat_state(other))
+    # A module may hold arrays as they are, too: constants, which stay as they are.
+    variables = {path: v for path, v in held.items() if isinstance(v, nnx.Variable)}
+    constants = [(path, array) for path, array in held.items() if path not in variables]
     for path, param in flat.items():
         _check_real(dotted(path), param.get_value())
 
@@ -76,8 +80,8 @@ def _module_as_function(model: nnx.Module, dtype: Any) -> tuple[Call, dict[str, 
 
     def call(values: dict[str, jax.Array], rest: dict, *inputs: Any) -> Any:
         found = [(path, nnx.Param(values[dotted(path)])) for path in flat]
-        held = [(path, v.replace(rest[dotted(path)])) for path, v in variables.items()]
-        states = (nnx.from_flat_state(part) for part in (found, held))
+        others = [(path, v.replace(rest[dotted(path)])) for path, v in variables.items()]
+        states = (nnx.from_flat_state(part) for part in (found, [*others, *constants]))
         merged = nnx.merge(graph, next(states), keys, next(states), copy=True)
         outputs = merged(*inputs)
         after = dict(nnx.to_flat_state(nnx.state(merged)))
@@ -94,11 +98,17 @@ def _check_real(place: str, leaf: Any) -> None:
         raise InvalidInput(f"params: {place}: expected real numbers, got {leaf.dtype}")
 
 
+def _in(dtype: Any, value: Any) -> Any:
+    """Returns a real array in this dtype; what is none stays."""
+    real = hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
+    return jnp.asarray(value, dtype) if real else value
+
+
 def evaluation(
     model: Any, params: Any, inputs: Sequence[np.ndarray], dtype: Any = np.float64
-) -> Callable[[dict[str, np.ndarray]], list[np.ndarray]]:
-    """Returns the function arrays by place → outputs, one after the other, in evaluation mode. The
-    process keeps its dtypes.
+) -> tuple[Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], list[str]]:
+    """Returns the function arrays by place → outputs by name, in evaluation mode, and where it
+    leaves float64. Places without an array keep what they have. The process keeps its dtypes.
 
     Args:
         model, params: as for `JaxProgram`; a copy of a module is computed with.
@@ -117,22 +127,23 @@ def evaluation(
         call, shapes, rest = as_function(model, params, dtype)
         arguments = [jnp.asarray(a, dtype if a.dtype.kind == "f" else None) for a in inputs]
 
-    def forward(values: dict[str, Array], rest: dict[str, Array]) -> list[Array]:
+        tree = model if params is None else params
+        own = {path: _in(dtype, value) for path, value in everything(tree) if path in shapes}
+
+    def forward(values: dict[str, Array], rest: dict[str, Array]) -> dict[str, Array]:
         with calling("ours"):
             outputs, _ = call(values, rest, *arguments)
-        return list(parts("outputs", outputs, (jax.Array, np.ndarray)).values())
+        return parts("outputs", outputs, (jax.Array, np.ndarray))
 
     compiled = jax.jit(forward)
 
-    def evaluate(arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def evaluate(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         with jax.enable_x64(double), jax.default_matmul_precision("highest"):
             cast = {path: np.asarray(array, dtype) for path, array in arrays.items()}
             held = {path: cast.get(path, value) for path, value in rest.items()}
-            found = compiled({path: cast[path] for path in shapes}, held)
-        if not found:
-            raise InvalidInput("ours: expected outputs to compare, got none")
-        return [np.asarray(array) for array in found]
+            found = compiled({path: cast.get(path, own[path]) for path in shapes}, held)
+        return {name: np.asarray(array) for name, array in found.items()}
 
     with jax.enable_x64(double):  # refused now, if at all
-        jax.eval_shape(forward, {p: jnp.zeros(shape, dtype) for p, shape in shapes.items()}, rest)
-    return evaluate
+        less = list(narrowings(jax.make_jaxpr(forward)(own, rest).jaxpr)) if double else []
+    return evaluate, list(dict.fromkeys(less))

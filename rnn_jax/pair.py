@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from rnn_jax.arrays import aliases
+from rnn_jax.arrays import aliases, arrays
 from rnn_jax.functional import as_function
 from rnn_jax.precision import narrowings
 from shared.errors import InvalidInput
@@ -74,12 +74,15 @@ class JaxProgram:
             raise InvalidInput(f"optimizer: expected one of optax, got {type(optimizer).__name__}")
         self.name = name
         self._loss, self._optimizer, self._watch, self._dtype = loss, optimizer, watch, dtype
-        self._call, self._shapes, self._rest = as_function(model, params, dtype)
+        call, shapes, self._rest = as_function(model, params, dtype)
         self._at_start = self._rest
         others = aliases(model)
-        self._names = _of_parameters(names, {*self._shapes, *others}, set(self._rest)).bind(
-            self._shapes, aliases=others
-        )
+        mapping, held = _of_parameters(names, {*shapes, *others}, set(self._rest))
+        # What is no parameter in torch stays as it is, also where it is a leaf of the pytree.
+        fixed = {p: jnp.asarray(a, dtype) for p, a in arrays(params).items() if p in held}
+        self._call = lambda values, rest, *inputs: call(values | fixed, rest, *inputs)
+        self._shapes = {path: shape for path, shape in shapes.items() if path not in fixed}
+        self._names = mapping.bind(self._shapes, aliases=others)
         self._params: dict[str, jax.Array] = {}
         self._their_shapes: dict[str, tuple[int, ...]] = {}
         self._state: Any = None
@@ -220,14 +223,16 @@ def _moments(state: Any) -> dict[str, dict[str, jax.Array]]:
 
 def _of_parameters(
     names: Mapping[str, Place] | WeightMap, params: set[str], rest: set[str]
-) -> WeightMap:
-    """Returns what a mapping says of parameters. Buffers of torch go to other state of the port,
-    or nowhere; they are not handed over here."""
+) -> tuple[WeightMap, set[str]]:
+    """Returns what a mapping says of parameters, and the paths where it has buffers of torch, which
+    are not handed over here."""
     if not isinstance(names, WeightMap):
         names = WeightMap(dict(names))
-    places = {
-        name: place
-        for name, place in names.places.items()
-        if not (isinstance(place, str) and place not in params and place in rest)
-    }
-    return replace(names, places=places)
+    places: dict[str, Place] = {}
+    held: set[str] = set()
+    for name, place in names.places.items():
+        if name in names.buffers and isinstance(place, str) and place in params:
+            held.add(place)
+        elif not (isinstance(place, str) and place not in params and place in rest):
+            places[names.prefix + name] = place
+    return replace(names, places=places, prefix=""), held

@@ -186,7 +186,11 @@ def _of_tree(leaves: Mapping[str, Any]) -> Iterator[Unit]:
         if set(own) <= {"scale", "bias", "offset"} and "scale" in own:
             bias = next((name for name in ("bias", "offset") if name in own), None)
             places = {"weight": f"{at}scale"} | ({"bias": at + bias} if bias else {})
-            yield Unit(owner, NORM, places)
+            # Of linen's batch norm the statistics are in another tree.
+            other = re.sub(r"^params\.", "batch_stats.", owner)
+            if other != owner and set(owners.get(other, {})) == {"mean", "var"}:
+                places |= {"running_mean": f"{other}.mean", "running_var": f"{other}.var"}
+            yield Unit(owner, "BatchNorm" if "running_var" in places else NORM, places)
         for name in ("embedding", "embeddings"):
             if list(own) == [name]:
                 yield Unit(owner, "Embedding", {"weight": at + name})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for editors and type checkers; what runs is `__getattr__`
     from shared.errors import DamagedFile as DamagedFile
     from shared.errors import InvalidInput as InvalidInput
     from shared.errors import NotCarriedOver as NotCarriedOver
+    from shared.errors import OutputsDiffer as OutputsDiffer
     from shared.errors import TrainingDiverged as TrainingDiverged
     from shared.inference import load_trained as load_trained
     from shared.inference.predict import predictions as predictions
@@ -50,7 +51,13 @@ _MODULES = {
     "rnn_jax.pair": ("JaxProgram",),
     "rnn_torch.pair": ("TorchProgram",),
     "shared.config": ("Config", "resolve"),
-    "shared.errors": ("DamagedFile", "InvalidInput", "NotCarriedOver", "TrainingDiverged"),
+    "shared.errors": (
+        "DamagedFile",
+        "InvalidInput",
+        "NotCarriedOver",
+        "OutputsDiffer",
+        "TrainingDiverged",
+    ),
     "shared.inference": ("load_trained",),
     "shared.inference.predict": ("predictions",),
     "shared.parity": ("Findings", "compare_programs"),

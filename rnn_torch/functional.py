@@ -1,6 +1,7 @@
 """A model as a function of its weights, by their names in the state dict, in evaluation mode."""
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,39 +14,61 @@ from shared.errors import InvalidInput
 from shared.protocol.program import calling, parts
 from shared.protocol.weights import Weights
 
-Evaluate = Callable[[Weights], list[np.ndarray]]
+Evaluate = Callable[[Weights], Weights]
 
 
 def evaluation(module: nn.Module, inputs: Sequence[np.ndarray]) -> Evaluate:
-    """Returns the function weights → outputs in float64, one after the other.
+    """Returns the function weights → outputs by name, in float64. Random numbers stay where they
+    are.
 
     Args:
-        module: as `rnn_torch.plain` makes it; a copy is computed with.
+        module: as `rnn_torch.plain` makes it. Each call computes with a copy of its own, so that
+            what a module keeps from call to call is not there.
         inputs: what it is called with.
+
+    Raises:
+        InvalidInput: a module that cannot be copied, or that draws random numbers.
     """
     with calling("theirs", "a module that can be copied"):
-        module = copy.deepcopy(module).double().eval()
+        original = copy.deepcopy(module).double().eval()
     tensors = [to_tensor(np.asarray(array)) for array in inputs]
     tensors = [t.double() if t.is_floating_point() else t for t in tensors]
 
-    def evaluate(weights: Weights) -> list[np.ndarray]:
-        values = {name: to_tensor(array) for name, array in weights.items()}
-        with torch.no_grad(), calling("theirs"):
-            arguments = tuple(tensor.clone() for tensor in tensors)
-            outputs = torch.func.functional_call(module, values, arguments)
-        found = list(parts("outputs", _without_packing(outputs), torch.Tensor).values())
-        if not found:
-            raise InvalidInput("theirs: expected outputs to compare, got none")
-        return [to_numpy(tensor) for tensor in found]
+    seeds = itertools.count()
 
+    def evaluate(weights: Weights) -> Weights:
+        copied = copy.deepcopy(original)
+        held = dict(copied.named_parameters()) | dict(copied.named_buffers())
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), calling("theirs"):
+            torch.manual_seed(next(seeds))
+            for name, array in weights.items():
+                held[name].copy_(to_tensor(array))
+            outputs = copied(*(tensor.clone() for tensor in tensors))
+        found = parts("outputs", _without_packing(outputs), torch.Tensor)
+        return {name: to_numpy(tensor) for name, tensor in found.items()}
+
+    once, twice = evaluate({}), evaluate({})
+    if any(not np.array_equal(once[name], twice[name], equal_nan=True) for name in once):
+        raise InvalidInput(
+            "theirs: expected the same outputs from two calls in evaluation mode, got others: it "
+            "draws random numbers"
+        )
     return evaluate
 
 
 def state(module: nn.Module) -> Weights:
-    """Returns the state dict in NumPy, real numbers in float64."""
+    """Returns the state dict in NumPy, real numbers in float64.
+
+    Raises:
+        InvalidInput: complex parameters, or values that are not there.
+    """
+    for name, parameter in module.named_parameters():
+        if parameter.is_complex() or parameter.is_meta:
+            got = "none" if parameter.is_meta else str(parameter.dtype)
+            raise InvalidInput(f"{name}: expected real values, got {got}")
     found = {name: to_numpy(tensor) for name, tensor in module.state_dict().items()}
     return {
-        name: array.astype(np.float64) if array.dtype.kind not in "iub" else array
+        name: array if array.dtype.kind in "iubc" else array.astype(np.float64)
         for name, array in found.items()
     }
 

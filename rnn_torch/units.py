@@ -77,7 +77,8 @@ def _of(path: str, part: nn.Module, names: Mapping[str, str]) -> Iterator[Unit]:
     else:
         params = dict(part.named_parameters(recurse=False))
         for name, full in names.items():
-            yield Unit(full, OTHER if name in params else BUFFER, {"value": full})
+            kind = OTHER if name in params else BUFFER
+            yield Unit(full, kind, {"value" if name in params else "buffer": full})
 
 
 def _ending(name: str) -> str:

@@ -14,6 +14,11 @@ class NotCarriedOver(UserWarning):
     names it."""
 
 
+class OutputsDiffer(UserWarning):
+    """The outputs of a port are near those of its original, but not as near as rounding explains:
+    another epsilon, for instance. The message says how near."""
+
+
 class TrainingDiverged(RuntimeError):
     """The loss is no longer a finite number. Scripts print it and exit with 1."""
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from shared.parity.by_hand import block_slots
-from shared.parity.pairing import blocks, pair_units, same, torch_shape
+from shared.parity.pairing import blocks, same, torch_shape
 from shared.parity.slots import Slot
 from shared.protocol.layer import Shape
 from shared.protocol.units import ATTENTION, OTHER, RECURRENT, Unit
@@ -15,14 +15,15 @@ def all_slots(
     ours: Sequence[Unit],
     shapes: Mapping[str, Shape],
     their_shapes: Mapping[str, Shape],
+    pairs: Mapping[int, tuple[int, str]],
 ) -> list[Slot]:
     """Returns all slots with the places where they fit.
 
     Args:
         shapes: of the port's arrays.
         their_shapes: of torch's tensors.
+        pairs: what `pair_units` found, which comes first.
     """
-    pairs = pair_units(theirs, ours, shapes, their_shapes)
     kernels = (u.tensors["weight"] for u in theirs if u.kind.startswith("Conv"))
     channels = sorted({their_shapes[str(kernel)][0] for kernel in kernels})
     found: list[Slot] = []
@@ -37,8 +38,9 @@ def all_slots(
             if by_hand:
                 found += block_slots(i, unit, role, their_shapes, loose, shapes)
                 continue
-            at = {j: blocks(ours[j].tensors[role]) for j in alike}
-            count = len(at[alike[0]]) if alike and None in at[alike[0]] else 1
+            at = {j: blocks(ours[j].tensors[role]) for j in alike if role in ours[j].tensors}
+            first = next(iter(at.values()), ())
+            count = len(first) if None in first else 1
             size = (their_shapes[str(name)] or (1,))[0] // count
             for block in range(count):
                 cut = {
@@ -93,13 +95,31 @@ def _raw(unit: Unit, shapes: Mapping[str, Shape], shape: Shape) -> Iterator[str]
     """Yields the ways in which an array may hold a tensor of this shape."""
     for place in unit.tensors.values():
         texts = [str(place)]
-        if unit.kind == OTHER and len(shape) == 2:
+        ours = shapes.get(str(place))
+        if unit.kind == OTHER and ours is not None and len(ours) != len(shape):
+            texts = [f"{place} {_of_ones(shape, ours)}"] if _long(shape) == _long(ours) else []
+        elif unit.kind == OTHER and len(shape) == 2:
             first = re.search(r"(weight|embeddings?|bias)$", str(place)) is None
             texts = [f"{place}.T", str(place)] if first else [str(place), f"{place}.T"]
         elif unit.kind == OTHER and len(shape) > 2:
             axes = {3: ("OIL", "LIO"), 4: ("OIHW", "HWIO"), 5: ("OIDHW", "DHWIO")}.get(len(shape))
             texts = [f"{place} {axes[0]}->{axes[1]}", *texts] if axes else texts
         yield from (text for text in texts if torch_shape([text], shapes) == shape)
+
+
+def _long(shape: Shape) -> list[int]:
+    """Returns the sizes other than 1."""
+    return [size for size in shape if size != 1]
+
+
+def _of_ones(theirs: Shape, ours: Shape) -> str:
+    """Returns the axes of two shapes that differ in axes of size 1 alone: "1 1 a->a"."""
+
+    def side(shape: Shape) -> str:
+        names = iter("abcdefgh")
+        return " ".join("1" if size == 1 else next(names) for size in shape)
+
+    return f"{side(theirs)}->{side(ours)}"
 
 
 def _flattened(

@@ -39,7 +39,7 @@ def with_idle(
             for k, places in enumerate(slot.places)
             if not any(filled[p.path][p.cut].any() for p in _parts(places, shapes))
         ]
-        if slot.reasons == ("known",):
+        if slot.reasons == ("known",) or 0 in slot.shape:
             complete[i] = 0
         elif single and (own or len(free) == 1):
             complete[i] = (own or free)[0]

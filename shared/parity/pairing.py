@@ -1,7 +1,7 @@
 """Which module of the port is which of torch's: by kind, shapes, names and order."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from shared.protocol.layer import Shape
 from shared.protocol.places import Place, from_part, part_shape, read_place
 from shared.protocol.units import NORM, OTHER, Unit
 
+_STATISTICS = ("running_mean", "running_var")
 _NORMS = ("BatchNorm", "LayerNorm", "GroupNorm", "RMSNorm", NORM)
 
 
@@ -27,7 +28,8 @@ def pair_units(
         for j in range(len(ours))
         if theirs[i].kind != OTHER and same(theirs[i], ours[j], shapes, their_shapes)
     }
-    ranks = {pair: abs(_rank(fits, pair, 0) - _rank(fits, pair, 1)) for pair in fits}
+    numbers = _numbers(fits, 0), _numbers(fits, 1)
+    ranks = {pair: abs(numbers[0][pair] - numbers[1][pair]) for pair in fits}
     found: dict[int, tuple[int, str]] = {}
     taken: set[int] = set()
     for i, j in sorted(fits, key=lambda pair: (-fits[pair], ranks[pair], pair)):
@@ -44,9 +46,12 @@ def pair_units(
     return found
 
 
-def _rank(fits: Mapping[tuple[int, int], float], pair: tuple[int, int], side: int) -> int:
-    """Returns how many modules that fit the same one stand before this one."""
-    return len({p[side] for p in fits if p[1 - side] == pair[1 - side] and p[side] < pair[side]})
+def _numbers(fits: Collection[tuple[int, int]], side: int) -> dict[tuple[int, int], int]:
+    """Returns for each pair how many modules that fit the same one stand before its own."""
+    groups: dict[int, list[tuple[int, int]]] = {}
+    for pair in sorted(fits, key=lambda pair: pair[side]):
+        groups.setdefault(pair[1 - side], []).append(pair)
+    return {pair: number for group in groups.values() for number, pair in enumerate(group)}
 
 
 def _plain(path: str) -> str:
@@ -67,7 +72,8 @@ def same(
     if kinds[0] != kinds[1] and not (NORM in kinds and set(kinds) <= set(_NORMS)):
         return False
     own = {role: place for role, place in ours.tensors.items() if place is not None}
-    if not own.keys() <= theirs.tensors.keys() <= ours.tensors.keys():
+    # Running statistics may be elsewhere.
+    if not own.keys() <= theirs.tensors.keys() <= ours.tensors.keys() | {*_STATISTICS}:
         return False
     return all(
         torch_shape(blocks(place), shapes) == their_shapes[str(theirs.tensors[role])]

@@ -7,20 +7,24 @@ Modules are paired by their kind, their names and their order. If the outputs th
 tensor may be in several places, `shared/parity/settle.py` finds out.
 """
 
+import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, OutputsDiffer
 from shared.parity.by_hand import joined
 from shared.parity.candidates import all_slots
 from shared.parity.idle import with_idle
 from shared.parity.pairing import pair_units
+from shared.parity.remarks import IN_FLOAT32, caution, completed
 from shared.parity.settle import LOOSE, Evaluate, Models, check, settle
 from shared.parity.slots import (
     NO_TWIN,
+    STATE,
     Slot,
     check_size,
     known_slots,
@@ -28,19 +32,14 @@ from shared.parity.slots import (
     with_zeros,
 )
 from shared.protocol.backend import part_of
-from shared.protocol.bound_mapping import COUNTER, digest
 from shared.protocol.checks import named
-from shared.protocol.exchange import Omission
 from shared.protocol.layer import Shape
 from shared.protocol.mapping import WeightMap
-from shared.protocol.places import Place
+from shared.protocol.places import Place, read_place
 from shared.protocol.state_dict import listed
-from shared.protocol.units import BUFFER, Unit
+from shared.protocol.units import Unit
 from shared.protocol.weights import Weights
 from shared.system.randomness import generator
-
-_SAID = {"computed": "computed by", "frozen": "frozen", "drops": "dropped in training by"}
-"""What of torch's tensors a port does not have, for the table."""
 
 
 def propose(
@@ -83,11 +82,14 @@ def propose(
     plain, omitted = part_of("torch", "plain").plain(theirs)
     tied = torchs.tied(plain)
     weights = {n: array for n, array in functional.state(plain).items() if n not in tied}
-    evaluate = _port(ours, params, of_ours)
+    evaluate, less = _port(ours, params, of_ours)
     tree = ours if params is None else params
     jaxs = part_of("jax", "arrays")
-    arrays = {path: np.zeros(array.shape) for path, array in jaxs.arrays(tree).items()}
     optional = jaxs.optional(tree)
+    arrays = {
+        path: np.array(array, np.float64) if path in optional else np.zeros(array.shape)
+        for path, array in jaxs.arrays(tree).items()
+    }
 
     units = part_of("jax", "units").units(tree)
     found = _slots(torchs.units(plain), units, weights, arrays, optional, known or {}, tied)
@@ -98,20 +100,27 @@ def propose(
         arrays,
     )
     names = _settled(models, found, optional)
-    names = _complete(names, weights, tied, omitted)
+    buffers = {name for name, _ in plain.named_buffers()}
+    ignored = {name for name, place in (known or {}).items() if place is None}
+    names = completed(names, models, tied, omitted, buffers, ignored)
+    names = replace(names, caution=caution(names.deviation or 0.0, less))
     if show:
         print(names)
+    if names.caution and not names.caution.startswith(IN_FLOAT32):
+        said = f"the outputs agree within a relative {names.deviation:.1e} only: {names.caution}"
+        warnings.warn(said, OutputsDiffer, stacklevel=2)
     return names
 
 
-def _port(ours: Any, params: Any, inputs: Sequence[np.ndarray]) -> Evaluate:
-    """Returns the port as a function of its arrays: in float64, or if it cannot be called so, such
-    as a scan whose state begins in float32, in float32."""
+def _port(ours: Any, params: Any, inputs: Sequence[np.ndarray]) -> tuple[Evaluate, list[str]]:
+    """Returns the port as a function of its arrays, and where it leaves float64. One that cannot be
+    called in float64, such as a scan whose state begins in float32, computes in float32."""
     evaluation = part_of("jax", "functional").evaluation
     try:
         return evaluation(ours, params, inputs)
     except InvalidInput:
-        return evaluation(ours, params, inputs, np.float32)
+        evaluate, _ = evaluation(ours, params, inputs, np.float32)
+        return evaluate, ["float32: with float64 it cannot be called"]
 
 
 def _slots(
@@ -134,29 +143,51 @@ def _slots(
             raise InvalidInput(f"known: expected one of {listed(list(weights), 12)}, got {name}")
     shapes = {path: array.shape for path, array in arrays.items()}
     their_shapes = {name: array.shape for name, array in weights.items()}
-    found = [
-        slot for slot in all_slots(theirs, ours, shapes, their_shapes) if slot.name not in known
-    ]
+    pairs = pair_units(theirs, ours, shapes, their_shapes)
+    found = all_slots(theirs, ours, shapes, their_shapes, pairs)
+    roles = {slot.name: slot.role for slot in found}
+    found = [slot for slot in found if slot.name not in known]
     for name, place in known.items():
-        found += known_slots(name, place, shapes, their_shapes[name])
-    found = with_one_bias(found, sum(arrays[path].size for path in arrays if path not in optional))
+        found += known_slots(name, place, shapes, their_shapes[name], roles.get(name, ""))
+    needed = sum(array.size for path, array in arrays.items() if path not in optional)
+    found = with_one_bias(found, needed)
     order = {name: number for number, name in enumerate(weights)}
     found.sort(key=lambda slot: (order[slot.name], slot.rows.start))
-    pairs = pair_units(theirs, ours, shapes, their_shapes)
     matched = {j for j, _ in pairs.values()}
     lonely = [f"{u.path} of torch" for i, u in enumerate(theirs) if i not in pairs]
     lonely += [f"{u.path} of the port" for j, u in enumerate(ours) if j not in matched]
     check_size(found, arrays, optional, lonely, tied)
-    buffers = {unit.path for unit in theirs if unit.kind == BUFFER}
-    kept = [slot for slot in found if slot.places or slot.name not in buffers]
+    if sum(math.prod(s.shape) for s in found if s.role not in STATE) >= needed:
+        found = [_of_state(s, shapes, optional) for s in found]
+    # A buffer without a place is one that the port has in its code, or in other state.
+    kept = [s for s in found if s.role not in STATE or s.places not in ((), NO_TWIN)]
     for slot in kept:
         if not slot.places:
+            of = theirs[slot.unit]
             raise InvalidInput(
-                f"{slot.name}: expected an array of shape {slot.shape} in the port, or one that "
-                "holds it transposed, got none that fits: say with known= where it is, None for "
-                "nowhere"
+                f"{slot.name}: expected a module like {of.path} in the port ({of.kind} with "
+                f"{', '.join(of.tensors)}), or an array of shape {slot.shape} as it is or "
+                "transposed, got none: say with known= where it is, None for nowhere"
             )
     return kept
+
+
+def _of_state(slot: Slot, shapes: Mapping[str, Shape], optional: Sequence[str]) -> Slot:
+    """Returns a slot; that of a buffer with those places alone that are no parameters: what torch's
+    parameters fill is not for it."""
+    if slot.role != "buffer" or slot.reasons == ("known",):
+        return slot
+    places = tuple(
+        several
+        for several in slot.places
+        if all(read_place(place, shapes).path in optional for place in several)
+    )
+    return slot._replace(
+        places=places, owners=(-1,) * len(places), reasons=(_BUFFER,) * len(places)
+    )
+
+
+_BUFFER = "a buffer: by its shape and its effect"
 
 
 def _settled(models: Models, found: Sequence[Slot], optional: Sequence[str]) -> WeightMap:
@@ -184,7 +215,7 @@ def _settled(models: Models, found: Sequence[Slot], optional: Sequence[str]) -> 
     if off > LOOSE:
         raise InvalidInput(
             f"theirs, ours: expected the same outputs with other random weights, got a deviation "
-            f"of {off:.1e}, relative to the largest output"
+            f"of {off:.1e} (relative)"
         )
     return replace(names, deviation=off)
 
@@ -216,40 +247,17 @@ def _mapping(
     return WeightMap(places, reasons=reasons)
 
 
-def _complete(
-    names: WeightMap,
-    weights: Weights,
-    tied: Mapping[str, str],
-    omitted: Sequence[Omission],
-) -> WeightMap:
-    """Returns the mapping with what torch's state dict has beside the tensors that were looked
-    for: further names, buffers that the port has in its code."""
-    places, reasons = dict(names.places), dict(names.reasons)
-    constants = {}
-    for name, array in weights.items():
-        if name not in places:
-            counts = name.endswith(COUNTER)
-            constants[name] = "" if counts else digest(array)
-            reasons[name] = "a counter" if counts else "a buffer that the port has in its code"
-    for name, first in tied.items():
-        if first in places:
-            places[name] = places[first]
-            reasons[name] = f"tied to {first}"
-        else:
-            constants[name], reasons[name] = constants[first], reasons[first]
-    for one in omitted:
-        if one.name in reasons and one.kind in _SAID:
-            reasons[one.name] += f"; in torch {_SAID[one.kind]} {one.by}".rstrip()
-    return replace(names, places=places, constants=constants, reasons=reasons)
-
-
 def _inputs(what: str, sample: Any) -> list[np.ndarray]:
     several = sample if isinstance(sample, (tuple, list)) else (sample,)
-    arrays = [np.asarray(part.detach().cpu() if hasattr(part, "detach") else part)
-              for part in several]  # fmt: skip
-    for array in arrays:
+    arrays = []
+    for part in several:
+        try:
+            array = np.asarray(part.detach().cpu() if hasattr(part, "detach") else part)
+        except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+            raise InvalidInput(f"{what}: expected arrays of real numbers, got: {error}") from error
         if array.dtype.kind not in "fiub" or not array.size:
             raise InvalidInput(
                 f"{what}: expected arrays of real numbers, got {array.dtype} of shape {array.shape}"
             )
+        arrays.append(array)
     return arrays

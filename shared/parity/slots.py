@@ -6,14 +6,16 @@ from typing import Any, NamedTuple
 
 from shared.errors import InvalidInput
 from shared.parity.pairing import blocks, torch_shape
-from shared.protocol.bound_mapping import read_places, split_rows
 from shared.protocol.layer import Shape
 from shared.protocol.places import Place
+from shared.protocol.row_blocks import read_places, split_rows
 from shared.protocol.state_dict import listed
 from shared.protocol.weights import Weights
 
 NO_TWIN = ((),)
 """Places of a slot without a twin."""
+STATE = ("running_mean", "running_var", "buffer")
+"""Roles of what is no parameter."""
 
 
 class Slot(NamedTuple):
@@ -40,10 +42,12 @@ class Slot(NamedTuple):
         return self.rows if self.shape else ()
 
 
-def known_slots(name: str, place: Place, shapes: Mapping[str, Shape], shape: Shape) -> list[Slot]:
+def known_slots(
+    name: str, place: Place, shapes: Mapping[str, Shape], shape: Shape, role: str
+) -> list[Slot]:
     """Returns the slots of a tensor whose place is known: one for each block if some have none."""
-    several = blocks(place)
     read_places(name, place, shapes)
+    several = blocks(place)
     pieces = [(one,) for one in several] if None in several else [several]
     sizes = [None if None in piece else (torch_shape(piece, shapes) or (None,))[0]
              for piece in pieces]  # fmt: skip
@@ -53,7 +57,7 @@ def known_slots(name: str, place: Place, shapes: Mapping[str, Shape], shape: Sha
         cut = slice(start, start := start + size)
         places = tuple(one for one in piece if one is not None)
         whole = (size, *shape[1:]) if shape else shape
-        found.append(Slot(name, "", -1, cut, whole, (places,), (-1,), ("known",)))
+        found.append(Slot(name, role, -1, cut, whole, (places,), (-1,), ("known",)))
     return found
 
 
@@ -99,13 +103,12 @@ def check_size(
         lonely: modules without one that is like them, for the message.
         tied: further names of torch's tensors → their first names, for the message.
     """
-    state = ("running_mean", "running_var", "value")
     looked_for = [slot for slot in found if slot.places != NO_TWIN]
     sizes = [math.prod(slot.shape) for slot in looked_for]
-    least = sum(n for n, slot in zip(sizes, looked_for, strict=True) if slot.role not in state)
-    whole = sum(array.size for array in arrays.values())
+    least = sum(n for n, slot in zip(sizes, looked_for, strict=True) if slot.role not in STATE)
     needed = sum(array.size for path, array in arrays.items() if path not in optional)
-    if sum(sizes) >= needed and least <= whole:
+    # A pytree may hold what torch has as buffers, and does not say so.
+    if least <= needed <= (least if optional else sum(sizes)):
         return
     why = f"; nothing is like {listed(lonely, 6)}" if lonely else ""
     if tied:

@@ -11,6 +11,10 @@ from shared.protocol.layer import Shape
 from shared.protocol.places import Part, part_shape, read_place, to_part
 from shared.protocol.weights import Weights
 
+_POSITIVE = ("running_var", "value")
+"""Roles of what may stand under a root or a logarithm: variances, and parameters of the user's own
+modules."""
+
 
 def common_start(
     theirs: Weights, port: Weights, slots: Sequence[Slot], rng: np.random.Generator
@@ -26,7 +30,7 @@ def common_start(
     for slot in slots:
         own = their_ids[slot.name][slot.where]
         scale[own] = np.minimum(scale[own], _scale(slot))
-        positive[own] |= slot.role == "running_var"
+        positive[own] |= slot.role in _POSITIVE
         for places in slot.places:
             for part, ids in scattered(places, own, shapes):
                 edges.append((ids.ravel(), port_ids[part.path][part.cut].ravel()))
@@ -69,13 +73,13 @@ def _components(count: int, edges: Sequence[tuple[np.ndarray, np.ndarray]]) -> n
 
 def _scale(slot: Slot) -> float:
     """Returns a standard deviation with which signals neither grow nor vanish."""
-    return 0.5 if len(slot.shape) < 2 else 1 / math.sqrt(math.prod(slot.shape[1:]))
+    return 0.5 if len(slot.shape) < 2 else 1 / math.sqrt(max(math.prod(slot.shape[1:]), 1))
 
 
 def drawn(weights: Weights, slot: Slot, rng: np.random.Generator, width: float = 1.0) -> Weights:
     """Returns the weights with random values in a slot; the weights themselves stay."""
     values = rng.standard_normal(slot.shape) * _scale(slot) * width
-    if slot.role == "running_var":
+    if slot.role in _POSITIVE:
         values = np.abs(values) + 0.3
     elif len(slot.shape) == 1 and slot.role == "weight":  # of a normalisation: around 1
         values = values + 1

@@ -19,8 +19,9 @@ def check_single(name: str, bias: np.ndarray, one_bias: bool) -> None:
     """
     if bias.astype(np.float64).any() and not one_bias:
         raise InvalidInput(
-            f"{name}: a single bias, which does not say how torch's two divide it; with --one-bias "
-            "it becomes bias_ih, beside a bias_hh of zeros, which trains differently"
+            f"{name}: a single bias, which does not say how torch's two divide it; with "
+            "one_bias=True (--one-bias) it becomes bias_ih, beside a bias_hh of zeros, which "
+            "trains differently"
         )
 
 
@@ -38,7 +39,7 @@ def joined(name: str, bias_ih: np.ndarray, bias_hh: np.ndarray, one_bias: bool) 
     if not one_bias:
         raise InvalidInput(
             f"{name}: the format has a single bias, expected zeros, got other values; with "
-            "--one-bias the two are added, which cannot be undone"
+            "one_bias=True (--one-bias) the two are added, which cannot be undone"
         )
     total = bias_ih.astype(np.float64) + bias_hh.astype(np.float64)
     return total.astype(bias_ih.dtype)

@@ -2,6 +2,7 @@
 
 import difflib
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,15 @@ import numpy as np
 
 from shared.errors import InvalidInput
 from shared.protocol.layer import Shape
-from shared.protocol.places import Part, Place, from_part, part_shape, read_place, to_part
+from shared.protocol.places import Part, Place, from_part, part_shape, to_part
+from shared.protocol.row_blocks import read_places, split_rows, whole, with_zeros
 from shared.protocol.state_dict import listed
 from shared.protocol.weights import Weights
 
 NEEDS_LIKE = "expected the module's own state dict beside it, state_dict(ours, like=…), got none"
+_BIAS = re.compile(r"(?P<before>.*)bias_(?P<side>ih|hh)(?P<after>(_l\d+(_reverse)?)?)", re.S)
+_PARTS = re.compile(r"(_g|_v|_orig|_raw|original\d?)$")
+"""Endings of the names of what a wrapper keeps in parts."""
 COUNTER = "num_batches_tracked"
 """What counts steps in a batch normalisation, which plays no part in what it computes."""
 
@@ -53,7 +58,8 @@ class BoundMap:
             if said and name in weights and digest(weights[name]) != said:
                 raise InvalidInput(
                     f"{name}: expected the buffer that the port was checked with, which has it in "
-                    "its code, got other values"
+                    f"its code, got other values; if it plays no part: propose(known={{{name!r}: "
+                    "None})"
                 )
         for name, parts in self.parts.items():
             if None not in parts or name not in weights:
@@ -63,8 +69,33 @@ class BoundMap:
                     which = f" for block {number} of {len(parts)}" if len(parts) > 1 else ""
                     raise InvalidInput(
                         f"{name}: has no twin in the port{which}, expected zeros, got other "
-                        "values; give the port such a parameter, or make it zero in torch"
+                        f"values; {_way_out(name)}"
                     )
+
+    def with_one_bias(self, weights: Mapping[str, np.ndarray]) -> Weights:
+        """Returns a state dict in which a recurrent bias without a twin is added to the other one
+        of its layer. The result computes the same. What is no part of a sum, b_in and b_hn of a
+        GRU, stays where it is."""
+        changed = dict(weights)
+        for name, parts in self.parts.items():
+            match = _BIAS.fullmatch(name)
+            if match is None or None not in parts or name not in weights:
+                continue
+            of = {"ih": "hh", "hh": "ih"}[match["side"]]
+            other = f"{match['before']}bias_{of}{match['after']}"
+            matrix = weights.get(f"{match['before']}weight_hh{match['after']}")
+            if other not in weights or matrix is None:
+                continue
+            sums = len(matrix) // 3 * 2 if len(matrix) == 3 * matrix.shape[1] else len(matrix)
+            changed[name], changed[other] = changed[name].copy(), changed[other].copy()
+            start = 0
+            for part, block in self._blocks(name, weights[name]):
+                rows = slice(start, min(start + len(block), sums))
+                start += len(block)
+                if part is None and rows.start < rows.stop:
+                    changed[other][rows] += changed[name][rows]
+                    changed[name][rows] = 0
+        return changed
 
     def check_names(self, weights: Mapping[str, Any]) -> None:
         """Raises InvalidInput unless a state dict and the mapping have the same names."""
@@ -76,6 +107,11 @@ class BoundMap:
             before = {other.removesuffix(name) for other in weights if other.endswith(name)}
             if len(before) == 1 and all(other.startswith(tuple(before)) for other in weights):
                 meant = f" (with prefix={before.pop()!r} it is there)"
+            if any(_PARTS.search(other) for other in weights):
+                meant = (
+                    "; a wrapper such as weight norm computes it there: remove that first, with "
+                    "torch.nn.utils.parametrize.remove_parametrizations or its like"
+                )
             raise InvalidInput(f"names: expected {name} among torch's tensors, got none{meant}")
         known = {*self.parts, *self.constants}
         for name in weights:
@@ -103,7 +139,7 @@ class BoundMap:
             InvalidInput: a tensor of another shape than its place; different values of tensors that
                 are one.
         """
-        found: Weights = {}
+        found: dict[str, list[tuple[Any, np.ndarray]]] = {}
         for name in self.parts:
             if name not in weights:
                 continue
@@ -115,6 +151,8 @@ class BoundMap:
                         f"for both, {self.places[name]}; got different ones"
                     )
                 continue
+            if not _is_real(weights[name].dtype):
+                raise InvalidInput(f"{name}: expected real numbers, got {weights[name].dtype}")
             for part, block in self._blocks(name, weights[name]):
                 if part is None:
                     continue
@@ -123,9 +161,8 @@ class BoundMap:
                     values = to_part(part, block, part_shape(part, shape))
                 except InvalidInput as error:
                     raise InvalidInput(f"names: {name}: {error}") from error
-                array = found.setdefault(part.path, np.zeros(shape, values.dtype))
-                array[part.cut] = values
-        return {path: found[path] for path in self.shapes if path in found}
+                found.setdefault(part.path, []).append((part.cut, values))
+        return {p: whole(self.shapes[p], found[p]) for p in self.shapes if p in found}
 
     def to_torch(self, arrays: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Weights:
         """Returns torch's tensors: the way back of `to_port`.
@@ -149,7 +186,7 @@ class BoundMap:
             if None in parts:
                 if name not in shapes:
                     raise InvalidInput(f"{name} has no twin in the port: {NEEDS_LIKE}")
-                blocks = _with_zeros(name, blocks, shapes[name], dtype)
+                blocks = with_zeros(name, blocks, shapes[name], dtype)
             found = [block for block in blocks if block is not None]
             weights[name] = np.concatenate(found) if len(found) > 1 else found[0]
         return weights
@@ -173,7 +210,7 @@ class BoundMap:
         partly = [path for path, taken in filled.items() if taken.any() and not taken.all()]
         if partly:
             raise InvalidInput(f"names: expected a twin for all of {listed(partly)}, got some")
-        left = [p for p, taken in filled.items() if not taken.any() and p not in self.optional]
+        left = [p for p, t in filled.items() if t.size and not t.any() and p not in self.optional]
         if left:
             raise InvalidInput(f"names: expected a twin for {', '.join(left)}, got none")
 
@@ -196,52 +233,20 @@ class BoundMap:
         return list(zip(parts, np.split(tensor, np.cumsum(rows)[:-1]), strict=True))
 
 
+def _is_real(dtype: np.dtype) -> bool:
+    return dtype.kind in "fiub" or dtype.name in ("bfloat16",) or dtype.name.startswith("float8")
+
+
+def _way_out(name: str) -> str:
+    if _BIAS.fullmatch(name):
+        return "with one_bias=True, load adds it to the other bias, which computes the same"
+    return "give the port such a parameter, or make it zero in torch"
+
+
 def digest(array: np.ndarray) -> str:
     """Returns a checksum of values, whatever their dtype."""
-    values = np.ascontiguousarray(array, np.float64)
+    values = np.ascontiguousarray(array, complex if array.dtype.kind == "c" else float)
     return hashlib.sha256(repr(array.shape).encode() + values.tobytes()).hexdigest()[:16]
-
-
-def read_places(name: str, place: Any, shapes: Mapping[str, Shape]) -> list[Part | None]:
-    """Reads the places of a tensor: a part of the port for each block, None for one without a twin.
-
-    Raises:
-        InvalidInput: a place that is not there, or is not written as one.
-    """
-    several = [place] if isinstance(place, str) or place is None else place
-    if not isinstance(several, (list, tuple)) or not several:
-        raise InvalidInput(f"names: {name}: expected a place or several, got {place}")
-    for one in several:
-        if one is not None and not isinstance(one, str):
-            raise InvalidInput(f"names: {name}: expected a place or several, got {one!r} in it")
-    try:
-        return [None if one is None else read_place(one, shapes) for one in several]
-    except InvalidInput as error:
-        raise InvalidInput(f"names: {name}: {error}") from error
-
-
-def split_rows(name: str, known: Sequence[int | None], shape: Shape) -> list[int]:
-    """Returns how many rows each block has. What is not known is divided into equal parts."""
-    whole, unknown = shape[0] if shape else 0, known.count(None)
-    left = whole - sum(size for size in known if size is not None)
-    if left < 0 or (left % unknown if unknown else left):
-        raise InvalidInput(
-            f"names: {name}: expected rows for {len(known)} equal blocks, got {whole}"
-        )
-    return [left // unknown if size is None else size for size in known]
-
-
-def _with_zeros(
-    name: str, blocks: Sequence[np.ndarray | None], shape: Shape, dtype: np.dtype
-) -> list[np.ndarray | None]:
-    """Returns the blocks of a tensor of this shape, with zeros for those without a twin."""
-    if len(blocks) == 1:
-        return [np.zeros(shape, dtype)]
-    rows = split_rows(name, [None if block is None else len(block) for block in blocks], shape)
-    return [
-        np.zeros((size, *shape[1:]), dtype) if block is None else block
-        for block, size in zip(blocks, rows, strict=True)
-    ]
 
 
 def _memory(tensor: Any) -> Any:

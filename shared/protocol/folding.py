@@ -20,10 +20,11 @@ replaced. All else stays as it is.
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from shared.protocol.tensors import to_array
 from shared.protocol.weights import Weights
 
 _PARAMETRIZED = re.compile(
@@ -57,7 +58,7 @@ class _Step(NamedTuple):
     array: np.ndarray
 
 
-def fold(tensors: Mapping[str, np.ndarray]) -> Folded:
+def fold(tensors: Mapping[str, Any]) -> Folded:
     """Computes every tensor of which a wrapper keeps the parts, in float64, rounded once.
 
     Parts are recognised only together and if their shapes fit: a parameter that is merely called
@@ -65,8 +66,11 @@ def fold(tensors: Mapping[str, np.ndarray]) -> Folded:
 
     Args:
         tensors: a state dict, of any model; it is not changed.
+
+    Raises:
+        InvalidInput: something else than tensors or arrays.
     """
-    found = dict(tensors)
+    found = {name: to_array(name, tensor) for name, tensor in tensors.items()}
     folds: list[Fold] = []
     while steps := _steps(found):
         places = {part: step for step in steps for part in step.fold.parts}

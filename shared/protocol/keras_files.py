@@ -104,8 +104,9 @@ def _read(path: Path, file: BinaryIO) -> tuple[Weights, list[str], dict[str, tup
         with hdf.File(file, "r") as content:
             if "layer_names" in content.attrs or "model_weights" in content:
                 raise InvalidInput(
-                    f"{path}: expected a .weights.h5 file of Keras 3, got one of Keras 2; load it "
-                    "there and write model.save_weights('model.weights.h5') with Keras 3"
+                    f"{path}: expected a .weights.h5 file of Keras 3, got a whole model (of Keras "
+                    "2, or of save('….h5')); load it there and write "
+                    "model.save_weights('model.weights.h5') with Keras 3"
                 )
             content.visititems(see)
     except InvalidInput:

@@ -21,7 +21,7 @@ def one_of_stack(layer: FoundLayer, number: int) -> FoundLayer:
     """
     config = layer.config
     if not 0 <= number < config.num_layers:
-        raise InvalidInput(f"--layer: expected 0 to {config.num_layers - 1}, got {number}")
+        raise InvalidInput(f"layer (--layer): expected 0 to {config.num_layers - 1}, got {number}")
     if config.num_layers == 1:
         return layer
     tensors = {
@@ -82,7 +82,7 @@ def _halves(layer: FoundLayer) -> dict[str, Weights]:
     if layer.config.num_layers > 1:
         raise InvalidInput(
             "weight_ih_l1: expected a single layer, for this format has no stack of them, got "
-            f"{layer.config.num_layers}; --layer 0 takes the first"
+            f"{layer.config.num_layers}; layer=0 (--layer 0) takes the first"
         )
     if layer.cell:
         return {"": layer.tensors}

@@ -20,6 +20,7 @@ from shared.protocol.bound_mapping import NEEDS_LIKE, BoundMap
 from shared.protocol.folding import fold, not_folded
 from shared.protocol.layer import Shape
 from shared.protocol.places import Place
+from shared.protocol.tensors import to_array
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,12 @@ class WeightMap:
     deviation: float | None = None
     """Largest deviation of the outputs when `propose` checked the mapping, relative to the largest
     output. None if it was not checked."""
+    caution: str = ""
+    """Why the outputs may deviate by more than rounding in float64, if they do."""
+    buffers: frozenset[str] = frozenset()
+    """Names in `places` that are buffers in torch, which no optimizer moves."""
 
-    def load(self, ours: Any, tensors: Mapping[str, Any]) -> Any:
+    def load(self, ours: Any, tensors: Mapping[str, Any], *, one_bias: bool = False) -> Any:
         """Loads a state dict into the port.
 
         Args:
@@ -49,6 +54,8 @@ class WeightMap:
             tensors: a state dict of torch, or name → array. Weight norm and its like are computed
                 into the matrix (`shared/protocol/folding.py`). Values are cast to the dtype of
                 their place.
+            one_bias: where the port has one bias and torch two, take their sum. The port computes
+                the same and trains differently: two biases move twice as far.
 
         Returns:
             The module, or a new pytree.
@@ -57,18 +64,23 @@ class WeightMap:
             InvalidInput: a tensor that is missing, unexpected, of another shape, or not zero
                 although it has no twin; an array that gets no value. The port then stays as it was.
         """
+        if not isinstance(tensors, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInput(f"expected a state dict, got {type(tensors).__name__}")
         tree = part_of("jax", "arrays")
         arrays = tree.arrays(ours)
         weights = self.without_prefix({name: to_array(name, t) for name, t in tensors.items()})
-        if not self.places.keys() <= weights.keys():
-            weights = fold(weights).tensors
+        folded = fold(weights).tensors
+        if self.places.keys() <= folded.keys() or not self.places.keys() <= weights.keys():
+            weights = folded
             for name, reason in not_folded(weights).items():
                 raise InvalidInput(f"{name}: {reason}")
         bound = self.bind(
             {path: array.shape for path, array in arrays.items()},
-            optional=tree.optional(ours),
+            optional=[path for path in tree.optional(ours) if hasattr(arrays[path], "__array__")],
             aliases=tree.aliases(ours),
         )
+        if one_bias:
+            weights = bound.with_one_bias(weights)
         bound.check_tensors(weights)
         bound.check_tied(self.without_prefix(tensors))
         found = bound.to_port(weights)
@@ -91,7 +103,11 @@ class WeightMap:
             InvalidInput: `like` is needed and missing.
         """
         tree = part_of("jax", "arrays")
-        arrays = {path: np.asarray(array) for path, array in tree.arrays(ours).items()}
+        arrays = tree.arrays(ours)
+        for path, array in arrays.items():
+            if not hasattr(array, "__array__"):
+                raise InvalidInput(f"{path}: expected values, got a shape alone")
+        arrays = {path: np.asarray(array) for path, array in arrays.items()}
         given = self.without_prefix(like or {})
         bound = self.bind(
             {path: array.shape for path, array in arrays.items()},
@@ -105,6 +121,13 @@ class WeightMap:
             if name not in given:
                 raise InvalidInput(f"{name} has no place in the port: {NEEDS_LIKE}")
             found[name] = given[name]
+        for name in found:
+            if like is not None and name not in given:
+                raise InvalidInput(
+                    f"{name}: expected it in the module's state dict, got none: a wrapper such as "
+                    "weight norm keeps it in parts, which the matrix does not tell; remove that "
+                    "first, with torch.nn.utils.parametrize.remove_parametrizations or its like"
+                )
         return {self.prefix + name: tensor for name, tensor in found.items()}
 
     def bind(
@@ -134,7 +157,7 @@ class WeightMap:
             InvalidInput: a name without the prefix.
         """
         for name in tensors:
-            if not name.startswith(self.prefix):
+            if not str(name).startswith(self.prefix) or not isinstance(name, str):
                 raise InvalidInput(f"{name}: expected a name that begins with {self.prefix}")
         return {name.removeprefix(self.prefix): tensor for name, tensor in tensors.items()}
 
@@ -152,25 +175,8 @@ class WeightMap:
     def _checked(self) -> list[str]:
         if self.deviation is None:
             return []
-        said = f"with random weights the outputs agree within {self.deviation:.1e} of the largest"
-        if self.deviation > 1e-9:
-            said += (
-                ": more than rounding in float64, so that a part is float32, or an epsilon differs"
-            )
-        return [said]
-
-
-def to_array(name: str, tensor: Any) -> np.ndarray:
-    """Returns a tensor of any framework in NumPy.
-
-    Raises:
-        InvalidInput: no tensor.
-    """
-    if hasattr(tensor, "detach"):
-        return part_of("torch", "exchange").to_numpy(tensor)
-    if not hasattr(tensor, "dtype"):
-        raise InvalidInput(f"{name}: expected an array, got {type(tensor).__name__}")
-    return np.asarray(tensor)
+        said = f"with random weights the outputs agree within a relative {self.deviation:.1e}"
+        return [said + (f": {self.caution}" if self.caution else "")]
 
 
 def _cast(path: str, array: np.ndarray, dtype: Any) -> np.ndarray:

@@ -117,11 +117,15 @@ def from_part(part: Part, values: np.ndarray) -> np.ndarray:
     """Returns the port's part as torch holds it: the way back of `to_part`.
 
     Raises:
-        InvalidInput: sizes that nothing tells.
+        InvalidInput: another number of axes, or sizes that nothing tells.
     """
     if part.axes is None:
         return values.T if part.turned else values
     theirs, ours, sizes = part.axes
+    if len(ours) != values.ndim:
+        raise InvalidInput(
+            f"expected an array of {len(ours)} axes for {_shown(part)}, got {values.shape}"
+        )
     sizes = _solve(part, sizes, [(ours, values.shape)])
     return _rearranged(values, ours, theirs, sizes)
 
@@ -199,7 +203,7 @@ def _read_cut(text: str, index: str, shape: Shape) -> tuple[slice, ...]:
         numbers = cut.split(":")
         if not 2 <= len(numbers) <= 3:
             raise InvalidInput(f"{text}: expected parts as [0:4, 2:], got {index}")
-        if not all(re.fullmatch(r" *(-?\d+)? *", number) for number in numbers):
+        if not all(re.fullmatch(r" *(-?\d+)? *", n) for n in numbers) or numbers[2:] == ["0"]:
             raise InvalidInput(f"{text}: expected whole numbers, as in [0:4, 2:], got {index}")
         slices.append(slice(*(int(number) if number.strip() else None for number in numbers)))
     if len(slices) > len(shape):

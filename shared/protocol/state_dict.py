@@ -33,8 +33,9 @@ _WRAPPED = re.compile(
 _WRAPPERS = 4
 """Wrappers around each other in a name, such as weight_hh_l0_raw_v_orig."""
 _OPTIMIZER = re.compile(
-    r"(.*[./])?(optim(izers?)?(_\w+)?|opts?(_?states?)?|moments|square_avg|momentum_buffer"
-    r"|(max_)?exp_avg(_sq)?)[./].*",
+    r"(.*[./])?((fsdp_)?optim(izers?)?(_\w+)?|opts?(_?states?)?|moments?|momentum(_buffer)?"
+    r"|velocity|square_avg|avg_sq|(max_)?exp_avg(_sq(_row|_col)?)?|grads?|gradients|updates"
+    r"|\d+[./](trace|mu|nu))[./].*",
     re.S,
 )
 """Prefixes under which an optimizer keeps what has the weights' names and shapes."""
@@ -169,7 +170,7 @@ def _chosen(shown: Mapping[str, _Place], prefix: str | None, halves: set[str]) -
     if prefix is None:
         if len(layers) > 1:
             raise InvalidInput(
-                f"expected --source-prefix, one of {_quoted(layers)}: there are several"
+                f"expected a prefix (--source-prefix), one of {_quoted(layers)}: there are several"
             )
         if shown and not layers:
             raise InvalidInput(
@@ -188,6 +189,7 @@ def _chosen(shown: Mapping[str, _Place], prefix: str | None, halves: set[str]) -
     if len(tails) == 1:
         return tails[0]
     others = f"only {_quoted(tails or layers or shown)}" if shown else "none"
+    prefix += "." if prefix and not prefix.endswith((".", "/")) else ""
     raise InvalidInput(f"expected a recurrent layer, '{prefix}weight_ih_l0' …; found {others}")
 
 

@@ -15,6 +15,7 @@ from typing import Any, get_overloads
 import jax
 import pytest
 import torch
+from flax import nnx
 
 import rnn_jax
 import rnn_parity
@@ -188,8 +189,9 @@ def test_the_scores_that_the_readme_shows_are_those_of_the_suite() -> None:
 
 def test_the_table_has_every_argument_and_every_class_takes_it() -> None:
     page = (ROOT / "docs" / "layers.md").read_text()
-    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
-    header = next(line for line in page.splitlines() if line.startswith("| argument of"))
+    page = page[page.index("| argument of") :].partition("\n\n")[0]
+    header, _, *lines = page.splitlines()
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
     columns = re.findall(r"`(rnn_(?:jax|torch)\.\w+)`", header)
     assert len(columns) == 6
     overload = inspect.signature(get_overloads(torch.nn.LSTM.__init__)[0])
@@ -199,9 +201,13 @@ def test_the_table_has_every_argument_and_every_class_takes_it() -> None:
     for name, *answers in rows:
         for column, answer in zip(columns, answers, strict=True):
             package, kind = column.split(".")
-            taken = inspect.signature(getattr(packages[package], kind).__init__).parameters
+            layer, name = getattr(packages[package], kind), name.strip("`")
             assert answer.startswith("yes"), (name, column)
-            assert (name.strip("`") in taken) == (answer.strip() != "yes ¹"), (name, column)
+            assert name in inspect.signature(layer.__init__).parameters, (name, column)
+            if answer.strip() == "yes ¹":
+                options = {"rngs": nnx.Rngs(0)} if package == "rnn_jax" else {}
+                with pytest.raises(ValueError, match=name):
+                    layer(3, 4, **{name: 2}, **options)
 
 
 def test_the_reference_has_every_name_of_rnn_parity() -> None:

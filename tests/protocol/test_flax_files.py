@@ -78,7 +78,10 @@ def test_a_cell_of_linen_becomes_a_layer_of_torch(cell: str, file: str, tmp_path
     assert found.assumed[:2] == ("activation_fn tanh", "gate_fn sigmoid")
     leaves: Any = jax.tree.leaves_with_path(variables)
     assert set(found.sources) == {".".join(step.key for step in path) for path, _ in leaves}
-    with pytest.raises(InvalidInput, match=r"a single bias, .* with --one-bias it becomes bias_ih"):
+    with pytest.raises(
+        InvalidInput,
+        match=r"a single bias, .* one_bias=True .* it becomes bias_ih",
+    ):
         read_layer(tmp_path / "weights")
 
 

@@ -230,7 +230,7 @@ BAD: dict[str, tuple[WeightMap, Mapping[str, Any], str]] = {
         "head.bias: expected values within the range of float32, got 1e+300"),
     "no tensor": (
         NAMES, theirs().state_dict() | {"head.bias": [1, 2, 3]},
-        "head.bias: expected an array, got list"),
+        "head.bias: expected an array, got list; of a checkpoint, pass the state dict alone"),
     "no place": (
         changed(head_bias="head.bais"), theirs().state_dict(),
         "names: head.bias: expected one of conv.bias, conv.kernel, head.bias, head.kernel, "

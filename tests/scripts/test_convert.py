@@ -79,7 +79,7 @@ def test_a_safetensors_model_and_two_layers_in_it(tmp_path: Path, convert: Conve
     check_refused(
         convert("model.safetensors", "one.safetensors"),
         "model.safetensors",
-        "expected --source-prefix, one of 'decoder.', 'encoder.'",
+        "expected a prefix (--source-prefix), one of 'decoder.', 'encoder.'",
     )
     assert not (tmp_path / "one.safetensors").exists()
     for prefix, layer in layers.items():

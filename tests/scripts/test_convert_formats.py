@@ -127,7 +127,8 @@ def test_one_layer_of_a_stack(tmp_path: Path, convert: Convert) -> None:
         "a.weights.h5: weight_ih_l1: expected a single layer", "--layer 0",
     )  # fmt: skip
     check_refused(
-        convert("in.safetensors", "a.npz", "--layer", "11"), "--layer: expected 0 to 10, got 11"
+        convert("in.safetensors", "a.npz", "--layer", "11"),
+        "layer (--layer): expected 0 to 10, got 11",
     )
     assert not list(tmp_path.glob("a.*"))
     for number in (0, 1, 10):
