@@ -16,6 +16,7 @@ import numpy as np
 from shared.errors import NotCarriedOver
 from shared.protocol.backend import part_of
 from shared.protocol.layer import LayerConfig, Shape
+from shared.protocol.state_dict import listed
 from shared.protocol.weights import Weights
 
 
@@ -42,7 +43,7 @@ class Omission(NamedTuple):
         return {
             "computed": f"{self.name}: computed by {self.by} from other tensors; carried over is "
             "the result, and it is trained itself",
-            "frozen": f"{self.name}: frozen (requires_grad is False); what is made of it trains it",
+            "frozen": f"{self.name}: frozen (requires_grad is False); what is made of it trains",
             "other": f"{self.name}: a tensor that such a layer does not have; not carried over",
             "drops": f"{self.name}: dropped in part in training by {self.by}; what is made of it "
             "drops nothing of it",
@@ -89,17 +90,18 @@ def canonical_layer(
 
 
 def warn_of_omissions(found: CanonicalLayer, stacklevel: int) -> None:
-    """Says what of a module is not carried over: a warning `NotCarriedOver` for each, and a single
-    one where all parameters are frozen.
+    """Says what of a module is not carried over: a warning `NotCarriedOver` for each, and one for
+    all frozen parameters.
 
     Args:
         stacklevel: as in `warnings.warn`, counted from the caller: 2 blames the caller's caller.
     """
-    frozen = {one.name for one in found.omitted if one.kind == "frozen"}
-    lines = [one.line() for one in found.omitted]
-    if frozen >= found.weights.keys():
-        lines = [one.line() for one in found.omitted if one.kind != "frozen"]
-        lines.append("all parameters: frozen (requires_grad is False); what is made of them trains")
+    frozen = [one.name for one in found.omitted if one.kind == "frozen"]
+    lines = [one.line() for one in found.omitted if one.kind != "frozen"]
+    if frozen:
+        whole = set(frozen) >= found.weights.keys()
+        names = "all parameters" if whole else listed(frozen)
+        lines.insert(0, f"{names}: frozen (requires_grad is False); what is made of them trains")
     for line in lines:
         warnings.warn(line, NotCarriedOver, stacklevel=stacklevel + 1)
 

@@ -1,6 +1,7 @@
 """Tests of shared/parity/propose.py where running both models could deceive: what is compared, what
 has which values, what a model keeps or draws."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,8 +12,11 @@ import torch
 from flax import linen, nnx
 from torch import nn
 
+from rnn_jax.pair import JaxProgram
+from rnn_torch.pair import TorchProgram
 from shared.errors import InvalidInput, OutputsDiffer
 from shared.parity.propose import propose
+from shared.protocol.program import Example
 from shared.system.randomness import generator
 
 X = generator(0, "x").standard_normal((5, 4))
@@ -228,3 +232,38 @@ def test_the_batch_norm_of_linen() -> None:
         names = propose(theirs, alone, X, params=variables["params"], show=False)
     assert names.places["1.weight"] == "BatchNorm_0.scale"
     assert {"1.running_mean", "1.running_var"} <= names.constants.keys()
+
+
+def test_a_pair_takes_a_mapping_of_a_pytree_with_running_statistics_and_a_prefix() -> None:
+    theirs = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 3)).double()
+    module = Normed()
+    variables = module.init(jax.random.key(0), X)
+    names = propose(theirs, module.apply, X, params=variables, show=False)
+    assert names.buffers == {"1.running_mean", "1.running_var"}
+    loaded = names.load(jax.tree.map(np.float64, variables), theirs.state_dict())
+
+    def squares(outputs: Any, targets: Any) -> Any:
+        return ((outputs - targets) ** 2).mean()
+
+    ours = JaxProgram(module.apply, loaded, squares, names=replace(names, prefix="inner."))
+    original = TorchProgram(nn.ModuleDict({"inner": theirs.eval()})["inner"], squares)
+    wrapped = {f"inner.{name}": array for name, array in original.weights().items()}
+    ours.begin(wrapped)
+    assert ours.weights().keys() == wrapped.keys()
+    example = Example((X,), np.full((5, 3), 0.5))
+    mine, expected = ours.step(example), original.step(example)
+    np.testing.assert_allclose(mine["loss/loss"], expected["loss/loss"], rtol=1e-10)
+    np.testing.assert_allclose(
+        mine["gradients/inner.0.weight"], expected["gradients/0.weight"], rtol=0, atol=1e-12
+    )
+
+
+def test_a_pair_says_that_a_wrapper_is_in_the_way() -> None:
+    theirs = nn.utils.parametrizations.weight_norm(nn.Linear(4, 3))
+    ours = Flax(lambda s, x: s.l(x), l=linear())
+    names = propose(theirs, ours, X, show=False)
+    program = JaxProgram(ours, None, lambda a, b: (a - b).sum(), names=names)
+    with pytest.raises(
+        InvalidInput, match="a wrapper such as weight norm computes it there: remove"
+    ):
+        program.begin(TorchProgram(theirs, lambda a, b: (a - b).sum()).weights())
