@@ -90,7 +90,7 @@ def test_another_epsilon_is_said() -> None:
     def change(ours: Any) -> None:
         ours.left.norm.epsilon = 1e-4
 
-    with pytest.warns(OutputsDiffer, match=r"the outputs agree within \S+ only: another eps"):
+    with pytest.warns(OutputsDiffer, match=r"agree within a relative \S+ only: another eps"):
         names = branches(change)
     assert 1e-9 < names.deviation < 1e-3
     assert str(names).endswith(names.caution)
