@@ -73,6 +73,9 @@ def propose(
     Raises:
         InvalidInput: models that differ, whatever the mapping; tensors that have no place or no
             effect, by name.
+
+    Warns:
+        OutputsDiffer: with the mapping the outputs agree nearly, but not as rounding explains.
     """
     if not hasattr(theirs, "named_modules"):
         raise InvalidInput(f"theirs: expected a torch.nn.Module, got {named(theirs)}")

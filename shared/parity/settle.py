@@ -30,6 +30,7 @@ LOOSE = 1e-3
 whatever its parameters are, or that has another epsilon. What is in a wrong place differs by far
 more."""
 _LEAST = 1e-10
+"""Least tolerance of a search, where rounding adds up."""
 _SMALL = 1e-8
 """Outputs that are smaller are compared as if they had this size: they may be rounding alone."""
 SEEN = 30
@@ -71,14 +72,14 @@ def settle(models: Models, slots: Sequence[Slot], rng: np.random.Generator) -> S
     weights, arrays = common_start(models.weights, models.arrays, slots, rng)
     before = models.theirs(weights)
     _check_finite(before)
-    off = deviation(models.ours(arrays), before)
-    tolerance = tolerance_of(off)
-    if off > tolerance:
+    at_first = deviation(models.ours(arrays), before)
+    tolerance = tolerance_of(at_first)
+    if at_first > tolerance:
         raise InvalidInput(
             "theirs, ours: expected the same outputs, since all tensors that might be mistaken for "
-            f"each other had the same values; got a relative deviation of {off:.1e}: the "
-            f"port computes something else, or holds a tensor in "
-            "a way that is not tried, which known= can say, or is not as known= says"
+            f"each other had the same values; got a relative deviation of {at_first:.1e}: the port "
+            "computes something else, or holds a tensor in a way that is not tried, which known= "
+            "can say, or is not as known= says"
         )
     taken = {path: np.zeros(array.shape, bool) for path, array in arrays.items()}
     choice, idle = [], []
@@ -106,13 +107,12 @@ def settle(models: Models, slots: Sequence[Slot], rng: np.random.Generator) -> S
                 break
         else:
             tried = listed([" + ".join(places) for places in slot.places], most=6)
-            if tolerance == LOOSE:
+            if at_first > TOLERANCE:
                 raise InvalidInput(
-                    "theirs, ours: expected the same outputs, got a deviation of "
-                    f"{deviation(models.ours(arrays), before):.1e} (relative) where they "
-                    "should agree: the port computes something a little different (another "
-                    "epsilon, another form of an activation), so that it does not show where "
-                    f"{slot.name} is"
+                    "theirs, ours: expected the same outputs, got a relative deviation of "
+                    f"{at_first:.1e} where they should agree: the port computes something a little "
+                    "different (another epsilon, another form of an activation), so that it does "
+                    f"not show where {slot.name} is"
                 )
             raise InvalidInput(
                 f"{slot.name}: expected a place with which the outputs agree, got a deviation of "
