@@ -25,6 +25,7 @@ from tests.support.exchange_cases import (
     values,
 )
 from tests.support.jax_cases import arrays, scalar
+from tests.support.pairwise import each_by_default
 
 
 def carries(cell: Any) -> Any:
@@ -38,8 +39,10 @@ def in_torch(carry: Any) -> Any:
     return found if isinstance(carry, tuple) else found[0]
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("kind", CELL_KINDS)
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    each_by_default(CELL_KINDS, [torch.float64, torch.float32, torch.bfloat16]),
+)
 def test_from_torch_to_jax_and_back_bit_for_bit(kind: str, dtype: torch.dtype) -> None:
     theirs = torch_cell(kind, dtype=dtype)
     twin = rnn_jax.from_torch(theirs)

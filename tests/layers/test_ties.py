@@ -16,6 +16,7 @@ import rnn_torch
 from shared.errors import InvalidInput
 from tests.support.compare_arrays import check_close
 from tests.support.exchange_cases import check_bits, flax_cell, randn, torch_layer, values
+from tests.support.pairwise import each_by_default
 
 KINDS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 TIES: dict[str, dict[str, str]] = {
@@ -47,8 +48,7 @@ def check_tied(layer: Any, ties: str) -> None:
     assert len(one_each) == total
 
 
-@pytest.mark.parametrize("package", [nn, rnn_torch], ids=["torch.nn", "rnn_torch"])
-@pytest.mark.parametrize("ties", TIES)
+@pytest.mark.parametrize(("ties", "package"), each_by_default(TIES, [nn, rnn_torch]))
 def test_ties_go_to_jax_and_back_bit_for_bit(ties: str, package: Any) -> None:
     theirs = tied_layer(ties, package)
     twin = rnn_jax.from_torch(theirs)
@@ -58,8 +58,7 @@ def test_ties_go_to_jax_and_back_bit_for_bit(ties: str, package: Any) -> None:
         check_bits(layer, theirs)
 
 
-@pytest.mark.parametrize("name", ["LSTM", "GRU", "RNN"])
-@pytest.mark.parametrize("ties", TIES)
+@pytest.mark.parametrize(("ties", "name"), each_by_default(TIES, ["LSTM", "GRU", "RNN"]))
 def test_one_step_of_training_leaves_them_equal(ties: str, name: str) -> None:
     theirs = tied_layer(ties, name=name)
     twin = rnn_jax.from_torch(theirs)

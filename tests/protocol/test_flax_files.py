@@ -15,6 +15,7 @@ from shared.errors import InvalidInput
 from shared.protocol.state_dict import find_layer
 from shared.protocol.weight_files import read_content, read_layer, write_layer
 from tests.support.convert_cases import check_same, outputs_of
+from tests.support.pairwise import each_by_default
 
 X: Any = np.random.default_rng(0).standard_normal((2, 5, 3))
 SINGLE: Any = X.astype(np.float32)
@@ -67,8 +68,7 @@ def in_both_directions(cell: str) -> tuple[Any, Any]:
     return layer, filled(shapes(layer))
 
 
-@pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("cell", LINEN)
+@pytest.mark.parametrize(("cell", "file"), each_by_default(LINEN, FILES))
 def test_a_cell_of_linen_becomes_a_layer_of_torch(cell: str, file: str, tmp_path: Path) -> None:
     layer, variables = linen_layer(cell)
     FILES[file](tmp_path / "weights", variables)
@@ -85,8 +85,7 @@ def test_a_cell_of_linen_becomes_a_layer_of_torch(cell: str, file: str, tmp_path
         read_layer(tmp_path / "weights")
 
 
-@pytest.mark.parametrize("file", FILES)
-@pytest.mark.parametrize("cell", NNX)
+@pytest.mark.parametrize(("cell", "file"), each_by_default(NNX, FILES))
 def test_a_cell_of_nnx_becomes_a_layer_of_torch(cell: str, file: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"param_dtype": jnp.float64, "rngs": nnx.Rngs(0)}
     options |= {"dtype": jnp.float64}
@@ -125,9 +124,12 @@ def test_both_directions_become_one_layer(tmp_path: Path) -> None:
     assert half.prefix == "model.encoder.backward_rnn.cell."
 
 
-@pytest.mark.parametrize("suffix", [".msgpack", ".orbax"])
-@pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize("cell", ["OptimizedLSTMCell", "GRUCell", "SimpleCell"])
+@pytest.mark.parametrize(
+    ("cell", "both", "suffix"),
+    each_by_default(
+        ["OptimizedLSTMCell", "GRUCell", "SimpleCell"], [False, True], [".msgpack", ".orbax"]
+    ),
+)
 def test_what_is_written_is_linens_tree(cell: str, both: bool, suffix: str, tmp_path: Path) -> None:
     """And what it holds comes back with the same bits."""
     layer, variables = (in_both_directions if both else linen_layer)(cell)

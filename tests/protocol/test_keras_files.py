@@ -21,6 +21,7 @@ from shared.errors import InvalidInput
 from shared.protocol.state_dict import FoundLayer, find_layer
 from shared.protocol.weight_files import read_content, read_layer, write_layer
 from tests.support.convert_cases import check_same, outputs_of
+from tests.support.pairwise import each_by_default
 
 with patch.dict(os.environ, {"KERAS_BACKEND": "torch"}):
     keras: Any = pytest.importorskip("keras")
@@ -57,8 +58,7 @@ def predicted(model: Any) -> np.ndarray:
     return keras.ops.convert_to_numpy(model(X, training=False))
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
-@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(("layer", "suffix"), each_by_default(LAYERS, [".keras", ".weights.h5"]))
 def test_a_layer_of_keras_becomes_one_of_torch(layer: str, suffix: str, tmp_path: Path) -> None:
     model = model_of(LAYERS[layer]())
     file = tmp_path / f"model{suffix}"

@@ -12,6 +12,7 @@ from torch import nn
 
 from tests.support.command_line import check_refused, script
 from tests.support.convert_cases import Convert, check_tensors
+from tests.support.pairwise import each_by_default
 from tests.support.wrapped_cases import DROPPED, state, trained, used, weight_norm
 
 OPEN = [".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".msgpack", ".orbax", ".weights.h5"]
@@ -30,8 +31,7 @@ def single(kind: str, suffix: str, dtype: torch.dtype = torch.float32) -> dict[s
     return tensors
 
 
-@pytest.mark.parametrize("suffix", OPEN)
-@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize(("kind", "suffix"), each_by_default(LAYERS, OPEN))
 def test_every_open_format_gives_the_same_bits_back(
     kind: str, suffix: str, tmp_path: Path, convert: Convert
 ) -> None:
@@ -51,8 +51,9 @@ def test_every_open_format_gives_the_same_bits_back(
     assert names == {"in.safetensors", "anything", "back.safetensors"}
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("suffix", OPEN)
+@pytest.mark.parametrize(
+    ("suffix", "dtype"), each_by_default(OPEN, [torch.float64, torch.bfloat16, torch.float16])
+)
 def test_dtypes_keep_their_bits(
     suffix: str, dtype: torch.dtype, tmp_path: Path, convert: Convert
 ) -> None:

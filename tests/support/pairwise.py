@@ -28,6 +28,12 @@ def few_by_default(cases: Sequence[Case]) -> list[Any]:
     return slow_but(cases, covering(cases))
 
 
+def each_by_default(*choices: Iterable[Any]) -> list[Any]:
+    """All combinations for pytest, but for a few with each choice marked slow."""
+    cases = list(itertools.product(*choices))
+    return slow_but(cases, covering(cases, strength=1))
+
+
 def slow_but(cases: Iterable[Any], usual: Container[Any]) -> list[Any]:
     """All cases for pytest, those that are not among the usual ones marked slow."""
     return [
