@@ -63,15 +63,26 @@ def with_arrays(model: Any, values: Mapping[str, np.ndarray]) -> Any:
     changed = []
     for path, leaf in leaves:
         new = values.get(keys(path))
-        changed.append(leaf if new is None else placed(new, leaf))
+        if new is not None and not isinstance(leaf, np.ndarray):
+            new = placed(new, leaf)
+        changed.append(leaf if new is None else new)
     return jax.tree.unflatten(tree, changed)
 
 
-def walk(node: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
+def walk(
+    node: Any, path: tuple = (), above: frozenset[int] = frozenset()
+) -> Iterator[tuple[tuple, Any]]:
     """Yields modules and variables in the order in which they were defined, with what leads to
-    them. One with several places comes several times."""
+    them. One with several places comes several times, but not within itself.
+
+    Args:
+        path: what leads to the node.
+        above: ids of the modules and containers that it is in.
+    """
     if isinstance(node, nnx.Variable):
         yield path, node
+        return
+    if id(node) in above:
         return
     if isinstance(node, nnx.List):
         items: Any = enumerate(node)
@@ -85,15 +96,13 @@ def walk(node: Any, path: tuple = ()) -> Iterator[tuple[tuple, Any]]:
     else:
         return
     for key, part in items:
-        yield from walk(part, (*path, key))
+        yield from walk(part, (*path, key), above | {id(node)})
 
 
-def placed(array: np.ndarray, old: Any) -> Array | np.ndarray:
+def placed(array: np.ndarray, old: Any) -> Array:
     """Returns values as an array where the old one is: on its device, or wherever JAX likes. One
     that is bound to no device must not become so: a step that mixes both kinds is compiled again
-    for its own results, which are bound. In the place of a NumPy array it stays one."""
-    if isinstance(old, np.ndarray):
-        return array
+    for its own results, which are bound."""
     device = old.sharding if isinstance(old, Array) and old.committed else None
     return jnp.asarray(array, device=device)
 

@@ -75,9 +75,6 @@ def _module_as_function(model: nnx.Module, dtype: Any) -> tuple[Call, dict[str, 
     for path, param in flat.items():
         _check_real(dotted(path), param.get_value())
 
-    def real(value: Any) -> Any:
-        return value.astype(dtype) if jnp.issubdtype(value.dtype, jnp.floating) else value
-
     def call(values: dict[str, jax.Array], rest: dict, *inputs: Any) -> Any:
         found = [(path, nnx.Param(values[dotted(path)])) for path in flat]
         others = [(path, v.replace(rest[dotted(path)])) for path, v in variables.items()]
@@ -87,7 +84,7 @@ def _module_as_function(model: nnx.Module, dtype: Any) -> tuple[Call, dict[str, 
         after = dict(nnx.to_flat_state(nnx.state(merged)))
         return outputs, {dotted(path): after[path].get_value() for path in variables}
 
-    rest = {dotted(path): real(v.get_value()) for path, v in variables.items()}
+    rest = {dotted(path): _in(dtype, v.get_value()) for path, v in variables.items()}
     return call, {dotted(path): param.shape for path, param in flat.items()}, rest
 
 

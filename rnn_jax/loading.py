@@ -6,8 +6,8 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax import Array
 
+from rnn_jax.arrays import placed
 from rnn_jax.ties import tied
 from shared.errors import InvalidInput
 from shared.protocol.checks import check_tensors
@@ -30,10 +30,7 @@ def load(module: nnx.Module, shapes: Mapping[str, Shape], tensors: Mapping[str, 
     arrays = {}
     for name, tensor in tensors.items():
         old = getattr(module, name).get_value()  # of nnx.eval_shape: a shape and a dtype alone
-        # One that is bound to no device must not become so: a step that mixes both kinds is
-        # compiled again for its own results, which are bound.
-        device = old.sharding if isinstance(old, Array) and old.committed else None
-        arrays[name] = jnp.asarray(_array(name, tensor).astype(old.dtype), device=device)
+        arrays[name] = placed(_array(name, tensor).astype(old.dtype), old)
     for name, earlier in tied(module, shapes).items():
         if np.asarray(arrays[name]).tobytes() != np.asarray(arrays[earlier]).tobytes():
             raise InvalidInput(

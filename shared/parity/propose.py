@@ -96,12 +96,8 @@ def propose(
 
     units = part_of("jax", "units").units(tree)
     found = _slots(torchs.units(plain), units, weights, arrays, optional, known or {}, tied)
-    models = Models(
-        functional.evaluation(plain, inputs),
-        evaluate,
-        with_zeros(weights, found),
-        arrays,
-    )
+    call = functional.evaluation(plain, inputs)
+    models = Models(call, evaluate, with_zeros(weights, found), arrays)
     names = _settled(models, found, optional)
     buffers = {name for name, _ in plain.named_buffers()}
     ignored = {name for name, place in (known or {}).items() if place is None}
@@ -109,10 +105,15 @@ def propose(
     names = replace(names, caution=caution(names.deviation or 0.0, less))
     if show:
         print(names)
+    _warn(names)
+    return names
+
+
+def _warn(names: WeightMap) -> None:
+    """Says that the outputs agree only nearly, if rounding to float32 does not explain it."""
     if names.caution and not names.caution.startswith(IN_FLOAT32):
         said = f"the outputs agree within a relative {names.deviation:.1e} only: {names.caution}"
-        warnings.warn(said, OutputsDiffer, stacklevel=2)
-    return names
+        warnings.warn(said, OutputsDiffer, stacklevel=3)
 
 
 def _port(ours: Any, params: Any, inputs: Sequence[np.ndarray]) -> tuple[Evaluate, list[str]]:

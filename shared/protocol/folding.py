@@ -215,7 +215,7 @@ def _spectral_axis(weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> int | No
     """Returns the axis of W that u belongs to, if that can be told.
 
     Shapes tell it unless two axes have one size; then the vectors do, for u is near W v. Those that
-    have seen no forward pass tell nothing. A matrix is then taken by its rows, torch's default.
+    have seen no forward pass, or a large step since, tell nothing.
     """
     rows = {axis: size for axis, size in enumerate(weight.shape) if u.shape == (size,)}
     axes = [axis for axis, size in rows.items() if v.shape == (weight.size // max(size, 1),)]
@@ -233,7 +233,7 @@ def _spectral_axis(weight: np.ndarray, u: np.ndarray, v: np.ndarray) -> int | No
     first, second = sorted(axes, key=apart.__getitem__)[:2]
     if apart[first] < _NEAR and apart[second] > 10 * apart[first]:
         return first
-    return 0 if weight.ndim == 2 else None
+    return None
 
 
 def _matrix(weight: np.ndarray, axis: int) -> np.ndarray:

@@ -39,8 +39,8 @@ class WeightMap:
     reasons: Mapping[str, str] = field(default_factory=dict)
     """Name → why it is there, for the table."""
     deviation: float | None = None
-    """Largest deviation of the outputs when `propose` checked the mapping, relative to the largest
-    output. None if it was not checked."""
+    """Largest relative deviation of the outputs when `propose` checked the mapping
+    (`shared.parity.settle.deviation`). None if it was not checked."""
     caution: str = ""
     """Why the outputs may deviate by more than rounding in float64, if they do."""
     buffers: frozenset[str] = frozenset()

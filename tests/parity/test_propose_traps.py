@@ -196,6 +196,12 @@ def test_leaves_that_are_no_parameters_stay() -> None:
     assert found == {"l.weight": "w.T", "l.bias": "b"}
 
 
+def test_a_module_that_holds_itself() -> None:
+    ours = Flax(lambda s, x: s.l(x), l=linear())
+    ours.me = ours  # pyright: ignore[reportAttributeAccessIssue]
+    assert places(nn.Linear(4, 3), ours) == {"weight": "l.kernel.T", "bias": "l.bias"}
+
+
 def test_axes_of_size_one_and_no_elements() -> None:
     theirs = Torch(
         lambda s, x: s.l(x) * s.gain[0, 0],
