@@ -87,13 +87,7 @@ def propose(
     weights = {n: array for n, array in functional.state(plain).items() if n not in tied}
     evaluate, less = _port(ours, params, of_ours)
     tree = ours if params is None else params
-    jaxs = part_of("jax", "arrays")
-    optional = jaxs.optional(tree)
-    arrays = {
-        path: np.array(array, np.float64) if path in optional else np.zeros(array.shape)
-        for path, array in jaxs.arrays(tree).items()
-    }
-
+    arrays, optional = _arrays(tree)
     units = part_of("jax", "units").units(tree)
     found = _slots(torchs.units(plain), units, weights, arrays, optional, known or {}, tied)
     call = functional.evaluation(plain, inputs)
@@ -114,6 +108,18 @@ def _warn(names: WeightMap) -> None:
     if names.caution and not names.caution.startswith(IN_FLOAT32):
         said = f"the outputs agree within a relative {names.deviation:.1e} only: {names.caution}"
         warnings.warn(said, OutputsDiffer, stacklevel=3)
+
+
+def _arrays(tree: Any) -> tuple[Weights, list[str]]:
+    """Returns the port's arrays by path, parameters as zeros and state with its values; and the
+    paths of state."""
+    jaxs = part_of("jax", "arrays")
+    optional = jaxs.optional(tree)
+    arrays = {
+        path: np.array(array, np.float64) if path in optional else np.zeros(array.shape)
+        for path, array in jaxs.arrays(tree).items()
+    }
+    return arrays, optional
 
 
 def _port(ours: Any, params: Any, inputs: Sequence[np.ndarray]) -> tuple[Evaluate, list[str]]:
