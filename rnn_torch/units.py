@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
+from shared.protocol.exchange import earlier_names
 from shared.protocol.units import ATTENTION, BUFFER, NORM, OTHER, RECURRENT, Unit
 
 _KINDS: Mapping[str, tuple[type[nn.Module], ...]] = {
@@ -48,15 +49,8 @@ def units(module: nn.Module) -> list[Unit]:
 
 def tied(module: nn.Module) -> dict[str, str]:
     """Returns every further name of a parameter or buffer → its first name."""
-    first: dict[int, str] = {}
-    found: dict[str, str] = {}
-    for name, tensor in [
-        *module.named_parameters(remove_duplicate=False),
-        *module.named_buffers(remove_duplicate=False),
-    ]:
-        if first.setdefault(id(tensor), name) != name:
-            found[name] = first[id(tensor)]
-    return found
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    return earlier_names(parameters | dict(module.named_buffers(remove_duplicate=False)))
 
 
 def _of(path: str, part: nn.Module, names: Mapping[str, str]) -> Iterator[Unit]:
