@@ -1,83 +1,298 @@
-"""Ways to misread the weights of a recurrent layer, and what a program that does so would need."""
+"""Ways to misread the weights of a model, such as gates in another order or layers swapped."""
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from shared.protocol.weights import Weights
 
-Misreading = tuple[str, str, Callable[[Weights], Weights]]
+Change = Callable[[Weights], Weights]
+GROUPS = 16
+"""Most sets of recurrent layers in which every order of gates is tried: all of them, then each
+module, each layer, each direction of a layer."""
+PAIRS = 60
+"""Most pairs of modules or layers that are tried swapped, siblings and neighbours first."""
 _RECURRENT = re.compile(
     r"(?P<cell>(?:.*\.)?)(?:weight|bias)_(?:ih|hh)(?P<layer>(?:_l\d+(?:_reverse)?)?)"
 )
 """Names of tensors in torch's recurrent layers and cells."""
+_LAYER = re.compile(r"(?P<cell>(?:.*\.)?)(?P<kind>(?:weight|bias)_..)_l(?P<layer>\d+)(?P<end>.*)")
+"""Names of tensors in torch's recurrent layers, with the number of the layer."""
 
 
-def misreadings(weights: Weights) -> Iterator[Misreading]:
-    """Yields each misreading: its name, a description, and the weights with which a program that
-    misreads them is right."""
-    blocks = {name: _blocks(weights, name) for name in weights}
-    for gates, letters in ((4, "ifgo"), (3, "rzn")):
-        names = [name for name, count in blocks.items() if count == gates]
-        for order in itertools.permutations(letters) if names else ():
-            read = "".join(order)
-            if read != letters:
-                about = f"gates are read in the order {' '.join(read)}, not {' '.join(letters)}"
-                yield f"gates:{read}", about, _reordered(names, letters, read)
-        if gates == 4 and names:
-            about = "1 is added to the forget gate's bias, as in TensorFlow 1, Haiku and Keras"
-            yield "forget-bias", about, _shifted(names, letters.index("f"))
-    for name, array in weights.items():
-        square = array.ndim == 2 and array.shape[0] == blocks[name] * array.shape[1]
-        if square and array.shape[1] > 1:
-            yield (
-                f"transposed:{name}",
-                f"{name} is read transposed",
-                _transposed(name, blocks[name]),
-            )
+class Misreading(NamedTuple):
+    """One way to misread weights."""
+
+    name: str
+    about: str
+    change: Change
+
+
+class _Way(NamedTuple):
+    name: str
+    about: str
+    read: Change
+    """Weights → those that a program sees which misreads them."""
+    undone: Change | None
+    """Weights → those with which such a program is right; None where there are none."""
+
+
+def misreadings(weights: Weights, *, original: bool = False) -> Iterator[Misreading]:
+    """Yields each misreading, the likely ones first.
+
+    Args:
+        weights: by torch's names.
+        original: what `change` returns. False: the weights with which a port that misreads them is
+            right. True: the weights with which the original computes what such a port does; this
+            has a few more, since no weights replace a bias that is not added.
+    """
+    for way in itertools.chain(_gates(weights), _biases(weights), _parts(weights)):
+        change = way.read if original else way.undone
+        if change is not None:
+            yield Misreading(way.name, way.about, change)
+
+
+# Gates and biases of recurrent layers ---------------------------------------------------------
+
+
+def _gates(weights: Weights) -> Iterator[_Way]:
+    counts = {name: _blocks(weights, name) for name in weights}
+    yield from _transpositions(weights, counts)
+    for count, letters in ((4, "ifgo"), (3, "rzn")):
+        for label, names in _groups([n for n in weights if counts[n] == count]).items():
+            end, where = (f":{label}", f", in {label} alone") if label else ("", "")
+            for read in map("".join, itertools.permutations(letters)):
+                if read != letters:
+                    about = f"gates are read in the order {' '.join(read)}, not {' '.join(letters)}"
+                    order = [letters.index(gate) for gate in read]
+                    yield _Way(f"gates:{read}{end}", about + where, *_reordered(names, order))
+            if count == 4:
+                biases = [n for n in names if _leaf(n).startswith("bias_ih")]
+                about = "1 is added to the forget gate's bias, as in TensorFlow 1, Haiku and Keras"
+                if biases:
+                    shifts = [_rows(biases, 4, 1, lambda rows, by=by: rows + by) for by in (1, -1)]
+                    yield _Way(f"forget-bias{end}", about + where, *shifts)
+            else:
+                negated = _rows(names, 3, 1, np.negative)
+                about = "the update gate z and 1 - z are exchanged"
+                yield _Way(f"update-gate{end}", about + where, negated, negated)
+                biases = [n for n in names if _leaf(n).startswith("bias_hh")]
+                if any(np.split(weights[n], 3)[2].any() for n in biases):
+                    about = "b_hn, the recurrent bias of the new gate, is not added, as in Flax"
+                    zeroed = _rows(biases, 3, 2, np.zeros_like)
+                    yield _Way(f"bias:b_hn{end}", about + where, zeroed, None)
+
+
+def _biases(weights: Weights) -> Iterator[_Way]:
+    """Leaves out biases: those of one kind in all recurrent layers, and each alone."""
+    names = [n for n in weights if "bias" in _leaf(n) and weights[n].any()]
+    for kind in ("bias_ih", "bias_hh"):
+        several = [n for n in names if _RECURRENT.fullmatch(n) and _leaf(n).startswith(kind)]
+        if len(several) > 1:
+            yield _Way(f"bias:{kind}", f"no {kind} is added", _each(several, np.zeros_like), None)
+    for name in names:
+        yield _Way(f"bias:{name}", f"{name} is not added", _each([name], np.zeros_like), None)
+
+
+def _transpositions(weights: Weights, counts: Mapping[str, int]) -> Iterator[_Way]:
+    def turned(names: Iterable[str]) -> Change:
+        def change(weights: Weights) -> Weights:
+            parts = {name: np.split(weights[name], counts[name]) for name in names}
+            turned = {name: np.concatenate([p.T for p in parts[name]]) for name in parts}
+            return {**weights, **turned}
+
+        return change
+
+    square = [
+        name
+        for name, array in weights.items()
+        if array.ndim == 2 and array.shape[0] == counts[name] * array.shape[1] > counts[name]
+    ]
+    recurrent = [n for n in square if _leaf(n).startswith("weight_hh") and _RECURRENT.fullmatch(n)]
+    together = {"weight_hh": recurrent} if len(recurrent) > 1 else {}
+    if len(square) > max(1, len(recurrent)):
+        together["all"] = square
+    for kind, names in together.items():
+        about = "every square matrix" if kind == "all" else "every weight_hh"
+        change = turned(names)
+        yield _Way(f"transposed:{kind}", f"{about} is read transposed", change, change)
+    for name in square:
+        yield _Way(f"transposed:{name}", f"{name} is read transposed", *[turned([name])] * 2)
+
+
+def _groups(names: Sequence[str]) -> dict[str, list[str]]:
+    """Returns sets of recurrent layers by a label, each set once: all of them (its label is
+    empty), those of each module, each layer, each direction of a layer."""
+    found: dict[str, list[str]] = {}
+    finer: list[dict[str, list[str]]] = [{}, {}, {}]
+    for name in names:
+        match = _RECURRENT.fullmatch(name)
+        assert match is not None
+        cell, layer = match["cell"].removesuffix("."), match["layer"].removeprefix("_")
+        number = layer.removesuffix("_reverse")
+        both = bool(number) and f"{name.removesuffix('_reverse')}_reverse" in names
+        single = layer + "_forward" if both and layer == number else layer
+        for level, last in enumerate(("", number, single)):
+            label = ".".join(filter(None, (cell, last))) or "layer"
+            finer[level].setdefault(label, []).append(name)
+    for label, group in [("", list(names)), *itertools.chain(*(f.items() for f in finer))]:
+        if group and group not in found.values() and len(found) < GROUPS:
+            found[label] = group
+    return found
 
 
 def _blocks(weights: Weights, name: str) -> int:
     """Returns how many row blocks a tensor has. A recurrent tensor has one for each gate: its rows
-    divided by the hidden size, which is the columns of W_hh."""
+    divided by the hidden size, which is the columns of W_hh, or of the projection W_hr."""
     match = _RECURRENT.fullmatch(name)
-    hidden = weights.get(f"{match['cell']}weight_hh{match['layer']}") if match else None
-    return 1 if hidden is None else max(1, len(weights[name]) // hidden.shape[1])
+    if match is None:
+        return 1
+    columns = weights.get(f"{match['cell']}weight_hh{match['layer']}")
+    columns = weights.get(f"{match['cell']}weight_hr{match['layer']}", columns)
+    return 1 if columns is None else max(1, len(weights[name]) // columns.shape[1])
 
 
-def _reordered(names: Sequence[str], letters: str, read: str) -> Callable[[Weights], Weights]:
-    """Lays rows out so that a program which reads them in the order `read` sees `letters`."""
-
-    def change(weights: Weights) -> Weights:
-        changed = dict(weights)
-        for name in names:
-            blocks = dict(zip(letters, np.split(weights[name], len(letters)), strict=True))
-            changed[name] = np.concatenate([blocks[gate] for gate in read])
-        return changed
-
-    return change
+# Modules and layers ---------------------------------------------------------------------------
 
 
-def _shifted(names: Sequence[str], gate: int) -> Callable[[Weights], Weights]:
-    """Lowers one of the two biases by 1 in the rows of a gate."""
+def _parts(weights: Weights) -> Iterator[_Way]:
+    yield from _directions(weights)
+    units, changes = _units(weights), set()
+    pairs = itertools.combinations(enumerate(units), 2)
+    near = sorted(pairs, key=lambda p: (_parent(p[0][1]) != _parent(p[1][1]), p[1][0] - p[0][0]))
+    for (_, one), (_, other) in near:
+        moved = _moved(weights, units, (one, other), (other, one))
+        if moved and frozenset(moved.items()) not in changes and len(changes) < PAIRS:
+            changes.add(frozenset(moved.items()))
+            alike = re.sub(r"\d+", "#", one) == re.sub(r"\d+", "#", other)
+            name = f"{'layers' if alike else 'branches'}:{one}:{other}"
+            yield _Way(name, f"{one} and {other} are swapped", *_exchanged(moved))
+    families: dict[str, list[str]] = {}
+    for label in units:
+        for digits in re.finditer(r"\d+", label):
+            family = f"{label[: digits.start()]}#{label[digits.end() :]}"
+            families.setdefault(family, []).append(label)
+    for family, members in families.items():
+        members.sort(key=lambda label: [int(d) for d in re.findall(r"\d+", label)])
+        moved = _moved(weights, units, members, members[::-1])
+        if len(members) > 2 and moved and frozenset(moved.items()) not in changes:
+            changes.add(frozenset(moved.items()))
+            about = f"{members[0]} to {members[-1]} are in reverse order"
+            yield _Way(f"layers:reversed:{family}", about, *_exchanged(moved))
+    yield from _projections(weights)
 
-    def change(weights: Weights) -> Weights:
-        changed = dict(weights)
-        for name in names:
-            if name.rpartition(".")[2].startswith("bias_ih"):
-                rows = len(weights[name]) // 4
-                changed[name] = weights[name].copy()
-                changed[name][gate * rows : (gate + 1) * rows] -= 1
-        return changed
 
-    return change
+def _directions(weights: Weights) -> Iterator[_Way]:
+    names = [n for n in weights if n.endswith("_reverse") and n.removesuffix("_reverse") in weights]
+    layers: dict[str, list[str]] = {"": names}
+    for name in names:
+        if match := _LAYER.fullmatch(name):
+            module = match["cell"].removesuffix(".")
+            layers.setdefault(module or "layer", []).append(name)
+            layers.setdefault(f"{match['cell']}l{match['layer']}", []).append(name)
+    done: list[list[str]] = []
+    for label, group in layers.items():
+        if group and group not in done:
+            done.append(group)
+            pairs = [(n, n.removesuffix("_reverse")) for n in group]
+            moved = dict(pairs) | {there: here for here, there in pairs}
+            about = "the weights of the forward and the reverse direction are swapped"
+            end, where = (f":{label}", f", in {label} alone") if label else ("", "")
+            yield _Way(f"directions{end}", about + where, *_exchanged(moved))
 
 
-def _transposed(name: str, blocks: int) -> Callable[[Weights], Weights]:
-    def change(weights: Weights) -> Weights:
-        parts = [part.T for part in np.split(weights[name], blocks)]
-        return {**weights, name: np.ascontiguousarray(np.concatenate(parts))}
+def _projections(weights: Weights) -> Iterator[_Way]:
+    """Yields orders of query, key and value in the projections of torch's MultiheadAttention."""
+    names = [n for n in weights if _leaf(n) in ("in_proj_weight", "in_proj_bias")]
+    modules = list(dict.fromkeys(_parent(n) for n in names))
+    for module in ["", *(modules if len(modules) > 1 else ())]:
+        group = [n for n in names if not module or _parent(n) == module]
+        for read in map("".join, itertools.permutations("qkv") if group else ()):
+            if read != "qkv":
+                about = f"query, key and value are read in the order {' '.join(read)}, not q k v"
+                end, where = (f":{module}", f", in {module} alone") if module else ("", "")
+                order = ["qkv".index(part) for part in read]
+                yield _Way(f"projections:{read}{end}", about + where, *_reordered(group, order))
 
-    return change
+
+def _units(weights: Weights) -> dict[str, dict[str, str]]:
+    """Returns modules, and layers of recurrent modules, by label → {relative name: name}."""
+    found: dict[str, dict[str, str]] = {}
+    for name in weights:
+        for at in (match.start() for match in re.finditer(r"\.", name)):
+            found.setdefault(name[:at], {})[name[at:]] = name
+        if match := _LAYER.fullmatch(name):
+            label = f"{match['cell']}l{match['layer']}"
+            found.setdefault(label, {})[match["kind"] + match["end"]] = name
+    return found
+
+
+def _moved(
+    weights: Weights,
+    units: Mapping[str, Mapping[str, str]],
+    here: Sequence[str],
+    there: Sequence[str],
+) -> dict[str, str]:
+    """Returns name → the name whose tensor takes its place, if units are put into the places of
+    others. Nothing where shapes do not fit, one is part of the other, or all values are the
+    same."""
+    moved: dict[str, str] = {}
+    for one, other in zip(here, there, strict=True):
+        if units[one].keys() != units[other].keys():
+            return {}
+        moved |= {name: units[other][relative] for relative, name in units[one].items()}
+    fits = all(weights[a].shape == weights[b].shape for a, b in moved.items())
+    apart = len(moved) == sum(len(units[one]) for one in here)
+    differ = fits and not all(np.array_equal(weights[a], weights[b]) for a, b in moved.items())
+    return moved if apart and differ else {}
+
+
+# Changes --------------------------------------------------------------------------------------
+
+
+def _each(names: Sequence[str], change: Callable[[np.ndarray], np.ndarray]) -> Change:
+    return lambda weights: {**weights, **{name: change(weights[name]) for name in names}}
+
+
+def _rows(
+    names: Sequence[str], count: int, block: int, change: Callable[[np.ndarray], np.ndarray]
+) -> Change:
+    """Changes one of `count` blocks of rows."""
+
+    def changed(array: np.ndarray) -> np.ndarray:
+        parts = np.split(array, count)
+        return np.concatenate([change(p) if i == block else p for i, p in enumerate(parts)])
+
+    return _each(names, changed)
+
+
+def _reordered(names: Sequence[str], order: Sequence[int]) -> tuple[Change, Change]:
+    """Returns what a program sees that takes the k-th block of rows for the one that is `order[k]`
+    by right, and what it would need."""
+
+    def arranged(order: Sequence[int]) -> Change:
+        return _each(
+            names, lambda array: np.concatenate([np.split(array, len(order))[k] for k in order])
+        )
+
+    return arranged([int(k) for k in np.argsort(order)]), arranged(order)
+
+
+def _exchanged(moved: Mapping[str, str]) -> tuple[Change, Change]:
+    back = {there: here for here, there in moved.items()}
+
+    def put(places: Mapping[str, str]) -> Change:
+        return lambda weights: {**weights, **{a: weights[b] for a, b in places.items()}}
+
+    return put(moved), put(back)
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]

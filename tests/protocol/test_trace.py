@@ -9,7 +9,7 @@ import pytest
 from shared.config import Config
 from shared.config.settings import Cell
 from shared.parity import lockstep
-from shared.protocol.trace import PHASES, ordered, phase_of
+from shared.protocol.trace import PHASES_OF_A_RUN, ordered, phase_of
 from shared.runs.checkpoint import flatten
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.trace_cases import BACKENDS, CASES, FEW, HIDDEN, STEP, layers_of, network
@@ -28,7 +28,7 @@ def test_both_backends_show_the_same_tensors_in_the_same_order(case: Config) -> 
 
 def test_the_order_of_the_phases_is_that_in_which_a_step_computes() -> None:
     """Written out once more: by it the first of several differences is chosen."""
-    assert PHASES == (
+    assert PHASES_OF_A_RUN == (
         "inputs", "before", "embedded", "layers", "logits", "loss", "gradients", "norm", "clipped",
         "moments", "weights",
     )  # fmt: skip
@@ -38,7 +38,9 @@ def test_every_phase_is_there_in_the_order_of_a_step(case: Config, contender: st
     phases = list(dict.fromkeys(map(phase_of, take(case, contender).trace)))
     optimization = case.optimization
     without_moments = optimization.optimizer == "sgd" and not optimization.momentum
-    assert phases == [phase for phase in PHASES if phase != "moments" or not without_moments]
+    assert phases == [
+        phase for phase in PHASES_OF_A_RUN if phase != "moments" or not without_moments
+    ]
 
 
 def test_shapes_and_dtypes_are_those_of_the_description(case: Config, contender: str) -> None:
