@@ -1,7 +1,6 @@
 """A JAX function or a Flax module as one program of a pair (see `shared/parity/pair.py`)."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,19 +9,24 @@ import numpy as np
 import optax
 from flax import nnx
 
-from rnn_jax.arrays import aliases, arrays
-from rnn_jax.functional import as_function
-from rnn_jax.precision import narrowings
+from rnn_jax.arrays import aliases, everything
+from rnn_jax.compiled_draws import Compiled, drawing
+from rnn_jax.functional import as_function, check_without_dropout, in_evaluation, real
+from rnn_jax.nests import Nest, cast
+from rnn_jax.precision import less_than_float64
+from rnn_jax.updates import moments, transformation
 from shared.errors import InvalidInput
+from shared.protocol.gaps import Gap, Rows
 from shared.protocol.mapping import WeightMap
+from shared.protocol.nests import parts
 from shared.protocol.places import Place
-from shared.protocol.program import Example, calling, parts
+from shared.protocol.program import Alteration, Call, Draws, Example, Start, Update, calling
 from shared.protocol.trace import Trace, below, ordered
+from shared.protocol.twins import Twins, strayed
 from shared.protocol.weights import Weights
 
-MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq", "trace": "momentum_buffer"}
-"""optax's name of a moment → torch's."""
 PRECISIONS = (np.dtype(np.float64), np.dtype(np.float32))
+ARRAYS = (jax.Array, np.ndarray)
 
 
 class JaxProgram:
@@ -31,35 +35,40 @@ class JaxProgram:
     Switches jax_enable_x64 on, for the whole process, if dtype is float64.
 
     Args:
-        model: `model(params, *inputs)` → outputs, or a `flax.nnx.Module` called with the inputs,
-            whose dropout must be off. With `watch`, a function may return (outputs, dict of
-            arrays); these arrays are compared, too.
+        model: `model(params, *inputs)` → outputs, or a `flax.nnx.Module` called with the inputs.
+            With `watch`, a function may return (outputs, dict of arrays); these arrays are
+            compared, too.
         params: pytree of the function's parameters, for its shapes; None with a module.
         loss: (outputs, targets) → scalar.
-        optimizer: gets the parameters as {place: array}. None compares up to the gradients.
+        optimizer: gets the parameters as {place: array}, and the loss as `value=`. None compares up
+            to the gradients.
         names: PyTorch's name of each parameter → the place of its twin, as
             `shared/protocol/places.py` writes it; a list of places if its rows are cut into blocks,
             such as one for each gate; None if there is no twin, whose value is then zero and stays
-            zero. A `WeightMap` as `propose` finds it does as well; what it says of buffers is left
-            out here.
+            zero. Buffers are named in the same way; running statistics are found beside the weight
+            of their normalisation. A `WeightMap` as `propose` finds it does as well.
+        call: (module, *inputs) → outputs, where calling the module with the inputs is not enough.
+        evaluation: of a function, the same in evaluation mode, if that is another one.
         watch: the function returns intermediate results as well, by the names that TorchProgram has
             for them.
         name: its name in the report.
         dtype: of parameters, real inputs and real state: float64 or float32.
 
     Raises:
-        InvalidInput: a place that does not exist, is named twice, or is not named at all; a module
-            that draws dropout masks; another dtype.
+        InvalidInput: a place that does not exist, is named twice, or is not named at all; another
+            dtype.
     """
 
     def __init__(
         self,
         model: Callable[..., Any] | nnx.Module,
         params: Any,
-        loss: Callable[[Any, jax.Array], jax.Array],
-        optimizer: optax.GradientTransformation | None = None,
+        loss: Callable[[Any, Any], jax.Array],
+        optimizer: optax.GradientTransformation | optax.MultiSteps | None = None,
         *,
         names: Mapping[str, Place] | WeightMap,
+        call: Callable[..., Any] | None = None,
+        evaluation: Callable[..., Any] | None = None,
         watch: bool = False,
         name: str = "jax",
         dtype: jax.typing.DTypeLike = np.float64,
@@ -70,169 +79,219 @@ class JaxProgram:
             raise InvalidInput(f"dtype: expected float64 or float32, got {dtype}")
         if dtype == np.float64:
             jax.config.update("jax_enable_x64", True)
-        if optimizer is not None and not isinstance(optimizer, optax.GradientTransformation):
-            raise InvalidInput(f"optimizer: expected one of optax, got {type(optimizer).__name__}")
         self.name = name
-        self._loss, self._optimizer, self._watch, self._dtype = loss, optimizer, watch, dtype
-        call, shapes, self._rest = as_function(model, params, dtype)
-        self._at_start = self._rest
-        others = aliases(model)
-        mapping, held = _of_parameters(names, {*shapes, *others}, set(self._rest))
-        # What is no parameter in torch stays as it is, also where it is a leaf of the pytree.
-        fixed = {p: jnp.asarray(a, dtype) for p, a in arrays(params).items() if p in held}
-        self._call = lambda values, rest, *inputs: call(values | fixed, rest, *inputs)
-        self._shapes = {path: shape for path, shape in shapes.items() if path not in fixed}
-        self._names = mapping.bind(self._shapes, aliases=others)
+        self._loss, self._watch, self._dtype = loss, watch, dtype
+        self._optimizer = transformation(optimizer, dtype)
+        self._model = model
+        self._function = as_function(model, params, dtype, call)
+        self._evaluation = in_evaluation(model, params, dtype, call, evaluation)
+        shapes, rest = self._function.shapes, self._function.rest
+        self.twins = Twins(names, shapes, {p: np.shape(a) for p, a in rest.items()}, aliases(model))
+        tree = model if isinstance(model, nnx.Module) else params
+        self._own = {path: np.asarray(a) for path, a in everything(tree) if path in shapes}
         self._params: dict[str, jax.Array] = {}
+        self._fixed: dict[str, jax.Array] = {}
+        self._rest: dict[str, jax.Array] = {}
         self._their_shapes: dict[str, tuple[int, ...]] = {}
         self._state: Any = None
+        self._strayed: list[str] | None = None
+        self._steps = 0
+        self._watching: list[Call] | None = None
+        """Calls of submodules, where draws are told by the module that draws."""
+        self.drawing = Compiled(self._step)
+        """Its steps that draw: `path` tells how the last one was taken, `reason` why so."""
         self._compiled = jax.jit(self._step)
+        self._compiled_evaluation = jax.jit(self._evaluated)
 
-    def begin(self, weights: Weights) -> None:
-        self.load(weights)
-        self._rest = self._at_start
+    def begin(self, start: Start) -> None:
+        self._rest, self._steps = self._function.rest, 0
+        self.load(start)
+        if self._strayed is None:
+            given = {place: np.asarray(array) for place, array in self._params.items()}
+            self._strayed = strayed(self._own, given)
         if self._optimizer is not None:
             with calling(f"{self.name}: optimizer"):
                 self._state = self._optimizer.init(self._params)
 
-    def load(self, weights: Weights) -> None:
-        """Loads weights as `Program.load`.
+    def load(self, start: Start) -> None:
+        """Loads values as `Program.load`.
 
         Raises:
             InvalidInput: weights without a place, or of another shape than there.
         """
-        self._names.check_names(weights)
-        for name, other in self._names.tied.items():
-            if name in weights and other in weights:
-                raise InvalidInput(f"names: {name}: {self._names.places[name]} has a twin already")
-        found = self._names.to_port(weights)
-        self._their_shapes = {name: array.shape for name, array in weights.items()}
-        self._params = {place: jnp.array(found[place], self._dtype) for place in self._shapes}
+        found, rest = self.twins.start(start)
+        self._their_shapes = {name: array.shape for name, array in start.weights.items()}
+        self._params = {p: jnp.array(found[p], self._dtype) for p in self.twins.shapes}
+        self._fixed = {p: jnp.array(rest[p], self._dtype) for p in self.twins.fixed if p in rest}
+        self._fixed |= {
+            p: jnp.array(self._own[p], self._dtype) for p in self.twins.fixed if p not in rest
+        }
+        self._rest = self._rest | {
+            p: jnp.array(array, self._dtype) for p, array in rest.items() if p in self._rest
+        }
 
-    def weights(self) -> Weights:
+    def now(self) -> Start:
         if not self._params:
             raise InvalidInput(
                 f"{self.name} begins with the weights of the other program: expected JAX first, "
                 "compare_programs(jax, torch, …)"
             )
-        return self._torchs(self._params)
+        return Start(self._torchs(self._params), self.twins.torchs_buffers(self._arrays_of_rest()))
 
-    def step(self, example: Example) -> Trace:
-        inputs, targets = self._arrays(example)
+    def step(self, example: Example, draws: Draws = None, altered: str = "") -> Trace:
+        if draws is None:
+            check_without_dropout(self._model)
+        inputs, targets = self._nests(example)
         before = self._params
-        with jax.default_matmul_precision("highest"):
-            self._params, self._state, self._rest, seen, gradients, moments = self._compiled(
-                before, self._state, self._rest, inputs, targets
-            )
+        step = self._compiled if draws is None else self.drawing
+        self._steps += 1
+        self._watching = None if draws is None else []
+        with jax.default_matmul_precision("highest"), drawing(draws, self._steps):
+            found = step(before, self._state, self._rest, self._fixed, Nest(inputs), Nest(targets))
+        self._params, self._state, self._rest, seen, gradients, kinds = found
         trace = {name: np.asarray(array) for name, array in seen.items()}
-        trace |= below("inputs", {str(i): x for i, x in enumerate(inputs)})
-        trace["inputs/targets"] = targets
+        given = parts("", inputs, ARRAYS) | parts("targets", targets, ARRAYS)
+        trace |= below("inputs", {name: np.asarray(array) for name, array in given.items()})
         trace |= below("before", self._torchs(before)) | below("gradients", self._torchs(gradients))
         if self._optimizer is not None:
-            for kind, tensors in moments.items():
+            for kind, tensors in kinds.items():
                 named = {f"{kind}.{name}": array for name, array in self._torchs(tensors).items()}
                 trace |= below("moments", named)
             trace |= below("weights", self._torchs(self._params))
-        return {name: trace[name] for name in ordered(trace)}
+        trace = {name: trace[name] for name in ordered(trace)}
+        return trace | below("buffers", self.twins.torchs_buffers(self._arrays_of_rest()))
+
+    def evaluate(self, inputs: Any, buffers: Weights | None = None, altered: str = "") -> Trace:
+        if self._evaluation is None:
+            return {}
+        given, _ = self._nests(Example(inputs, None))
+        fixed = dict(self._fixed)
+        for name, place in self.twins.buffers.items():
+            if place in fixed and buffers and name in buffers:
+                fixed[place] = jnp.array(buffers[name], self._dtype)
+        with jax.default_matmul_precision("highest"):
+            found = self._compiled_evaluation(self._params, self._rest, fixed, Nest(given))
+        return {name: np.asarray(array) for name, array in found.items()}
+
+    def calls(self, example: Example, draws: Draws = None) -> list[Call]:
+        inputs, _ = self._nests(example)
+        seen: list[Call] = []
+
+        def forward(params: dict, rest: dict, fixed: dict, inputs: Nest) -> Any:
+            seen.clear()
+            self._outputs(params, rest, fixed, inputs, seen)
+            return [(dict(call.inputs), dict(call.outputs)) for call in seen]
+
+        run = jax.jit(forward) if draws is None else Compiled(forward, self.drawing.reason)
+        with jax.default_matmul_precision("highest"), drawing(draws, self._steps):
+            found = run(self._params, self._rest, self._fixed, Nest(inputs))
+        return [
+            call._replace(
+                inputs={name: np.asarray(a) for name, a in given.items()},
+                outputs={name: np.asarray(a) for name, a in returned.items()},
+            )
+            for call, (given, returned) in zip(seen, found, strict=True)
+        ]
+
+    def kinds(self) -> Mapping[str, str]:
+        return {}
+
+    def places(self) -> Mapping[str, Sequence[str]]:
+        found = self.twins.params.parts.items()
+        return {name: [part.path for part in places if part] for name, places in found}
+
+    def alterations(self) -> Sequence[Alteration]:
+        return ()
+
+    def update(self) -> Update:
+        return Update()
+
+    def gaps(self) -> list[Gap]:
+        return []
+
+    def rows(self) -> Mapping[str, Rows]:
+        return {}
 
     def hints(self, example: Example) -> list[str]:
-        """Tells of parameters without a twin, of state that is not compared, and where float64
-        becomes less."""
-        missing = [name for name, parts in self._names.parts.items() if None in parts]
+        """Tells of parameters without a twin, and where float64 becomes less."""
+        missing = [name for name, found in self.twins.params.parts.items() if None in found]
         found = [f"{self.name} has no {name}: it counts as zero there" for name in missing]
-        if self._rest:
-            found.append(f"{self.name}: state is not compared: {', '.join(self._rest)}")
+        found += [f"{self.name}: {told}" for told in self._strayed or ()]
+        others = self._rest.keys() - set(self.twins.buffers.values()) - self._function.keys
+        if others := [place for place in self._rest if place in others]:
+            found.append(f"{self.name}: state is not compared: {', '.join(others)}")
         if self._dtype == np.float64:
-            inputs, targets = self._arrays(example)
-            jaxpr = jax.make_jaxpr(self._forward)(self._params, self._rest, inputs, targets)
-            found += dict.fromkeys(narrowings(jaxpr.jaxpr))
+            inputs, targets = map(Nest, self._nests(example))
+            held = self._params, self._rest, self._fixed
+            jaxpr = jax.make_jaxpr(self._forward)(*held, inputs, targets)
+            places = less_than_float64(jaxpr)
+            if self._optimizer is not None:
+                loss = jnp.zeros((), self._dtype)
+                update = jax.make_jaxpr(self._updates)(held[0], self._state, held[0], loss)
+                places += less_than_float64(update)
+            found += dict.fromkeys(places)
         return found
 
     # What is compiled ---------------------------------------------------------------------------
 
-    def _forward(self, params: dict, rest: dict, inputs: list, targets: Any) -> Any:
+    def _outputs(
+        self, params: dict, rest: dict, fixed: dict, inputs: Nest, calls: list[Call] | None = None
+    ) -> Any:
         with calling(f"{self.name}: model"):
-            (outputs, rest), watched = self._call(params, rest, *inputs), {}
+            return self._function.call(params | fixed, rest, inputs.value, calls)
+
+    def _forward(self, params: dict, rest: dict, fixed: dict, inputs: Nest, targets: Nest) -> Any:
+        outputs, rest = self._outputs(params, rest, fixed, inputs, self._watching)
+        watched: Any = {}
         if self._watch:
             pair = isinstance(outputs, tuple) and len(outputs) == 2
             if not pair or not isinstance(outputs[1], dict):
                 raise InvalidInput("watch: expected a function that returns (outputs, dict)")
             outputs, watched = outputs
-        arrays = (jax.Array, np.ndarray)
-        seen = below("layers", parts("", watched, arrays))
-        seen |= below("logits", parts("outputs", outputs, arrays))
+        seen = below("layers", parts("", watched, ARRAYS))
+        seen |= below("logits", parts("outputs", outputs, ARRAYS))
         with calling(f"{self.name}: loss"):
-            loss = self._loss(outputs, targets)
-        return self._real(loss), (seen, rest)
+            loss = self._loss(outputs, targets.value)
+        return real(self.name, loss), (seen, rest)
 
-    def _real(self, loss: Any) -> jax.Array:
-        """Returns the loss, which must be one real number."""
-        got = type(loss).__name__
-        if isinstance(loss, (jax.Array, np.ndarray, float)):
-            array = jnp.asarray(loss)
-            if not array.ndim and jnp.issubdtype(array.dtype, jnp.floating):
-                return array
-            got = f"{array.dtype} of shape {array.shape}"
-        raise InvalidInput(f"{self.name}: loss: expected one real number, got {got}")
+    def _evaluated(self, params: dict, rest: dict, fixed: dict, inputs: Nest) -> Any:
+        assert self._evaluation is not None
+        with calling(f"{self.name}: model"):
+            outputs, _ = self._evaluation.call(params | fixed, rest, inputs.value)
+        if self._watch:
+            outputs, _ = outputs
+        return below("evaluation", parts("outputs", outputs, ARRAYS))
 
-    def _step(self, params: dict, state: Any, rest: dict, inputs: list, targets: Any) -> Any:
+    def _step(
+        self, params: dict, state: Any, rest: dict, fixed: dict, inputs: Nest, targets: Nest
+    ) -> Any:
         both = jax.value_and_grad(self._forward, has_aux=True)
-        (value, (seen, rest)), gradients = both(params, rest, inputs, targets)
+        (value, (seen, rest)), gradients = both(params, rest, fixed, inputs, targets)
         seen |= {"loss/loss": value, "norm/norm": optax.tree.norm(gradients)}
-        moments: dict[str, Any] = {}
+        kinds: dict[str, Any] = {}
         if self._optimizer is not None:
-            updates, state = self._updates(gradients, state, params)
+            updates, state = self._updates(gradients, state, params, value)
             params = optax.apply_updates(params, updates)  # pyright: ignore[reportAssignmentType]
-            moments = _moments(state)
-        return params, state, rest, seen, gradients, moments
+            kinds = moments(state)
+        return params, state, rest, seen, gradients, kinds
 
-    def _updates(self, gradients: dict, state: Any, params: dict) -> Any:
+    def _updates(self, gradients: dict, state: Any, params: dict, loss: Any) -> Any:
         assert self._optimizer is not None
+        optimizer = optax.with_extra_args_support(self._optimizer)
         with calling(f"{self.name}: optimizer", "one that needs the gradients alone"):
-            return self._optimizer.update(gradients, state, params)
+            return optimizer.update(gradients, state, params, value=loss)
+
+    # Between the two frameworks -----------------------------------------------------------------
 
     def _torchs(self, params: Mapping[str, Any]) -> Weights:
         """Returns tensors by PyTorch's names, in its layout. Moments of parameters that an
         optimizer leaves alone are left out."""
-        found = self._names.to_torch(params, self._their_shapes)
-        return {name: found[name] for name in self._their_shapes if name in found}
+        arrays = {place: np.asarray(array) for place, array in params.items()}
+        return self.twins.torchs(arrays, self._their_shapes)
 
-    def _arrays(self, example: Example) -> tuple[list[np.ndarray], np.ndarray]:
-        """Returns inputs and targets; integers keep their dtype, whatever JAX makes of them."""
-        arrays = (*example.inputs, example.targets)
-        floats = (jnp.issubdtype(array.dtype, jnp.floating) for array in arrays)
-        cast = [a.astype(self._dtype) if f else a for a, f in zip(arrays, floats, strict=True)]
-        return cast[:-1], cast[-1]
+    def _arrays_of_rest(self) -> Weights:
+        named = set(self.twins.buffers.values())
+        return {place: np.asarray(a) for place, a in self._rest.items() if place in named}
 
-
-def _moments(state: Any) -> dict[str, dict[str, jax.Array]]:
-    """Returns the optimizer's state by torch's names, without what has another scale there."""
-    found = {name: optax.tree.get_all_with_path(state, name) for name in MOMENTS}
-    moments = {}
-    for name, values in found.items():
-        torchs = MOMENTS[name]
-        if name == "nu" and not found["mu"]:
-            torchs = "square_avg"
-        if name == "trace" and found["nu"]:
-            continue  # the momentum of optax.rmsprop has the learning rate in it
-        if len(values) == 1 and isinstance(values[0][1], dict):
-            tensors = values[0][1].items()
-            moments[torchs] = {p: m for p, m in tensors if not isinstance(m, optax.MaskedNode)}
-    return moments
-
-
-def _of_parameters(
-    names: Mapping[str, Place] | WeightMap, params: set[str], rest: set[str]
-) -> tuple[WeightMap, set[str]]:
-    """Returns what a mapping says of parameters, and the paths where it has buffers of torch, which
-    are not handed over here."""
-    if not isinstance(names, WeightMap):
-        names = WeightMap(dict(names))
-    places: dict[str, Place] = {}
-    held: set[str] = set()
-    for name, place in names.places.items():
-        if name in names.buffers and isinstance(place, str) and place in params:
-            held.add(place)
-        elif not (isinstance(place, str) and place not in params and place in rest):
-            places[names.prefix + name] = place
-    return replace(names, places=places, prefix=""), held
+    def _nests(self, example: Example) -> tuple[Any, Any]:
+        return cast(example.inputs, self._dtype), cast(example.targets, self._dtype)

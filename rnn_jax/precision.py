@@ -6,20 +6,43 @@ from typing import Any
 
 import flax
 import jax.numpy as jnp
+import jaxtyping
 import optax
 from jax.extend import core as jax_core
 
 HERE = Path(__file__).parent
 LIBRARIES = (
-    *(str(Path(str(library.__file__)).parent) for library in (flax, optax)),
-    *(str(HERE / file) for file in ("pair.py", "functional.py")),
+    *(str(Path(str(library.__file__)).parent) for library in (flax, optax, jaxtyping)),
+    *(str(HERE / file) for file in ("pair.py", "functional.py", "captures.py")),
 )
 """Places of code that is not the user's."""
+
+
+def less_than_float64(jaxpr: Any) -> list[str]:
+    """Returns where a closed jaxpr makes less of float64, or float64 of less."""
+    return [*narrowings(jaxpr.jaxpr), *widenings(jaxpr.jaxpr)]
 
 
 def narrowings(jaxpr: Any) -> Iterator[str]:
     """Yields where an equation makes less of float64, in every jaxpr within this one: "float32
     inside float64: …"."""
+    for equation in _equations(jaxpr):
+        if "float64" in _precisions(equation.invars):
+            for less in sorted(_precisions(equation.outvars) - {"float64"}):
+                yield f"{less} inside float64: {_source(equation)}"
+
+
+def widenings(jaxpr: Any) -> Iterator[str]:
+    """Yields where an equation makes float64 of less, such as of a schedule that was computed in
+    float32, or of constants that a model holds: "float32 inside float64: …"."""
+    for equation in _equations(jaxpr):
+        if "float64" in _precisions(equation.outvars):
+            for less in sorted(_precisions(equation.invars) - {"float64"}):
+                yield f"{less} inside float64: {_source(equation)}"
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """Yields the equations that have no jaxpr of their own, in every jaxpr within this one."""
     for equation in jaxpr.eqns:
         inner = [
             getattr(value, "jaxpr", value)
@@ -28,10 +51,9 @@ def narrowings(jaxpr: Any) -> Iterator[str]:
             if isinstance(value, (jax_core.ClosedJaxpr, jax_core.Jaxpr))
         ]
         for one in inner:
-            yield from narrowings(one)
-        if not inner and "float64" in _precisions(equation.invars):
-            for less in sorted(_precisions(equation.outvars) - {"float64"}):
-                yield f"{less} inside float64: {_source(equation)}"
+            yield from _equations(one)
+        if not inner:
+            yield equation
 
 
 def _precisions(variables: Sequence[Any]) -> set[str]:

@@ -34,12 +34,14 @@ def find(name: str) -> torch.device:
 def threads_for(config: Config) -> int:
     """Returns in how many threads a network of this size trains on a CPU: as many as torch has, or
     one (see `SMALL`). If OMP_NUM_THREADS is set, it decides."""
-    found = torch.get_num_threads()
-    if "OMP_NUM_THREADS" in os.environ:
-        return found
     network = config.network
-    work = config.batch_size * GATES[network.cell] * network.hidden_size**2
-    return 1 if work <= SMALL else found
+    return threads_for_work(config.batch_size * GATES[network.cell] * network.hidden_size**2)
+
+
+def threads_for_work(multiplications: int) -> int:
+    """Returns in how many threads a CPU computes products of this size."""
+    found = torch.get_num_threads()
+    return 1 if multiplications <= SMALL and "OMP_NUM_THREADS" not in os.environ else found
 
 
 def use_one_thread() -> None:

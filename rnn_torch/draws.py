@@ -19,16 +19,15 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rnn_torch import private
+from rnn_torch.draw_kinds import base_name, drawn_tensor, to_values, told
 from shared.errors import InvalidInput
 from shared.protocol import draws as protocol
-from shared.protocol.draws import Draw, Replay, scalar, user_line
+from shared.protocol.draws import Draw, Replay, user_line
 
 LIBRARIES = tuple(str(Path(file).parent) for file in (torch.__file__, jaxtyping.__file__, __file__))
 """Places of code that is not the user's."""
 UNSEEN = "draws that torch does not show"
 """The kind of a draw by something that is no operation of torch, such as a kernel of one's own."""
-OWN_PROBABILITIES = ("", "out")
-"""Overloads of bernoulli whose first argument has the probabilities."""
 
 
 class _Running(NamedTuple):
@@ -157,7 +156,7 @@ class _RandomOperations(private.DispatchMode or object):  # pyright: ignore[repo
         generator = _generator(args, kwargs)
         if generator is torch.default_generator:
             self.check_unseen()
-        kind, settings = _told(func.name(), args, kwargs)
+        kind, settings = told(func.name(), args, kwargs)
         before = _state(generator)
         result = func(*args, **kwargs)
         after = _state(generator)
@@ -165,13 +164,13 @@ class _RandomOperations(private.DispatchMode or object):  # pyright: ignore[repo
             self._states.add(after)
         if before == after is not None:
             return result  # it drew nothing: no elements, a rate of 0, evaluation
-        drawn = _drawn(func.name(), args, result)
+        drawn = drawn_tensor(func.name(), args, result)
         if drawn.is_complex():
             kind, settings = f"complex {kind}", {}
         values = self._values(kind, settings, drawn, (func.name(), before))
         if self._replay is not None:
             drawn.copy_(torch.tensor(values))
-            if _base(func.name()) == "native_dropout":
+            if base_name(func.name()) == "native_dropout":
                 result[0].copy_(args[0] * drawn / settings["p"] if settings["p"] else 0 * args[0])
         return result
 
@@ -193,7 +192,7 @@ class _RandomOperations(private.DispatchMode or object):  # pyright: ignore[repo
         again = (*drawn_from, tuple(drawn.shape))
         if None not in again and again in self._again:
             return self._again[again]
-        values = _array(drawn)
+        values = to_values(drawn)
         values = values.astype(bool) if kind == "bernoulli" else values
         rows = self._rows(len(values) if values.ndim == 2 else -1)
         if rows is not None:  # (N, H) of a PackedSequence
@@ -242,68 +241,3 @@ def _generator(args: tuple, kwargs: dict) -> torch.Generator | None:
 
 def _state(generator: torch.Generator | None) -> bytes | None:
     return None if generator is None else generator.get_state().numpy().tobytes()
-
-
-def _drawn(name: str, args: tuple, result: Any) -> Tensor:
-    """Returns the tensor that has what was drawn."""
-    if _base(name) == "native_dropout":
-        return result[1]
-    tensors = [one for one in private.tree_leaves((result, args)) if torch.is_tensor(one)]
-    return tensors[0]
-
-
-def _base(name: str) -> str:
-    """Returns "bernoulli" of "aten::bernoulli_.float"."""
-    base = name.removeprefix("aten::").partition(".")[0]
-    return base.removesuffix("_")
-
-
-def _told(name: str, args: tuple, kwargs: dict) -> tuple[str, dict[str, Any]]:
-    """Returns the kind of what an operation draws, and its settings; of one that is not handed over
-    its name."""
-    base, overload = _base(name), name.partition(".")[2]
-
-    def at(index: int, key: str, default: Any = None) -> Any:
-        return args[index] if len(args) > index else kwargs.get(key, default)
-
-    if base == "bernoulli":
-        own = overload in OWN_PROBABILITIES
-        return _kind("bernoulli", p=args[0] if own else at(1, "p", 0.5))
-    if base == "native_dropout":
-        return _kind("bernoulli", p=1 - args[1])
-    if base in ("uniform", "rand", "rand_like"):
-        given = base == "uniform"
-        low, high = (at(1, "from", 0.0), at(2, "to", 1.0)) if given else (0.0, 1.0)
-        return _kind("uniform", low=low, high=high)
-    if base in ("randn", "randn_like"):
-        return _kind("normal", mean=0.0, std=1.0)
-    if base in ("normal", "normal_functional"):
-        first = 0 if overload.startswith(("Tensor", "float")) else 1
-        return _kind("normal", mean=at(first, "mean", 0.0), std=at(first + 1, "std", 1.0))
-    if base in ("randint", "randint_like"):
-        first = 1 if base == "randint_like" else 0
-        low = (0, *args[first:]) if not overload.startswith("low") else args[first:]
-        return _kind("integers", low=low[0], high=low[1])
-    if base == "random" and overload.startswith(("from", "to")):
-        low, high = (0, args[1]) if overload.startswith("to") else args[1:3]
-        return (name, {}) if high is None else _kind("integers", low=low, high=high)
-    if base == "randperm":
-        return _kind("permutation")
-    if base == "multinomial" and (at(1, "num_samples") == 1 or at(2, "replacement", False)):
-        weights = np.asarray(_array(args[0]), np.float64)
-        probabilities = weights / weights.sum(-1, keepdims=True)
-        return "categorical", {"probabilities": probabilities}
-    if base == "exponential":
-        return _kind("exponential", rate=at(1, "lambd", 1.0))
-    return name.removeprefix("aten::"), {}
-
-
-def _kind(kind: str, **settings: Any) -> tuple[str, dict[str, Any]]:
-    found = {n: scalar(_array(v) if torch.is_tensor(v) else v) for n, v in settings.items()}
-    return kind, found
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    tensor = tensor.detach().cpu()
-    tensor = tensor.to(torch.float64) if tensor.is_floating_point() else tensor
-    return tensor.numpy().copy()

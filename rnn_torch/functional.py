@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from rnn_torch.exchange import to_numpy, to_tensor
+from rnn_torch.held import Held, in_precision
 from shared.errors import InvalidInput
 from shared.protocol.program import calling, parts
 from shared.protocol.weights import Weights
@@ -39,7 +40,9 @@ def evaluation(module: nn.Module, inputs: Sequence[np.ndarray]) -> Evaluate:
     def evaluate(weights: Weights) -> Weights:
         copied = copy.deepcopy(original)
         held = dict(copied.named_parameters()) | dict(copied.named_buffers())
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), calling("theirs"):
+        # Zeros that a forward pass makes, and constants that it holds, are in float64, too.
+        precision = in_precision(Held(torch.float64))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), precision, calling("theirs"):
             torch.manual_seed(next(seeds))
             for name, array in weights.items():
                 held[name].copy_(to_tensor(array))
@@ -80,3 +83,13 @@ def _without_packing(outputs: Any) -> Any:
     if type(outputs) in (tuple, list):
         return [_without_packing(part) for part in outputs]
     return outputs
+
+
+def real(name: str, loss: Any) -> torch.Tensor:
+    """Returns the loss of a program, which must be one real number."""
+    got = type(loss).__name__
+    if torch.is_tensor(loss):
+        if not loss.dim() and loss.is_floating_point():
+            return loss
+        got = f"{str(loss.dtype).removeprefix('torch.')} of shape {tuple(loss.shape)}"
+    raise InvalidInput(f"{name}: loss: expected one real number as a tensor, got {got}")

@@ -1,248 +1,297 @@
 """A PyTorch module as one program of a pair (see `shared/parity/pair.py`)."""
 
-import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
-import ml_dtypes
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnn_torch import draws as random_draws
+from rnn_torch.alterations import alterations, altered
+from rnn_torch.captures import captured, kinds
+from rnn_torch.devices import threads, threads_for_work
+from rnn_torch.functional import real
+from rnn_torch.held import Held, in_precision
+from rnn_torch.nests import copies, to_array, to_tensors
+from rnn_torch.observation import Observation, gaps, observed
+from rnn_torch.originals import check_without_dropout, real_buffers, source
 from rnn_torch.precision import narrowings, subnormals_flushed
+from rnn_torch.ties import tied
+from rnn_torch.update_rules import update_rules
+from rnn_torch.updates import Recipe, Updates
 from shared.errors import InvalidInput
-from shared.protocol.program import Example, calling, parts
+from shared.protocol.gaps import Gap, Rows
+from shared.protocol.nests import arguments, has_packed, leaves
+from shared.protocol.program import Alteration, Call, Draws, Example, Start, Update, calling
 from shared.protocol.trace import Trace, below, ordered, phase_of
-from shared.protocol.weights import Weights
 
 PRECISIONS = (torch.float64, torch.float32)
-DROPOUT = (
-    nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
-)  # fmt: skip
 
 
 class TorchProgram:
-    """A module with its loss and optimizer. The module itself stays as it is: a copy is trained.
-    Subnormal numbers count as zero in a step, as in JAX on CPUs.
+    """A module with its loss and optimizer. The module itself stays as it is: a copy is trained, on
+    the module's device.
+
+    Inside of a step the default dtype is that of the program, tensors that the module or the loss
+    hold count in it, and subnormal numbers count as zero, as in JAX on CPUs.
 
     Args:
-        module: called with the inputs. Dropout must be off, by `eval()` or a rate of zero: no two
-            frameworks draw the same.
+        module: called with the inputs; or a function without arguments that makes it, where it
+            cannot be copied.
         loss: (outputs, targets) → scalar.
-        optimizer: parameters → optimizer; None compares up to the gradients.
+        optimizer: parameters → optimizer; or (parameters, module) → optimizer, where groups are
+            told by name. None compares up to the gradients.
+        scheduler: optimizer → one of torch.optim.lr_scheduler, which steps after the optimizer.
+            `ReduceLROnPlateau` is given the mean loss since its last step.
+        every: optimizer steps from one step of the scheduler to the next, such as those of an
+            epoch.
+        accumulate: batches whose mean gradient makes a step, as `optax.MultiSteps` has it.
+        prepare: called with the parameters before each optimizer step, for clipping.
+        before: called with the module and the number of the step, from 1, before each batch, such
+            as to unfreeze parameters.
+        call: (module, *inputs) → outputs, where calling the module with the inputs is not enough.
         watch: names of submodules whose outputs are compared, too; the outputs of a second call in
             a step are called name#2, and so on.
-        prepare: called with the parameters between gradients and step, for clipping.
         name: its name in the report.
         dtype: of parameters, buffers and real inputs: float64 or float32.
 
     Raises:
-        InvalidInput: a module that draws dropout masks, has complex parameters or parameters
-            without values, or cannot be copied; a name that is no submodule; an optimizer of other
-            parameters or one that takes its steps by itself; another dtype.
+        InvalidInput: a module that has complex parameters or parameters without values, or cannot
+            be copied; a name that is no submodule; an optimizer of other parameters or one that
+            takes its steps by itself; another dtype.
     """
 
     def __init__(
         self,
-        module: nn.Module,
-        loss: Callable[[Any, Tensor], Tensor],
-        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer] | None = None,
+        module: nn.Module | Callable[[], nn.Module],
+        loss: Callable[[Any, Any], Tensor],
+        optimizer: Callable[..., torch.optim.Optimizer] | None = None,
         *,
-        watch: Sequence[str] = (),
+        scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+        every: int = 1,
+        accumulate: int = 1,
         prepare: Callable[[list[nn.Parameter]], Any] | None = None,
+        before: Callable[[nn.Module, int], Any] | None = None,
+        call: Callable[..., Any] | None = None,
+        watch: Sequence[str] = (),
         name: str = "torch",
         dtype: torch.dtype = torch.float64,
     ):
         if dtype not in PRECISIONS:
             raise InvalidInput(f"dtype: expected torch.float64 or torch.float32, got {dtype}")
-        if not isinstance(module, nn.Module):
-            raise InvalidInput(f"module: expected a torch.nn.Module, got {type(module).__name__}")
-        _check_without_dropout(module)
-        for param, tensor in module.named_parameters():
-            if nn.parameter.is_lazy(tensor) or tensor.is_meta:
-                raise InvalidInput(f"module: expected parameters with values, got none in {param}")
-            if tensor.is_complex():
-                raise InvalidInput(
-                    f"module: expected real parameters, got {tensor.dtype} in {param}"
-                )
         self.name = name
-        self._loss, self._make, self._prepare, self._dtype = loss, optimizer, prepare, dtype
-        with calling("module", "one that can be copied"):
-            self._original = copy.deepcopy(module).to(dtype)
+        self._loss, self._dtype, self._before = loss, dtype, before
+        self._call = call or (lambda module, *given, **named: module(*given, **named))
+        self._recipe = Recipe(optimizer, scheduler, every, accumulate, prepare)
+        self._recipe.check()
+        self._fresh = source(module, dtype)
         self._watch = tuple(watch)
-        for watched in watch:
-            if watched not in dict(self._original.named_modules()):
-                raise InvalidInput(f"watch: expected names of submodules, got {watched}")
         self._watched: dict[str, Tensor] = {}
         self._calls: Counter[str] = Counter()
         self._renew()
+        for watched in watch:
+            if watched not in dict(self._module.named_modules()):
+                raise InvalidInput(f"watch: expected names of submodules, got {watched}")
+        self._begun_with = self.now()
 
-    def begin(self, weights: Weights) -> None:
+    def begin(self, start: Start) -> None:
         self._renew()
-        self.load(weights)
+        self.load(start)
+        self._begun_with = self.now()
 
-    def _renew(self) -> None:
-        """Takes a fresh copy, for buffers and whatever else a module may keep of its steps."""
-        self._module = copy.deepcopy(self._original)
-        submodules = dict(self._module.named_modules())
-        for watched in self._watch:
-            submodules[watched].register_forward_hook(self._hook(watched))
-        self._params = dict(self._module.named_parameters())
-        self._optimizer = self._fresh_optimizer()
-
-    def load(self, weights: Weights) -> None:
+    def load(self, start: Start) -> None:
+        held = dict(self._module.named_buffers())
         with torch.no_grad():
             for name, param in self._params.items():
-                param.copy_(torch.tensor(weights[name]))
+                param.copy_(torch.tensor(start.weights[name]))
+            for name, values in start.buffers.items():
+                if name in held:  # a buffer may be made by a later step
+                    held[name].copy_(torch.tensor(values))
 
-    def weights(self) -> Weights:
-        return {name: _array(param) for name, param in self._params.items()}
+    def now(self) -> Start:
+        weights = {name: to_array(param) for name, param in self._params.items()}
+        weights |= {name: weights[first] for name, first in self._tied.items()}
+        return Start(weights, real_buffers(self._module), self._tied)
 
-    def step(self, example: Example) -> Trace:
-        with subnormals_flushed(), torch.enable_grad():
-            return self._step(example)
+    def step(self, example: Example, draws: Draws = None, altered: str = "") -> Trace:
+        self._steps += 1
+        self._noted = draws is not None
+        if draws is None:
+            check_without_dropout(self._module)
+        with self._inside(draws, example.inputs), torch.enable_grad():
+            return self._step(example, draws, altered)
 
-    def _step(self, example: Example) -> Trace:
-        inputs, targets = [self._tensor(x) for x in example.inputs], self._tensor(example.targets)
+    def evaluate(self, inputs: Any, buffers: Any = None, altered: str = "") -> Trace:
+        training = {part: part.training for part in self._module.modules()}
+        self._module.eval()
+        watching = nullcontext() if altered else self._seen.lines.watched()
+        try:
+            with self._inside(None, inputs), torch.no_grad(), self._altered(altered), watching:
+                outputs = self._outputs(self._tensors(inputs))
+        finally:
+            for part, mode in training.items():
+                part.training = mode
+        return {n: to_array(t) for n, t in below("evaluation", copies("outputs", outputs)).items()}
+
+    def calls(self, example: Example, draws: Draws = None) -> list[Call]:
+        # With gradients: without, some layers compute in another way.
+        inside = self._inside(draws, example.inputs)
+        with inside, torch.enable_grad(), self._drawing(draws), captured(self._module) as found:
+            self._outputs(self._tensors(example.inputs))
+        return [
+            call._replace(
+                inputs={n: to_array(t) for n, t in call.inputs.items()},
+                outputs={n: to_array(t) for n, t in call.outputs.items()},
+            )
+            for call in found
+        ]
+
+    def kinds(self) -> Mapping[str, str]:
+        return kinds(self._module)
+
+    def places(self) -> Mapping[str, Sequence[str]]:
+        return {name: [name] for name in self._params}
+
+    def alterations(self) -> Sequence[Alteration]:
+        return alterations(self._module, packed=self._packed)
+
+    def update(self) -> Update:
+        optimizer = self._updates.optimizer
+        rules = () if optimizer is None else update_rules(optimizer, self._params)
+        return Update(rules, self._updates.rates, self._recipe.accumulate)
+
+    def gaps(self) -> list[Gap]:
+        return gaps(self._seen)
+
+    def rows(self) -> Mapping[str, Rows]:
+        return self._seen.embeddings
+
+    def hints(self, example: Example) -> list[str]:
+        """Tells of random numbers, and where float64 becomes less."""
+        random = torch.get_rng_state()
+        with narrowings() as places, self._inside(None, example.inputs), torch.enable_grad():
+            outputs = self._outputs(self._tensors(example.inputs))
+            loss = self._loss_of(outputs, self._tensors(example.targets))
+            drew = not torch.equal(random, torch.get_rng_state())
+            if self._updates.optimizer is not None:
+                self._gradients(loss)
+                self._updates.take(loss)
+        drew &= not self._noted
+        found = [f"{self.name}: the model draws random numbers"] if drew else []
+        return found + list(dict.fromkeys(places))
+
+    # A step ---------------------------------------------------------------------------------------
+
+    def _step(self, example: Example, draws: Draws, altered: str) -> Trace:
+        if self._before is not None:
+            with calling(f"{self.name}: before"):
+                self._before(self._module, self._steps)
+        inputs, targets = self._tensors(example.inputs), self._tensors(example.targets)
+        self._packed = has_packed(example.inputs)
         # Copies: the module, the loss or a layer after a watched one may change what it gets.
-        seen: dict[str, Tensor] = below("inputs", {str(i): x.clone() for i, x in enumerate(inputs)})
-        seen["inputs/targets"] = targets.clone()
+        seen: dict[str, Tensor] = below("inputs", copies("", inputs) | copies("targets", targets))
         seen |= below("before", {name: p.clone() for name, p in self._params.items()})
         self._watched.clear()
         self._calls.clear()
         self._module.zero_grad()
-        outputs = self._outputs(inputs)
+        watching = observed(self._module, [self._loss], into=self._seen)
+        with self._altered(altered), self._drawing(draws):  # checkpoints run in the backward pass
+            with nullcontext() if altered else watching:
+                outputs = self._outputs(inputs)
+                seen |= below("logits", copies("outputs", outputs))
+                loss = self._loss_of(outputs, targets)
+            gradients = self._gradients(loss)
         for watched in self._watch:
             if not self._calls[watched]:
                 raise InvalidInput(f"watch: expected {watched} to be called in a step, it was not")
-        seen |= below("layers", self._watched) | below("logits", _parts("outputs", outputs))
-        loss = self._loss_of(outputs, targets)
+        seen |= below("layers", self._watched) | below("gradients", gradients)
+        seen |= {"loss/loss": loss, "norm/norm": nn.utils.get_total_norm(gradients.values())}
+        if self._updates.optimizer is not None:
+            clipped = self._updates.take(loss)
+            seen |= below("clipped", clipped)
+            seen |= below("moments", self._updates.moments())
+            seen |= below("weights", self._params)
+        return self._trace(seen)
+
+    def _gradients(self, loss: Tensor) -> dict[str, Tensor]:
+        """Returns the gradients of all parameters that are not frozen."""
         if loss.requires_grad:  # else no parameter plays a part in it
             with calling(f"{self.name}: loss", "one with gradients"):
                 loss.backward()
-        seen["loss/loss"] = loss
-        gradients = {
+        return {
             name: torch.zeros_like(p) if p.grad is None else p.grad.to_dense().clone()
             for name, p in self._params.items()
+            if p.requires_grad
         }
-        seen |= below("gradients", gradients)
-        seen["norm/norm"] = torch.nn.utils.get_total_norm(gradients.values())
-        if self._optimizer is not None:
-            self._update(self._optimizer)
-            for name, param in self._params.items():
-                for kind, moment in self._optimizer.state[param].items():
-                    if torch.is_tensor(moment) and moment.shape == param.shape and param.dim():
-                        seen[f"moments/{kind}.{name}"] = moment
-            seen |= below("weights", self._params)
+
+    def _trace(self, seen: dict[str, Tensor]) -> Trace:
+        for name, first in self._tied.items():
+            for phase in ("before", "gradients", "clipped", "weights"):
+                if f"{phase}/{first}" in seen:
+                    seen[f"{phase}/{name}"] = seen[f"{phase}/{first}"]
         layers = iter(below("layers", self._watched))  # in the order in which they ran
         names = [next(layers) if phase_of(n) == "layers" else n for n in ordered(seen)]
-        return {name: _array(seen[name]) for name in names}
+        found = {name: to_array(seen[name]) for name in names}
+        return found | below("buffers", real_buffers(self._module))
 
-    def hints(self, example: Example) -> list[str]:
-        """Tells of buffers, which are not compared, of random numbers, and where float64 becomes
-        less."""
-        before = dict(self._original.named_buffers())
-        changed = [
-            name
-            for name, buffer in self._module.named_buffers()
-            if name not in before or not np.array_equal(_array(buffer), _array(before[name]))
-        ]
-        found = [f"{self.name}: state is not compared: {', '.join(changed)}"] if changed else []
-        random = torch.get_rng_state()
-        with narrowings() as places:
-            outputs = self._outputs([self._tensor(array) for array in example.inputs])
-            self._loss_of(outputs, self._tensor(example.targets))
-        if not torch.equal(random, torch.get_rng_state()):
-            found.append(f"{self.name}: the model draws random numbers")
-        return found + list(dict.fromkeys(places))
+    @contextmanager
+    def _inside(self, draws: Draws, inputs: Any) -> Iterator[None]:
+        """Sets what holds during a step, and puts it back afterwards."""
+        rows = [len(leaf) for leaf in leaves(inputs) if leaf.ndim]
+        largest = max((param.numel() for param in self._params.values()), default=0)
+        with ExitStack() as stack:
+            stack.enter_context(subnormals_flushed())
+            stack.enter_context(threads(threads_for_work(max(rows, default=1) * largest)))
+            if draws is not None:
+                stack.enter_context(random_draws.seeded(self._steps))
+            stack.enter_context(in_precision(self._held))
+            yield
+
+    def _drawing(self, draws: Draws) -> AbstractContextManager[Any]:
+        return nullcontext() if draws is None else random_draws.noted(self._module, draws)
+
+    def _altered(self, name: str) -> Any:
+        return altered(self._module, name) if name else nullcontext()
+
+    def _renew(self) -> None:
+        """Takes a fresh copy, for buffers and whatever else a module may keep of its steps."""
+        self._module = self._fresh()
+        self._held = Held(self._dtype)
+        self._seen = Observation()
+        self._steps, self._packed, self._noted = 0, False, False
+        submodules = dict(self._module.named_modules())
+        for watched in self._watch:
+            if watched in submodules:
+                submodules[watched].register_forward_hook(self._hook(watched))
+        self._params = dict(self._module.named_parameters())
+        self._tied = tied(self._module)
+        self._updates = Updates(self.name, self._recipe, self._params, self._module)
 
     # The user's own code ------------------------------------------------------------------------
 
-    def _outputs(self, inputs: list[Tensor]) -> Any:
+    def _outputs(self, inputs: Any) -> Any:
+        given, named = arguments(inputs)
         with calling(f"{self.name}: model"):
-            return self._module(*inputs)
+            return self._call(self._module, *given, **named)
 
-    def _loss_of(self, outputs: Any, targets: Tensor) -> Tensor:
+    def _loss_of(self, outputs: Any, targets: Any) -> Tensor:
         with calling(f"{self.name}: loss"):
             loss = self._loss(outputs, targets)
-        got = type(loss).__name__
-        if torch.is_tensor(loss):
-            if not loss.dim() and loss.is_floating_point():
-                return loss
-            got = f"{str(loss.dtype).removeprefix('torch.')} of shape {tuple(loss.shape)}"
-        raise InvalidInput(f"{self.name}: loss: expected one real number as a tensor, got {got}")
-
-    def _update(self, optimizer: torch.optim.Optimizer) -> None:
-        if self._prepare is not None:
-            with calling(f"{self.name}: prepare"):
-                self._prepare(list(self._params.values()))
-        with calling(f"{self.name}: optimizer"):
-            optimizer.step()
-
-    def _fresh_optimizer(self) -> torch.optim.Optimizer | None:
-        if self._make is None:
-            return None
-        if not callable(self._make):
-            raise InvalidInput(
-                f"optimizer: expected a function of the parameters, got {type(self._make).__name__}"
-            )
-        with calling(f"{self.name}: optimizer"):
-            optimizer = self._make(self._params.values())
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise InvalidInput(
-                f"optimizer: expected a torch.optim.Optimizer, got {type(optimizer).__name__}"
-            )
-        if isinstance(optimizer, torch.optim.LBFGS):
-            raise InvalidInput(
-                "optimizer: expected one that needs the gradients alone, got LBFGS, which calls "
-                "the model by itself"
-            )
-        own = set(map(id, self._params.values()))
-        held = [p for group in optimizer.param_groups for p in group["params"]]
-        if not own.issuperset(map(id, held)):
-            raise InvalidInput(
-                "optimizer: expected one of the parameters it is called with, which are a copy's, "
-                "got one that holds others"
-            )
-        return optimizer
+        return real(self.name, loss)
 
     def _hook(self, name: str) -> Callable[..., None]:
         def keep(_: nn.Module, __: Any, output: Any) -> None:
             self._calls[name] += 1
             again = f"#{self._calls[name]}" if self._calls[name] > 1 else ""
-            tensors = _parts(name + again, output)
+            tensors = copies(name + again, output)
             if not tensors:
                 raise InvalidInput(f"watch: expected tensors of {name or 'the module'}, got none")
             self._watched |= tensors
 
         return keep
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        tensor = torch.tensor(array)
-        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
-
-
-def _check_without_dropout(module: nn.Module) -> None:
-    for name, part in module.named_modules():
-        rate = 0.0
-        if isinstance(part, DROPOUT):
-            rate = part.p
-        elif isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
-            rate = part.dropout if getattr(part, "num_layers", 2) > 1 else 0.0
-        if part.training and rate > 0:
-            raise InvalidInput(
-                f"module: expected dropout to be off (eval() or a rate of 0), since no two "
-                f"frameworks draw the same, got a rate of {rate} in {name or 'it'}"
-            )
-
-
-def _parts(name: str, value: Any) -> dict[str, Tensor]:
-    return {n: tensor.detach().clone() for n, tensor in parts(name, value, Tensor).items()}
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    tensor = tensor.detach().cpu()
-    if tensor.dtype == torch.bfloat16:  # which NumPy does not know by itself
-        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16).copy()
-    return tensor.numpy().copy()
+    def _tensors(self, nest: Any) -> Any:
+        device = next((param.device for param in self._params.values()), None)
+        return to_tensors(nest, self._dtype, device)

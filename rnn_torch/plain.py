@@ -69,7 +69,7 @@ def plain(module: nn.Module) -> Plain:
             )
         _check_held(path, part)
     with _random_numbers_kept():
-        twin = _copied(module).eval()
+        twin = copied(module).eval()
         found = _computed(twin)
         wrappers = _wrappers(twin, found)
         samples = [_sample(path, wrapper) for path, wrapper in wrappers]
@@ -109,7 +109,7 @@ def _random_numbers_kept() -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def _copied(module: nn.Module) -> nn.Module:
+def copied(module: nn.Module) -> nn.Module:
     """Returns a deep copy. Tensors that autograd computed, which torch does not copy, are detached
     in it."""
     memo: dict[int, Any] = {}

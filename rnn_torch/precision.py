@@ -39,9 +39,12 @@ class _Narrowings(private.DispatchMode or object):  # pyright: ignore[reportGene
         self.places: list[str] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        rounded = _rounded((args, kwargs))  # before an operation writes into it
         result = func(*args, **(kwargs or {}))
-        if torch.float64 in _precisions((args, kwargs)):
+        given = _precisions((args, kwargs))
+        if torch.float64 in given:
             less = _precisions(result) - {torch.float64}
+            less |= rounded if torch.float64 in _precisions(result) else set()
             self.places += [
                 f"{str(dtype).removeprefix('torch.')} inside float64: {_source()}" for dtype in less
             ]
@@ -51,6 +54,21 @@ class _Narrowings(private.DispatchMode or object):  # pyright: ignore[reportGene
 def _precisions(values: Any) -> set[torch.dtype]:
     tensors = (one for one in private.tree_leaves(values) if torch.is_tensor(one))
     return {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+
+
+def _rounded(values: Any) -> set[torch.dtype]:
+    """Returns in which precisions below float64 there are numbers, but for integers: these are the
+    same in all, as far as they go."""
+    tensors = (one for one in private.tree_leaves(values) if torch.is_tensor(one))
+    return {
+        one.dtype
+        for one in tensors
+        if one.is_floating_point() and one.dtype != torch.float64 and not _whole(one)
+    }
+
+
+def _whole(tensor: Any) -> bool:
+    return bool((tensor.detach() == tensor.detach().round()).all())
 
 
 def _source() -> str:

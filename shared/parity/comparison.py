@@ -10,6 +10,7 @@ names. How far two tensors lie apart is measured in `shared/parity/deviation.py`
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +21,13 @@ import numpy as np
 from shared.errors import InvalidInput
 from shared.parity.deviation import Difference, Overshadowed, describe, errors, floors, overshadowed
 from shared.parity.trace_files import read_trace, steps_in
+from shared.protocol.gaps import counted
 from shared.protocol.trace import PHASES, Trace, phase_of
 
 PROVED = 1e-9
 """Largest deviation that float64 rounding explains over a run."""
+NOT_ALWAYS = ("gradients", "norm", "moments", "evaluation")
+"""Phases in which a tensor may be missing at some steps, such as a moment before an update."""
 
 
 def check_tolerance(tolerance: float) -> None:
@@ -52,7 +56,8 @@ class Comparison:
     tolerance: float = PROVED
     steps: list[int] = field(default_factory=list)
     deviations: dict[str, list[float]] = field(default_factory=dict)
-    """By tensor, its deviation at each step; infinite where a value is not finite."""
+    """By tensor, its deviation at each step: infinite where a value is not finite, NaN where the
+    tensor was not there yet."""
     difference: Difference | None = None
     precisions: set[str] = field(default_factory=set)
     """Dtypes of the real numbers that were compared."""
@@ -79,14 +84,17 @@ class Comparison:
         least = floors(pairs)
         found = {name: errors(name, *pair, least[name]) for name, pair in pairs.items()}
         self.precisions |= {a.dtype.name for a, _ in pairs.values() if a.dtype.kind not in "iub"}
+        count = len(next(iter(found.values())))
+        for name in self.deviations.keys() - found.keys():
+            self.deviations[name] += [math.nan] * count
         for name, error in found.items():
             per_step = error.reshape(len(error), -1).max(1, initial=0.0)
-            self.deviations.setdefault(name, []).extend(map(float, per_step))
+            earlier = self.deviations.setdefault(name, [math.nan] * len(self.steps))
+            earlier.extend(map(float, per_step))
             hidden = overshadowed(step, name, *pairs[name], error, least[name], self.tolerance)
             if hidden is not None:
                 earlier = self.overshadowed
                 self.overshadowed = hidden if earlier is None else earlier.and_more(hidden.elements)
-        count = len(next(iter(found.values())))
         self.steps.extend(range(step, step + count))
         for i in range(count):
             for name, error in found.items():
@@ -108,7 +116,7 @@ class Comparison:
     @property
     def largest(self) -> tuple[float, str, int]:
         """The largest deviation, its tensor and its step."""
-        at = {name: int(np.argmax(values)) for name, values in self.deviations.items()}
+        at = {name: int(np.nanargmax(values)) for name, values in self.deviations.items()}
         name = max(at, key=lambda name: self.deviations[name][at[name]])
         return self.deviations[name][at[name]], name, self.steps[at[name]]
 
@@ -121,8 +129,8 @@ class Comparison:
         if d is None:
             deviation, name, step = self.largest
             where = f", {name} at step {step}" if deviation else ""
-            count = f"{len(self.steps)} steps" if len(self.steps) > 1 else "1 step"
-            tensors = f"{len(self.deviations)} tensors" if len(self.deviations) > 1 else "1 tensor"
+            count = counted(len(self.steps), "step")
+            tensors = counted(len(self.deviations), "tensor")
             return (
                 f"equal within {self.tolerance:g}: {count}, {tensors} each "
                 f"(largest deviation {deviation:.1e}{where})"
@@ -158,7 +166,8 @@ class Comparison:
         back = {0} | {last - (2**k - 1) for k in range(10)}
         rows = []
         for i in sorted(i for i in back if 0 <= i <= last):
-            name = max(self.deviations, key=lambda name: self.deviations[name][i])
+            there = [n for n, values in self.deviations.items() if not math.isnan(values[i])]
+            name = max(there, key=lambda name: self.deviations[name][i])
             rows.append((self.steps[i], self.deviations[name][i], name))
         return rows
 
@@ -201,12 +210,12 @@ class Comparison:
             what = "elements" if first else "tensors"
             raise InvalidInput(f"step {step}: expected {what} to compare, got none")
         for name in self.deviations if self.steps else ():
-            if name not in first:
+            if name not in first and phase_of(name) not in NOT_ALWAYS:
                 raise InvalidInput(
                     f"step {step}: {name}: expected as at the steps before, got none"
                 )
         for name in first if self.steps else ():
-            if name not in self.deviations:
+            if name not in self.deviations and phase_of(name) not in NOT_ALWAYS:
                 raise InvalidInput(f"step {step}: {name}: the steps before did not have it")
         return list(first)
 

@@ -49,6 +49,10 @@ class Diagnosis(NamedTuple):
     deviation: float
     """Deviation of that tensor."""
     findings: list[Finding]
+    where: Sequence[str] = ()
+    """Sentences that tell where in the program, and by what pattern, the sides differ."""
+    group: str = ""
+    """Part of a step in which they differ first (`shared.parity.causes.GROUPS`)."""
 
     @property
     def rounding(self) -> bool:

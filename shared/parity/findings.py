@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from shared.parity.diagnosis import Diagnosis
 from shared.parity.envelope import Envelope
 from shared.parity.lockstep import Side
 from shared.parity.traps import about
+from shared.protocol.gaps import Gap, counted, summary
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,13 @@ class Findings:
     config: Config | None = None
     hints: Sequence[str] = ()
     """Hints that a look at the programs gives."""
+    gaps: Sequence[Gap] = ()
+    """What the steps did not exercise."""
+    draws: int = 0
+    """How many random draws of one side were replayed in the other."""
+    evaluated: Literal["", "seen", "held out"] = ""
+    """Inputs on which both were compared in evaluation mode: those of the last batch, others, or
+    none."""
 
     @property
     def verdicts(self) -> list[str]:
@@ -37,7 +46,16 @@ class Findings:
         if comparison.equal:
             proof = "proved in" if comparison.precisions == {"float64"} else "in"
             precisions = " and ".join(sorted(comparison.precisions)) or "integers"
-            lines.append(f"{proof} {precisions}: {comparison.sentence}")
+            extent = [
+                "evaluated on held-out inputs" if self.evaluated == "held out" else "",
+                "evaluated on the last batch" if self.evaluated == "seen" else "",
+                f"{counted(self.draws, 'random draw')} replayed" if self.draws else "",
+                summary(self.gaps),
+            ]
+            lines.append(
+                "; ".join([f"{proof} {precisions}: {comparison.sentence}", *filter(None, extent)])
+            )
+            lines += [f"not exercised: {gap.described}" for gap in self.gaps]
         else:
             lines.append(f"NOT equal: {comparison.sentence}")
             lines += cause(comparison, self.diagnosis, noted=bool(self._sides))
@@ -80,9 +98,11 @@ def cause(comparison: Comparison, diagnosis: Diagnosis | None, noted: bool = Fal
         for finding in diagnosis.findings
         if finding.vanishes
     ]
-    tried = len({finding.name.partition(":")[0] for finding in diagnosis.findings})
-    if tried and not lines and not noted:
-        lines = [f"cause: not found among those that could play a part ({tried} tried)"]
+    lines = [*diagnosis.where, *lines]
+    found = any(finding.vanishes for finding in diagnosis.findings)
+    tried = len(diagnosis.findings)
+    if tried and not found and not noted:
+        lines.append(f"cause: not found among those that could play a part ({tried} tried)")
     return (earlier if diagnosis.step < difference.step else []) + lines
 
 

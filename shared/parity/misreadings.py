@@ -2,14 +2,15 @@
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
+from shared.parity.weight_changes import Change, each, exchanged, leaf, parent, reordered, rows
 from shared.protocol.weights import Weights
 
-Change = Callable[[Weights], Weights]
 GROUPS = 16
 """Most sets of recurrent layers in which every order of gates is tried: all of them, then each
 module, each layer, each direction of a layer."""
@@ -21,6 +22,9 @@ _RECURRENT = re.compile(
 """Names of tensors in torch's recurrent layers and cells."""
 _LAYER = re.compile(r"(?P<cell>(?:.*\.)?)(?P<kind>(?:weight|bias)_..)_l(?P<layer>\d+)(?P<end>.*)")
 """Names of tensors in torch's recurrent layers, with the number of the layer."""
+
+RAW = "_raw"
+"""Ending of a weight's name below a wrapper that drops some of it (DropConnect)."""
 
 
 class Misreading(NamedTuple):
@@ -49,10 +53,20 @@ def misreadings(weights: Weights, *, original: bool = False) -> Iterator[Misread
             right. True: the weights with which the original computes what such a port does; this
             has a few more, since no weights replace a bias that is not added.
     """
-    for way in itertools.chain(_gates(weights), _biases(weights), _parts(weights)):
+    plain = {name.removesuffix(RAW): name for name in weights}
+    if len(plain) < len(weights):  # both are there
+        plain = {name: name for name in weights}
+    known = {name: weights[held] for name, held in plain.items()}
+    for way in itertools.chain(_gates(known), _biases(known), _parts(known)):
         change = way.read if original else way.undone
         if change is not None:
-            yield Misreading(way.name, way.about, change)
+            yield Misreading(way.name, way.about, partial(_renamed, change, plain))
+
+
+def _renamed(change: Change, plain: Mapping[str, str], weights: Weights) -> Weights:
+    """Changes weights that have other names in the model."""
+    changed = change({name: weights[held] for name, held in plain.items()})
+    return {plain[name]: array for name, array in changed.items()}
 
 
 # Gates and biases of recurrent layers ---------------------------------------------------------
@@ -68,33 +82,33 @@ def _gates(weights: Weights) -> Iterator[_Way]:
                 if read != letters:
                     about = f"gates are read in the order {' '.join(read)}, not {' '.join(letters)}"
                     order = [letters.index(gate) for gate in read]
-                    yield _Way(f"gates:{read}{end}", about + where, *_reordered(names, order))
+                    yield _Way(f"gates:{read}{end}", about + where, *reordered(names, order))
             if count == 4:
-                biases = [n for n in names if _leaf(n).startswith("bias_ih")]
+                biases = [n for n in names if leaf(n).startswith("bias_ih")]
                 about = "1 is added to the forget gate's bias, as in TensorFlow 1, Haiku and Keras"
                 if biases:
-                    shifts = [_rows(biases, 4, 1, lambda rows, by=by: rows + by) for by in (1, -1)]
+                    shifts = [rows(biases, 4, 1, lambda rows, by=by: rows + by) for by in (1, -1)]
                     yield _Way(f"forget-bias{end}", about + where, *shifts)
             else:
-                negated = _rows(names, 3, 1, np.negative)
+                negated = rows(names, 3, 1, np.negative)
                 about = "the update gate z and 1 - z are exchanged"
                 yield _Way(f"update-gate{end}", about + where, negated, negated)
-                biases = [n for n in names if _leaf(n).startswith("bias_hh")]
+                biases = [n for n in names if leaf(n).startswith("bias_hh")]
                 if any(np.split(weights[n], 3)[2].any() for n in biases):
                     about = "b_hn, the recurrent bias of the new gate, is not added, as in Flax"
-                    zeroed = _rows(biases, 3, 2, np.zeros_like)
+                    zeroed = rows(biases, 3, 2, np.zeros_like)
                     yield _Way(f"bias:b_hn{end}", about + where, zeroed, None)
 
 
 def _biases(weights: Weights) -> Iterator[_Way]:
     """Leaves out biases: those of one kind in all recurrent layers, and each alone."""
-    names = [n for n in weights if "bias" in _leaf(n) and weights[n].any()]
+    names = [n for n in weights if "bias" in leaf(n) and weights[n].any()]
     for kind in ("bias_ih", "bias_hh"):
-        several = [n for n in names if _RECURRENT.fullmatch(n) and _leaf(n).startswith(kind)]
+        several = [n for n in names if _RECURRENT.fullmatch(n) and leaf(n).startswith(kind)]
         if len(several) > 1:
-            yield _Way(f"bias:{kind}", f"no {kind} is added", _each(several, np.zeros_like), None)
+            yield _Way(f"bias:{kind}", f"no {kind} is added", each(several, np.zeros_like), None)
     for name in names:
-        yield _Way(f"bias:{name}", f"{name} is not added", _each([name], np.zeros_like), None)
+        yield _Way(f"bias:{name}", f"{name} is not added", each([name], np.zeros_like), None)
 
 
 def _transpositions(weights: Weights, counts: Mapping[str, int]) -> Iterator[_Way]:
@@ -111,7 +125,7 @@ def _transpositions(weights: Weights, counts: Mapping[str, int]) -> Iterator[_Wa
         for name, array in weights.items()
         if array.ndim == 2 and array.shape[0] == counts[name] * array.shape[1] > counts[name]
     ]
-    recurrent = [n for n in square if _leaf(n).startswith("weight_hh") and _RECURRENT.fullmatch(n)]
+    recurrent = [n for n in square if leaf(n).startswith("weight_hh") and _RECURRENT.fullmatch(n)]
     together = {"weight_hh": recurrent} if len(recurrent) > 1 else {}
     if len(square) > max(1, len(recurrent)):
         together["all"] = square
@@ -162,14 +176,14 @@ def _parts(weights: Weights) -> Iterator[_Way]:
     yield from _directions(weights)
     units, changes = _units(weights), set()
     pairs = itertools.combinations(enumerate(units), 2)
-    near = sorted(pairs, key=lambda p: (_parent(p[0][1]) != _parent(p[1][1]), p[1][0] - p[0][0]))
+    near = sorted(pairs, key=lambda p: (parent(p[0][1]) != parent(p[1][1]), p[1][0] - p[0][0]))
     for (_, one), (_, other) in near:
         moved = _moved(weights, units, (one, other), (other, one))
         if moved and frozenset(moved.items()) not in changes and len(changes) < PAIRS:
             changes.add(frozenset(moved.items()))
             alike = re.sub(r"\d+", "#", one) == re.sub(r"\d+", "#", other)
             name = f"{'layers' if alike else 'branches'}:{one}:{other}"
-            yield _Way(name, f"{one} and {other} are swapped", *_exchanged(moved))
+            yield _Way(name, f"{one} and {other} are swapped", *exchanged(moved))
     families: dict[str, list[str]] = {}
     for label in units:
         for digits in re.finditer(r"\d+", label):
@@ -181,7 +195,7 @@ def _parts(weights: Weights) -> Iterator[_Way]:
         if len(members) > 2 and moved and frozenset(moved.items()) not in changes:
             changes.add(frozenset(moved.items()))
             about = f"{members[0]} to {members[-1]} are in reverse order"
-            yield _Way(f"layers:reversed:{family}", about, *_exchanged(moved))
+            yield _Way(f"layers:reversed:{family}", about, *exchanged(moved))
     yield from _projections(weights)
 
 
@@ -201,21 +215,21 @@ def _directions(weights: Weights) -> Iterator[_Way]:
             moved = dict(pairs) | {there: here for here, there in pairs}
             about = "the weights of the forward and the reverse direction are swapped"
             end, where = (f":{label}", f", in {label} alone") if label else ("", "")
-            yield _Way(f"directions{end}", about + where, *_exchanged(moved))
+            yield _Way(f"directions{end}", about + where, *exchanged(moved))
 
 
 def _projections(weights: Weights) -> Iterator[_Way]:
     """Yields orders of query, key and value in the projections of torch's MultiheadAttention."""
-    names = [n for n in weights if _leaf(n) in ("in_proj_weight", "in_proj_bias")]
-    modules = list(dict.fromkeys(_parent(n) for n in names))
+    names = [n for n in weights if leaf(n) in ("in_proj_weight", "in_proj_bias")]
+    modules = list(dict.fromkeys(parent(n) for n in names))
     for module in ["", *(modules if len(modules) > 1 else ())]:
-        group = [n for n in names if not module or _parent(n) == module]
+        group = [n for n in names if not module or parent(n) == module]
         for read in map("".join, itertools.permutations("qkv") if group else ()):
             if read != "qkv":
                 about = f"query, key and value are read in the order {' '.join(read)}, not q k v"
                 end, where = (f":{module}", f", in {module} alone") if module else ("", "")
                 order = ["qkv".index(part) for part in read]
-                yield _Way(f"projections:{read}{end}", about + where, *_reordered(group, order))
+                yield _Way(f"projections:{read}{end}", about + where, *reordered(group, order))
 
 
 def _units(weights: Weights) -> dict[str, dict[str, str]]:
@@ -248,51 +262,3 @@ def _moved(
     apart = len(moved) == sum(len(units[one]) for one in here)
     differ = fits and not all(np.array_equal(weights[a], weights[b]) for a, b in moved.items())
     return moved if apart and differ else {}
-
-
-# Changes --------------------------------------------------------------------------------------
-
-
-def _each(names: Sequence[str], change: Callable[[np.ndarray], np.ndarray]) -> Change:
-    return lambda weights: {**weights, **{name: change(weights[name]) for name in names}}
-
-
-def _rows(
-    names: Sequence[str], count: int, block: int, change: Callable[[np.ndarray], np.ndarray]
-) -> Change:
-    """Changes one of `count` blocks of rows."""
-
-    def changed(array: np.ndarray) -> np.ndarray:
-        parts = np.split(array, count)
-        return np.concatenate([change(p) if i == block else p for i, p in enumerate(parts)])
-
-    return _each(names, changed)
-
-
-def _reordered(names: Sequence[str], order: Sequence[int]) -> tuple[Change, Change]:
-    """Returns what a program sees that takes the k-th block of rows for the one that is `order[k]`
-    by right, and what it would need."""
-
-    def arranged(order: Sequence[int]) -> Change:
-        return _each(
-            names, lambda array: np.concatenate([np.split(array, len(order))[k] for k in order])
-        )
-
-    return arranged([int(k) for k in np.argsort(order)]), arranged(order)
-
-
-def _exchanged(moved: Mapping[str, str]) -> tuple[Change, Change]:
-    back = {there: here for here, there in moved.items()}
-
-    def put(places: Mapping[str, str]) -> Change:
-        return lambda weights: {**weights, **{a: weights[b] for a, b in places.items()}}
-
-    return put(moved), put(back)
-
-
-def _leaf(name: str) -> str:
-    return name.rpartition(".")[2]
-
-
-def _parent(name: str) -> str:
-    return name.rpartition(".")[0]

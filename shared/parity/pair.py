@@ -6,34 +6,40 @@
     print(*pair.verdicts, sep="\\n")
     write_parity_report(pair, Path("reports/pair"), title="classifier", command="…")
 
-Both begin with the second program's weights and take the same batches. docs/pair.md has an example.
+Both begin with the second program's weights and buffers and take the same batches. After the last
+step both are evaluated. docs/pair.md has examples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from shared.errors import InvalidInput
-from shared.parity.comparison import PROVED, Comparison, check_tolerance, deviation, in_both
-from shared.parity.diagnosis import SAME, VANISHED, Diagnosis, Finding, ranked
+from shared.parity.both import Both, Dropout, check_dropout
+from shared.parity.causes import Case, explain, hint
+from shared.parity.comparable import comparable
+from shared.parity.comparison import PROVED, Comparison, check_tolerance
+from shared.parity.coverage import Coverage
+from shared.parity.diagnosis import SAME
+from shared.parity.examples import read_examples, read_inputs
 from shared.parity.findings import Findings
-from shared.parity.misreadings import misreadings
-from shared.protocol.program import Example, Program
+from shared.protocol.gaps import Gap, joined
+from shared.protocol.program import Example, Program, Start
 from shared.protocol.trace import Trace, phase_of
-from shared.protocol.weights import Weights
 
 SAME_IN_FLOAT32 = 1e-4
 """Tolerance as `shared.parity.diagnosis.SAME`, for a single step in float32."""
-FORWARD = ("embedded", "layers", "logits", "loss")
 
 
 def compare_programs(
     first: Program,
     second: Program,
-    batches: Sequence[tuple[Any, np.ndarray]],
+    batches: Any,
     *,
     steps: int | None = None,
+    held_out: Any = None,
+    dropout: Dropout = None,
     tolerance: float = PROVED,
     suspects: Mapping[str, Program] | None = None,
 ) -> Findings:
@@ -43,10 +49,17 @@ def compare_programs(
     Args:
         first: the port.
         second: the original.
-        batches: (inputs, targets) of each step; inputs are an array, or a tuple of arrays where the
-            model takes several.
+        batches: (inputs, targets) of each step, from a list, a data loader or a generator. Both may
+            be any nesting of tuples, lists, dicts, named tuples and dataclasses, with None where
+            there is nothing. A tuple or list of inputs has the arguments of the model, a dict its
+            keyword arguments; anything else is one argument.
         steps: how many; if there are fewer batches, they are used again. By default one for each
             batch.
+        held_out: inputs for the evaluation after the last step; by default those of the last batch.
+        dropout: how random draws are the same in both. "replay" gives what the second one draws to
+            the first, in order; {path of the second's module: path of the first's} gives it by
+            name; "replay-first" gives the first's draws to the second. None means that nothing is
+            drawn.
         tolerance: largest deviation that counts as equal.
         suspects: what may be the cause, by name → the first program with that one thing changed.
 
@@ -55,18 +68,36 @@ def compare_programs(
 
     Raises:
         InvalidInput: no batches or steps, values that are not finite, one program twice, programs
-            whose tensors have other names, shapes or dtypes.
+            whose tensors have other names, shapes or dtypes, draws of another number or shape.
     """
     _check_programs({"first": first, **(suspects or {})}, second)
-    examples = [_example(i, batch) for i, batch in enumerate(batches or ())]
-    if not examples:
-        raise InvalidInput("batches: expected (inputs, targets) at least once, got none")
-    if steps is not None and (not isinstance(steps, (int, np.integer)) or steps < 1):
-        raise InvalidInput(f"steps: expected a positive number, got {steps}")
     check_tolerance(tolerance)
-    start = second.weights()
+    check_dropout(dropout)
+    examples = read_examples(batches, steps)
+    evaluated = examples[-1].inputs if held_out is None else read_inputs("held_out", held_out)
+    both = Both(first, second, dropout)
+    start = second.now()
+    taken = [examples[i % len(examples)] for i in range(steps or len(examples))]
     try:
-        return _compare(first, second, start, examples, steps, tolerance, suspects or {})
+        found = _Run(both, start, tolerance).take(taken, evaluated)
+        hints = [*first.hints(taken[-1]), *second.hints(taken[-1])]
+        diagnosis = None
+        difference = found.comparison.difference
+        if difference is not None:
+            same = SAME if found.comparison.precisions <= {"float64"} else SAME_IN_FLOAT32
+            until = taken[: difference.step]
+            case = Case(both, start, found.before, until, evaluated, found.comparison)
+            diagnosis = explain(case, suspects or {}, same)
+            hints += hint(diagnosis, hints)
+        return Findings(
+            found.comparison,
+            found.losses,
+            diagnosis,
+            hints=hints,
+            gaps=found.gaps,
+            draws=found.draws,
+            evaluated="" if not found.evaluation else "seen" if held_out is None else "held out",
+        )
     finally:
         second.begin(start)
 
@@ -79,155 +110,68 @@ def _check_programs(others: Mapping[str, Program], second: Program) -> None:
             raise InvalidInput(f"{name}: expected another program than the second, got the same")
 
 
-def _compare(
-    first: Program,
-    second: Program,
-    start: Weights,
-    examples: Sequence[Example],
-    steps: int | None,
-    tolerance: float,
-    suspects: Mapping[str, Program],
-) -> Findings:
-    first.begin(start)
-    second.begin(start)
-    comparison = Comparison(first.name, second.name, tolerance)
-    losses: list[tuple[float, float]] = []
-    before, alive = start, set()
-    for step in range(1, (steps or len(examples)) + 1):
-        example = examples[(step - 1) % len(examples)]
-        earlier = second.weights()
-        traces = first.step(example), second.step(example)
-        for program, trace in zip((first, second), traces, strict=True):
+class _Run:
+    """The steps of both programs, compared as they are taken."""
+
+    def __init__(self, both: Both, start: Start, tolerance: float) -> None:
+        self.both = both
+        self.comparison = Comparison(both.first.name, both.second.name, tolerance)
+        self.before = start
+        """The second's state before the first step that differs."""
+        self.draws = 0
+        self.evaluation = False
+        self.gaps: list[Gap] = []
+        self._losses: list[tuple[float, float]] = []
+        self._start = start
+        self._coverage = Coverage(start.weights, tolerance)
+
+    @property
+    def losses(self) -> tuple[np.ndarray, np.ndarray]:
+        a, b = (np.array(side) for side in zip(*self._losses, strict=True))
+        return a, b
+
+    def take(self, examples: list[Example], evaluated: Any) -> "_Run":
+        self.both.begin(self._start)
+        trained: set[str] = set()
+        for step, example in enumerate(examples, 1):
+            earlier = self.both.second.now()
+            mine, theirs, draws = self.both.step(example)
+            self.draws += draws
+            self._coverage.add(theirs)
+            trained |= {n.partition("/")[2] for n in theirs if phase_of(n) == "gradients"}
+            self._losses.append((float(mine["loss/loss"]), float(theirs["loss/loss"])))
+            if step == len(examples):
+                outputs = self.both.evaluate(evaluated)
+                self.evaluation = bool(outputs[0])
+                mine, theirs = mine | outputs[0], theirs | outputs[1]
+            found = self.comparison.difference is not None
+            self._compare(step, mine, theirs)
+            if self.comparison.difference is not None and not found:
+                self.before = earlier
+        self.comparison.left_out -= self.comparison.deviations.keys()  # it came later
+        frozen = self._start.weights.keys() - trained
+        of_weights = self._coverage.gaps(frozen, self.both.second.rows())
+        self.gaps = joined(self.both.second.gaps(), of_weights)
+        return self
+
+    def _compare(self, step: int, mine: Trace, theirs: Trace) -> None:
+        for program, trace in ((self.both.first, mine), (self.both.second, theirs)):
             if not any(a.size for n, a in trace.items() if phase_of(n) == "logits"):
                 raise InvalidInput(
                     f"{program.name}: outputs: expected elements to compare, got none"
                 )
-        # Optimizers remember different things.
-        mine, theirs = in_both(*traces, ("moments",))
-        # In the second one's order, which knows in which its layers ran.
-        mine = {n: mine[n] for n in theirs if n in mine} | mine
-        comparison.left_out |= {
-            n for n in traces[0].keys() ^ traces[1].keys() if n.startswith("moments/")
+        shown = comparable(mine, theirs, self._start)
+        self.comparison.left_out |= {
+            name for name in mine.keys() ^ theirs.keys() if self._is_left_out(name, mine, theirs)
         }
-        found = comparison.difference is not None
-        comparison.add(step, *({n: a[None] for n, a in t.items()} for t in (mine, theirs)))
-        if comparison.difference is not None and not found:
-            before = earlier
-        alive |= _alive(theirs, start, tolerance)
-        losses.append((float(mine["loss/loss"]), float(theirs["loss/loss"])))
-    a, b = (np.array(side) for side in zip(*losses, strict=True))
-    hints = [*first.hints(examples[-1]), *second.hints(examples[-1])]
-    difference, diagnosis = comparison.difference, None
-    if difference is None:
-        idle = {
-            "gradients": "every gradient is zero",
-            "weights": "no weight moves by more than the tolerance",
-        }
-        hints += [f"{second.name}: {idle[phase]}" for phase in idle if phase not in alive]
-    else:
-        taken = [examples[i % len(examples)] for i in range(difference.step)]
-        same = SAME if comparison.precisions <= {"float64"} else SAME_IN_FLOAT32
-        diagnosis = _diagnose(first, second, start, before, taken, suspects, same)
-        if difference.phase in ("moments", "weights") and not diagnosis.causes:
-            hints.append(
-                "outputs and gradients agree, so look at the optimizer: its settings, clipping, "
-                "schedule; what you suspect can be tried with suspects="
-            )
-    return Findings(comparison, (a, b), diagnosis, hints=hints)
+        self.comparison.add(step, *({n: a[None] for n, a in trace.items()} for trace in shown))
 
-
-def _alive(trace: Trace, start: Weights, tolerance: float) -> set[str]:
-    """Returns which of gradients and weights are alive. Gradients are if they are not all zero.
-    Weights are if they have moved or there is nothing to move them. Without this check, a step in
-    the wrong direction would pass if it were small enough."""
-    found = set()
-    if any(a.any() for n, a in trace.items() if phase_of(n) == "gradients"):
-        found.add("gradients")
-    after = {n.removeprefix("weights/"): a for n, a in trace.items() if phase_of(n) == "weights"}
-    moved = any(
-        np.abs(array - start[name]).max(initial=0.0) > tolerance * np.abs(array).max(initial=0.0)
-        for name, array in after.items()
-    )
-    return found | ({"weights"} if moved or not after else set())
-
-
-def _diagnose(
-    first: Program,
-    second: Program,
-    start: Weights,
-    before: Weights,
-    examples: Sequence[Example],
-    suspects: Mapping[str, Program],
-    same: float,
-) -> Diagnosis:
-    """Takes the steps up to the one that differed, the last of `examples`, again: as they were, and
-    once for each suspect. Then it takes the last one alone, once for each way to misread the
-    weights."""
-
-    def finding(name: str, about: str, deviation: float, whole: float) -> Finding:
-        return Finding(name, about, deviation, deviation < min(VANISHED * whole, same))
-
-    whole, name, step = _step_by_step(first, second, start, examples)
-    findings = []
-    for suspect, program in suspects.items():
-        try:
-            left, _, _ = _step_by_step(program, second, start, examples)
-        except InvalidInput as error:
-            raise InvalidInput(f"suspects: {suspect}: {error}") from error
-        findings.append(finding(suspect, "the program given for it", left, whole))
-    second.begin(before)
-    expected = _forward(second.step(examples[-1]))
-
-    def forward(weights: Weights) -> float:
-        first.begin(weights)
-        return deviation(_forward(first.step(examples[-1])), expected)[0]
-
-    whole_forward = forward(before)
-    if whole_forward > same:
-        for misreading, about, misread in misreadings(before):
-            findings.append(finding(misreading, about, forward(misread(before)), whole_forward))
-    return Diagnosis(step, name, whole, ranked(findings))
-
-
-def _step_by_step(
-    first: Program, second: Program, start: Weights, examples: Sequence[Example]
-) -> tuple[float, str, int]:
-    """Returns the largest deviation of any step, with its tensor and step, if the first program
-    takes each step from the second's weights. It has nothing of what earlier steps have added up,
-    but all that the optimizers remember."""
-    first.begin(start)
-    second.begin(start)
-    found = []
-    for step, example in enumerate(examples, 1):
-        first.load(second.weights())
-        traces = in_both(first.step(example), second.step(example), ("moments",))
-        found.append((*deviation(*traces), step))
-    return max(found, key=lambda one: one[0])
-
-
-def _forward(trace: Trace) -> Trace:
-    return {name: array for name, array in trace.items() if phase_of(name) in FORWARD}
-
-
-def _example(i: int, batch: Any) -> Example:
-    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        raise InvalidInput(f"batches[{i}]: expected (inputs, targets), got {type(batch).__name__}")
-    inputs = batch[0] if isinstance(batch[0], (tuple, list)) else (batch[0],)
-    arrays = [_numbers(f"batches[{i}]", array) for array in (*inputs, batch[1])]
-    return Example(tuple(arrays[:-1]), arrays[-1])
-
-
-def _numbers(what: str, values: Any) -> np.ndarray:
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InvalidInput(f"{what}: expected arrays, got: {error}") from error
-    if array.dtype.kind not in "fiub":
-        raise InvalidInput(f"{what}: expected real numbers, got {array.dtype}")
-    if array.dtype.itemsize > 8:
-        raise InvalidInput(f"{what}: expected numbers of 64 bits at most, got {array.dtype}")
-    if not array.size:
-        raise InvalidInput(f"{what}: expected elements, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise InvalidInput(f"{what}: expected finite numbers, got {array[~np.isfinite(array)][0]}")
-    return array
+    def _is_left_out(self, name: str, mine: Trace, theirs: Trace) -> bool:
+        """Tells whether something was not compared that somebody may miss."""
+        phase, _, tensor = name.partition("/")
+        if phase == "gradients":
+            return name in mine
+        if phase == "buffers" and name in theirs:  # a constant is none that the port must have
+            start = self._start.buffers.get(tensor)
+            return start is None or not np.array_equal(theirs[name], start, equal_nan=True)
+        return phase in ("moments", "buffers")

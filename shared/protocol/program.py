@@ -1,25 +1,69 @@
 """One program of a pair: a model with its loss and optimizer, in either framework."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Union
 
 from shared.errors import InvalidInput
+from shared.protocol.nests import parts as parts
 from shared.protocol.trace import Trace
 from shared.protocol.weights import Weights
 
-Inputs = Sequence[np.ndarray]
-"""Arguments that the model is called with, one array or several."""
+if TYPE_CHECKING:
+    from shared.protocol.draws import Draw, Replay
+    from shared.protocol.gaps import Gap, Rows
+    from shared.protocol.update_rule import UpdateRule
 
 
 class Example(NamedTuple):
-    """One batch."""
+    """One batch, both as nests of arrays (see `shared/protocol/nests.py`)."""
 
-    inputs: Inputs
-    targets: np.ndarray
+    inputs: Any
+    targets: Any
+
+
+@dataclass(frozen=True)
+class Start:
+    """Values that both programs begin with, by their names in PyTorch."""
+
+    weights: Weights
+    buffers: Weights = field(default_factory=dict)
+    tied: Mapping[str, str] = field(default_factory=dict)
+    """Other names of a tensor → the first. Weights have it under every name."""
+
+
+class Alteration(NamedTuple):
+    """Something that a port may do in another way, and the original can be made to do."""
+
+    name: str
+    about: str
+    phases: Collection[str]
+    """Where its difference may show first: "forward", "loss", "gradients", "buffers",
+    "evaluation"."""
+
+
+class Call(NamedTuple):
+    """One call of a submodule."""
+
+    path: str
+    number: int
+    """1 for its first call in a step."""
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an optimizer does, as far as it is known. Rates are those of each step, by parameter."""
+
+    rules: "Sequence[UpdateRule]" = ()
+    rates: Sequence[Mapping[str, float]] = ()
+    accumulate: int = 1
+
+
+Draws = Union[list["Draw"], "Replay", None]
+"""A list that is filled with what a step draws, or what it draws from; None leaves it alone."""
 
 
 class Program(Protocol):
@@ -27,24 +71,66 @@ class Program(Protocol):
 
     name: str
 
-    def begin(self, weights: Weights) -> None:
-        """Takes over weights by their names in PyTorch, and starts afresh.
+    def begin(self, start: Start) -> None:
+        """Takes over values by their names in PyTorch, and starts afresh.
 
         The optimizer forgets what it knew, and other state is reset to that of the new program.
         """
         ...
 
-    def load(self, weights: Weights) -> None:
-        """Takes over weights, but keeps the optimizer and other state as they are."""
+    def load(self, start: Start) -> None:
+        """Takes over values, but keeps the optimizer and other state as they are."""
         ...
 
-    def weights(self) -> Weights: ...
+    def now(self) -> Start:
+        """Returns the values as they are."""
+        ...
 
-    def step(self, example: Example) -> Trace:
+    def step(self, example: Example, draws: Draws = None, altered: str = "") -> Trace:
         """Takes an optimizer step and shows it; without an optimizer, up to the gradients.
 
         Layers come in the order in which they ran, if that is known.
+
+        Args:
+            draws: records what is drawn, or replays it.
+            altered: the name of one of `alterations`, which is in force.
         """
+        ...
+
+    def evaluate(self, inputs: Any, buffers: Weights | None = None, altered: str = "") -> Trace:
+        """Returns the outputs in evaluation mode; empty where there is none.
+
+        Args:
+            buffers: by torch's names, for a program that keeps none by itself.
+        """
+        ...
+
+    def calls(self, example: Example, draws: Draws = None) -> list[Call]:
+        """Returns the calls of submodules in a forward pass, in their order; takes no step."""
+        ...
+
+    def kinds(self) -> Mapping[str, str]:
+        """Returns the class of each submodule, by path; empty where it is not known."""
+        ...
+
+    def places(self) -> Mapping[str, Sequence[str]]:
+        """Returns torch's name of each parameter → the paths of its arrays in this program."""
+        ...
+
+    def alterations(self) -> Sequence[Alteration]:
+        """Returns what can be altered in a step; empty where nothing can."""
+        ...
+
+    def update(self) -> Update:
+        """Returns what is known of the optimizer and its steps since `begin`."""
+        ...
+
+    def gaps(self) -> "list[Gap]":
+        """Returns what the steps since `begin` did not exercise, as far as the program sees."""
+        ...
+
+    def rows(self) -> "Mapping[str, Rows]":
+        """Returns which rows of which embeddings were read, by the names of their weights."""
         ...
 
     def hints(self, example: Example) -> list[str]:
@@ -53,39 +139,8 @@ class Program(Protocol):
         ...
 
 
-def parts(name: str, value: Any, tensor: type | tuple[type, ...]) -> dict[str, Any]:
-    """Returns the tensors of an output by name: "lstm" if it is one, else "lstm.0", "lstm.1.0", ….
-
-    The names come from the positions of a tuple or list, the keys of a dict, the fields of a named
-    tuple or dataclass.
-
-    Args:
-        tensor: the type that counts as a tensor.
-
-    Raises:
-        InvalidInput: something else than tensors, or two of one name.
-    """
-    if value is None:
-        return {}
-    if isinstance(value, tensor):
-        return {name: value}
-    if isinstance(value, Mapping):
-        items: Any = value.items()
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        items = zip(value._fields, value, strict=True)  # pyright: ignore[reportAttributeAccessIssue]
-    elif isinstance(value, (tuple, list)):
-        items = enumerate(value)
-    elif is_dataclass(value):
-        items = ((field.name, getattr(value, field.name)) for field in fields(value))
-    else:
-        raise InvalidInput(f"{name}: expected tensors, got {type(value).__name__}")
-    found: dict[str, Any] = {}
-    for key, part in items:
-        inner = parts(f"{name}.{key}" if name else str(key), part, tensor)
-        for twice in found.keys() & inner.keys():
-            raise InvalidInput(f"{twice}: expected one tensor of that name, got two")
-        found |= inner
-    return found
+MOST_REASON = 1000
+"""Characters of an error's text that are shown."""
 
 
 @contextmanager
@@ -96,6 +151,7 @@ def calling(what: str, expected: str = "a result") -> Iterator[None]:
     except InvalidInput:
         raise
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "")
-        message = f"{what}: expected {expected}, got {type(error).__name__}: {reason}"
-        raise InvalidInput(message[:400]) from error
+        reason = " ".join(line.strip() for line in str(error).splitlines() if line.strip())
+        cut = f"{reason[:MOST_REASON]} …" if len(reason) > MOST_REASON else reason
+        message = f"{what}: expected {expected}, got {type(error).__name__}: {cut}"
+        raise InvalidInput(message) from error

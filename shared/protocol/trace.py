@@ -11,6 +11,11 @@
     clipped/…     the gradients after clipping, by parameter; without clipping as they are
     moments/…     exp_avg.rnn.weight_ih_l0 …: what the optimizer remembers after the step
     weights/…     parameters after the step
+    buffers/…     what else the step changed, by torch's names: norm.running_mean
+    evaluation/…  after the last step: outputs in evaluation mode, for inputs not trained on
+
+A run of this project has no buffers and shows no evaluation; a pair of programs does
+(`shared/parity/pair.py`).
 
 B examples, T steps, I features, H units, D directions, O outputs. Both backends give the same names
 and shapes; with S steps in one call every array has a leading axis S.
@@ -29,8 +34,10 @@ Trace = dict[str, np.ndarray]
 
 PHASES = (
     "inputs", "before", "embedded", "layers", "logits", "loss", "gradients", "norm", "clipped",
-    "moments", "weights",
+    "moments", "weights", "buffers", "evaluation",
 )  # fmt: skip
+PHASES_OF_A_RUN = PHASES[:-2]
+"""Those that a backend shows of a run of this project."""
 
 
 def below(phase: str, tensors: Mapping[str, Any]) -> dict[str, Any]:

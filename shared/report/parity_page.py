@@ -104,7 +104,7 @@ def _context(findings: Findings) -> dict[str, Any]:
 
 def _row(comparison: Comparison, name: str) -> dict[str, Any]:
     values = comparison.deviations[name]
-    at = int(np.argmax(values))
+    at = int(np.nanargmax(values))
     phase = phase_of(name)
     return {
         "phase": phase,
@@ -112,5 +112,5 @@ def _row(comparison: Comparison, name: str) -> dict[str, Any]:
         "culprit": comparison.difference is not None and comparison.difference.name == name,
         "largest": in_digits(values[at]),
         "at": comparison.steps[at] if values[at] else "–",
-        "last": in_digits(values[-1]),
+        "last": in_digits([value for value in values if not np.isnan(value)][-1]),
     }

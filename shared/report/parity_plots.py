@@ -27,8 +27,8 @@ def save_deviations(comparison: Comparison, file: Path) -> None:
     figure = new_figure(5)
     axes = figure.subplots()
     for i, phase in enumerate(phases(comparison)):
-        values = np.max(
-            [comparison.deviations[name] for name in tensors(comparison, phase)], axis=0
+        values = np.fmax.reduce(
+            [comparison.deviations[name] for name in tensors(comparison, phase)]
         )
         _line(axes, comparison, values, i, phase)
     _judge(axes, comparison, list(comparison.deviations.values()))
@@ -44,7 +44,7 @@ def save_phase(comparison: Comparison, phase: str, file: Path) -> None:
     """Draws the deviation of each tensor of a phase, step by step: half a page wide, as wide as a
     phone."""
     drawn = tensors(comparison, phase)
-    named = sorted(drawn, key=lambda name: -max(comparison.deviations[name]))[:MOST_NAMES]
+    named = sorted(drawn, key=lambda name: -np.nanmax(comparison.deviations[name]))[:MOST_NAMES]
     labels = {name: name.removeprefix(f"{phase}/") for name in named}
     columns = 1 if max(len(label) for label in labels.values()) > WIDEST_OF_TWO else 2
     figure = new_figure(3.2 + 0.15 * -(-len(named) // columns), width=5.5)
@@ -147,7 +147,7 @@ def _line(
     axes.plot(
         comparison.steps, _gaps(values), color=COLORS[i % len(COLORS)],
         linestyle=STYLES[i // len(COLORS) % len(STYLES)], linewidth=1.2,
-        label=label and plain(label) + ("" if values.any() else ": identical"), **single,
+        label=label and plain(label) + ("" if np.nansum(values) else ": identical"), **single,
     )  # fmt: skip
 
 
@@ -166,7 +166,8 @@ def _judge(axes: Axes, comparison: Comparison, drawn: Sequence[Sequence[float]])
     axes.set_xlim(*_span(first, last))
     if comparison.difference is not None:
         axes.axvline(comparison.difference.step, color="#d62728", linewidth=0.8, alpha=0.6)
-    _mark_not_finite(axes, comparison.steps, np.array(drawn))
+    # At some steps a tensor may not be there.
+    _mark_not_finite(axes, comparison.steps, np.nan_to_num(np.array(drawn), posinf=np.inf))
 
 
 def _span(first: int, last: int) -> tuple[float, float]:

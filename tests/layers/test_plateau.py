@@ -55,7 +55,7 @@ def test_a_rate_falls_on_plateaus_as_torchs(options: dict[str, Any], every: int)
     scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, **options)
     gradients = np.random.default_rng(0).standard_normal((len(LOSSES), 2))
     rates, weights = [], []
-    for step, (loss, gradient) in enumerate(zip(LOSSES, gradients, strict=True), 1):
+    for step, gradient in enumerate(gradients, 1):
         weight.grad = torch.tensor(gradient)
         optimizer.step()
         if step % every == 0:

@@ -104,7 +104,7 @@ def test_a_pair_says_that_nobody_looked_for_less_than_float64(hidden: str) -> No
     program = TorchProgram(module, torch.nn.functional.mse_loss)
     rng = np.random.default_rng(0)
     example = Example((rng.standard_normal((4, 3)),), rng.standard_normal((4, 2)))
-    program.begin(program.weights())
+    program.begin(program.now())
     program.step(example)
     said = f"nobody looked for float32 inside float64: torch lacks {hidden}"
     shows = hidden.rpartition(".")[2] in ("TorchDispatchMode", "tree_leaves")

@@ -7,7 +7,7 @@ import pytest
 
 from shared.parity.comparison import PROVED, Comparison, Diverged, compare
 from shared.parity.deviation import SMALLEST_LOSS
-from shared.protocol.trace import PHASES, Trace, phase_of
+from shared.protocol.trace import PHASES_OF_A_RUN, Trace, phase_of
 from tests.support.compared_traces import changed, compared
 from tests.support.pairwise import slow_but
 
@@ -35,7 +35,7 @@ def elements(trace: Trace) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def test_an_element_of_any_tensor_that_differs_is_named(trace: Trace) -> None:
-    assert {phase_of(name) for name in trace} == set(PHASES)
+    assert {phase_of(name) for name in trace} == set(PHASES_OF_A_RUN)
     for name, place in elements(trace):
         array = trace[name]
         if array.dtype.kind == "i":

@@ -55,6 +55,7 @@ def test_ports_train_as_their_original(container: Callable, cell: str) -> None:
     phases = {phase_of(name) for name in pair.comparison.deviations}
     assert phases == {
         "inputs", "before", "logits", "loss", "gradients", "norm", "moments", "weights",
+        "evaluation",
     }  # fmt: skip
     for kind, torchs in itertools.product(("exp_avg", "exp_avg_sq"), NAMES):
         assert f"moments/{kind}.{torchs}" in pair.comparison.deviations

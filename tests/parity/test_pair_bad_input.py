@@ -245,21 +245,21 @@ DROPPING: dict[str, Callable[[], torch.nn.Module]] = {
 
 @pytest.mark.parametrize("where", DROPPING)
 def test_dropout_that_is_on_is_refused(where: str) -> None:
-    module = DROPPING[where]()
+    theirs = original(module=DROPPING[where]())
     with pytest.raises(InvalidInput, match=rf"expected dropout to be off .* of 0\.5 in {where}"):
-        original(module=module)
-    original(module=module.eval())
+        theirs.step(Example(np.ones((2, 2)), np.zeros(2, int)))
 
 
 def test_dropout_of_flax_that_is_on_is_refused() -> None:
     names = {"weight": "head.kernel.T", "bias": "head.bias"}
+    data = [(np.ones((3, 2)), np.zeros(3, int))]
+    theirs = TorchProgram(torch.nn.Linear(2, 2), torch.nn.functional.cross_entropy)
     with pytest.raises(InvalidInput, match=r"dropout to be off .* a rate of 0\.5 in drop"):
-        port(Dropping(), names=names)
+        compare_programs(port(Dropping(), names=names), theirs, data)
     model = Dropping()
     model.eval()
-    theirs = TorchProgram(torch.nn.Linear(2, 2), torch.nn.functional.cross_entropy)
     for quiet in (model, Dropping(0.0)):
-        compare_programs(port(quiet, names=names), theirs, [(np.ones((3, 2)), np.zeros(3, int))])
+        compare_programs(port(quiet, names=names), theirs, data)
 
 
 def test_outputs_that_are_no_tensors() -> None:

@@ -87,13 +87,13 @@ def test_clipping_between_gradients_and_step() -> None:
     optaxs = optax.chain(optax.clip_by_global_norm(0.05), optax.sgd(0.1))
     pair = compare_programs(port(optimizer=optaxs), theirs, batches(), steps=10)
     assert place(pair).startswith("weights/")
-    assert causes(pair) == []
+    assert causes(pair) == ["clip-epsilon"]
 
 
 def test_without_an_optimizer_the_gradients_are_the_last() -> None:
     pair = compare_programs(port(), original(), batches(), steps=4)
     check_equal(pair, 4)
-    assert list(pair.comparison.deviations)[-1] == "norm/norm"
+    assert list(pair.comparison.deviations)[-2:] == ["norm/norm", "evaluation/outputs"]
     with pytest.raises(InvalidInput, match=r"weights/\S+: jax has it, torch has not"):
         compare_programs(port(optimizer=optax.sgd(0.1)), original(), batches())
 
@@ -110,8 +110,8 @@ def test_a_frozen_parameter_has_no_gradient() -> None:
     ours = port(frozen, optimizer=optax.adam(0.01))
     check_equal(compare_programs(ours, theirs, batches(), steps=10), 10)
     pair = compare_programs(port(optimizer=optax.adam(0.01)), theirs, batches())
-    assert place(pair) == "gradients/rnn.weight_hh_l0[0, 0]"
-    assert causes(pair) == []
+    assert place(pair) == "weights/rnn.weight_hh_l0[0, 0]"
+    assert causes(pair) == ["frozen-trained"]
 
 
 def test_a_parameter_that_neither_optimizer_knows() -> None:
@@ -140,22 +140,22 @@ def check_no_claim(pair: Findings) -> None:
     assert not pair.diagnosis.rounding
 
 
-def test_another_epsilon_is_seen_in_the_weights_and_no_cause_is_invented() -> None:
+def test_another_epsilon_is_seen_in_the_weights_and_named() -> None:
     theirs = original(optimizer=lambda params: torch.optim.Adam(params, 0.01))
     ours = port(optimizer=optax.adam(0.01, eps=1e-6))
     pair = compare_programs(ours, theirs, batches())
     assert place(pair) == "weights/head.bias[0]"
     for name, deviations in pair.comparison.deviations.items():
-        assert phase_of(name) in ("before", "weights") or deviations[0] < 1e-12, name
-    assert causes(pair) == []
-    check_no_claim(pair)
+        later = phase_of(name) in ("before", "weights", "evaluation")
+        assert later or deviations[0] < 1e-12, name
+    assert causes(pair) == ["epsilon-value"]
 
 
 MEMORIES: dict[str, tuple[Callable, optax.GradientTransformation, int, str]] = {
     "momentum": (
         sgd(momentum=0.9), optax.sgd(0.1, momentum=0.8), 2, "moments/momentum_buffer.head.bias[0]",
     ),
-    "a schedule": (
+    "schedule": (
         sgd(), optax.sgd(optax.piecewise_constant_schedule(0.1, {3: 0.5})), 4,
         "weights/head.bias[0]",
     ),
@@ -173,12 +173,12 @@ def test_what_an_optimizer_remembers_is_not_called_rounding(memory: str) -> None
     assert pair.comparison.difference is not None
     assert pair.comparison.difference.step == step
     assert place(pair) == where
-    check_no_claim(pair)
+    assert causes(pair) == [memory]
     if memory == "momentum":
         pair = compare_programs(
             port(optimizer=optaxs), theirs, batches(), steps=6, suspects=suspects
         )  # fmt: skip
-        assert causes(pair) == ["the optimizer"]
+        assert causes(pair) == ["the optimizer", "momentum"]
 
 
 def test_suspects_of_ones_own() -> None:
@@ -190,13 +190,10 @@ def test_suspects_of_ones_own() -> None:
     }
     ours = port(optimizer=optax.adam(0.01, eps=1e-6))
     pair = compare_programs(ours, theirs, batches(), suspects=suspects)
-    assert causes(pair) == ["eps"]
+    assert causes(pair) == ["eps", "epsilon-value"]
     assert pair.diagnosis is not None
-    assert [finding.name for finding in pair.diagnosis.findings] == ["eps", "decay", "gates"]
+    assert [finding.name for finding in pair.diagnosis.findings][:3] == ["eps", "decay", "gates"]
     assert pair.verdicts[1].startswith("cause: eps: the program given for it (with it")
     del suspects["eps"]
     pair = compare_programs(ours, theirs, batches(), suspects=suspects)
-    assert causes(pair) == []
-    assert pair.verdicts[1:] == [
-        "cause: not found among those that could play a part (2 tried)", OPTIMIZER,
-    ]  # fmt: skip
+    assert causes(pair) == ["epsilon-value"]

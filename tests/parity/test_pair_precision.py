@@ -55,11 +55,10 @@ def test_a_product_with_a_result_in_float32_is_told_of() -> None:
 
 
 def test_values_put_into_a_tensor_of_float32_are_told_of() -> None:
-    """`torch.zeros` makes float32 unless it is told otherwise; assigning to a part of it returns
-    nothing that would show it."""
+    """Assigning to a part of it returns nothing that would show it."""
 
     def filled(y: torch.Tensor) -> torch.Tensor:
-        outputs = torch.zeros(y.shape)
+        outputs = torch.zeros(y.shape, dtype=torch.float32)
         outputs[:] = y  # put
         return outputs.double()
 

@@ -1,5 +1,6 @@
 """What a user's own model, loss or optimizer does that leaves nothing to compare: one line each."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -39,11 +40,11 @@ def silent(*_: Any) -> torch.Tensor:
 
 
 class Keeping(Plain):
-    """Holds what it computed, as `torch.nn.utils.weight_norm` does, which torch does not copy."""
+    """Holds what cannot be copied."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.twice = 2 * self.weight
+        self.lock = threading.Lock()
 
 
 def watching(outputs: Any) -> Callable[..., Any]:
@@ -140,7 +141,9 @@ CALLS: dict[str, tuple[dict[str, Any], str]] = {
         "watch: expected a function that returns (outputs, dict)",
     ),
     "no module": (
-        {"module": lambda x: x}, "module: expected a torch.nn.Module, got function",
+        {"module": lambda x: x},
+        "module: expected a torch.nn.Module, or a function without arguments that makes one, got "
+        "TypeError",
     ),
     "a module of linen": (
         {"function": linen.Dense(CLASSES)},
@@ -156,7 +159,7 @@ CALLS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a module that cannot be copied": (
         {"module": Keeping()},
-        "module: expected one that can be copied, got RuntimeError: Only Tensors created",
+        "module: expected one that can be copied, or a function that makes it",
     ),
     "more than 64 bits": (
         {"data": [(X.astype(np.longdouble), Y)]},

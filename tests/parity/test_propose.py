@@ -168,7 +168,7 @@ def test_a_pair_leaves_out_what_a_mapping_says_of_buffers_and_ties() -> None:
     one.ours.eval()
     program = JaxProgram(one.ours, None, squares, names=names)
     original = TorchProgram(one.theirs.eval(), squares)
-    program.begin(original.weights())
+    program.begin(original.now())
     targets = np.full((2, 6, 6), 0.5)
     mine, theirs = (
         side.step(Example((x,), targets))
@@ -182,8 +182,8 @@ def test_a_pair_leaves_out_what_a_mapping_says_of_buffers_and_ties() -> None:
     tied.ours.eval()
     program = JaxProgram(tied.ours, None, squares, names=proposed(tied))
     original = TorchProgram(tied.theirs.eval(), squares)
-    program.begin(original.weights())
-    assert program.weights().keys() == original.weights().keys()
+    program.begin(original.now())
+    assert program.now().weights.keys() == original.now().weights.keys()
 
 
 def squares(outputs: Any, targets: Any) -> Any:

@@ -16,7 +16,7 @@ from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
 from shared.errors import InvalidInput, OutputsDiffer
 from shared.parity.propose import propose
-from shared.protocol.program import Example
+from shared.protocol.program import Example, Start
 from shared.system.randomness import generator
 
 X = generator(0, "x").standard_normal((5, 4))
@@ -253,9 +253,13 @@ def test_a_pair_takes_a_mapping_of_a_pytree_with_running_statistics_and_a_prefix
 
     ours = JaxProgram(module.apply, loaded, squares, names=replace(names, prefix="inner."))
     original = TorchProgram(nn.ModuleDict({"inner": theirs.eval()})["inner"], squares)
-    wrapped = {f"inner.{name}": array for name, array in original.weights().items()}
-    ours.begin(wrapped)
-    assert ours.weights().keys() == wrapped.keys()
+    start = original.now()
+    wrapped, buffers = (
+        {f"inner.{name}": array for name, array in side.items()}
+        for side in (start.weights, start.buffers)
+    )
+    ours.begin(Start(wrapped, buffers))
+    assert ours.now().weights.keys() == wrapped.keys()
     example = Example((X,), np.full((5, 3), 0.5))
     mine, expected = ours.step(example), original.step(example)
     np.testing.assert_allclose(mine["loss/loss"], expected["loss/loss"], rtol=1e-10)
@@ -272,4 +276,4 @@ def test_a_pair_says_that_a_wrapper_is_in_the_way() -> None:
     with pytest.raises(
         InvalidInput, match="a wrapper such as weight norm computes it there: remove"
     ):
-        program.begin(TorchProgram(theirs, lambda a, b: (a - b).sum()).weights())
+        program.begin(TorchProgram(theirs, lambda a, b: (a - b).sum()).now())

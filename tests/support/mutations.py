@@ -123,9 +123,8 @@ MUTATIONS = [
     ),
     Mutation("shared/parity/traps.py", "if comparison.equal:", "if False:", "tests/scripts/test_parity_of_traps.py::test_a_trap_that_changes_nothing_is_no_proof"),
     Mutation(
-        "shared/parity/misreadings.py", "[gate * rows : (gate + 1) * rows] -= 1",
-        "[gate * rows : (gate + 1) * rows] += 1",
-        "tests/parity/test_pair_causes.py::test_one_added_to_the_forget_gate_is_named",
+        "shared/parity/misreadings.py", "for by in (1, -1)", "for by in (-1, 1)",
+        "tests/parity/test_misreadings.py::test_forget_bias_in_all_layers_and_in_one",
     ),
     # inference
     Mutation(

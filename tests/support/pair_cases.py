@@ -161,7 +161,8 @@ def place(pair: Findings) -> str:
 
 
 def check_equal(pair: Findings, steps: int, *told: str) -> None:
-    """Equal over all steps, with nothing told beside the verdict but this."""
+    """Equal over all steps, with nothing told beside the verdict but this, and what the steps did
+    not exercise."""
     pair.comparison.check()
     assert pair.comparison.steps == list(range(1, steps + 1))
     assert pair.diagnosis is None
@@ -169,7 +170,8 @@ def check_equal(pair: Findings, steps: int, *told: str) -> None:
     assert pair.losses is not None
     assert len(pair.losses[0]) == steps
     verdict, *notes = pair.verdicts
-    expected = [f"note: {note}" for note in told]
+    expected = [f"not exercised: {gap.described}" for gap in pair.gaps]
+    expected += [f"note: {note}" for note in told]
     if left := ", ".join(sorted(pair.comparison.left_out)):
         expected.append(f"note: not compared, since only one side shows it: {left}")
     assert notes == expected
