@@ -198,7 +198,8 @@ def _batch_first(path: str | None) -> Start:
             batch = len(call.inputs)  # what was time before
             states = tuple(s.new_zeros(len(s), batch, s.shape[-1]) for s in call.states)
             args = arguments(call._replace(states=states), args)
-        return function(*args[:-1], not args[-1], **kwargs)
+        outputs, *states = function(*args[:-1], not args[-1], **kwargs)
+        return outputs.contiguous(), *states  # some models look at it as (T · B, F)
 
     def start(module: nn.Module, stack: ExitStack) -> Replaced:
         for name, part in module.named_modules():

@@ -45,6 +45,8 @@ COMPARED = {
 """Phases that must agree again when the cause is switched."""
 STEPS = 10
 """Steps of an optimizer that are looked at, at least."""
+BYTES = 2**32
+"""Approximate size of the traces of these steps, at most."""
 HINTS = {
     "forward": "the inputs and weights agree and the outputs do not: the forward pass differs",
     "loss": "the outputs agree and the loss does not: look at its reduction, weights and masks",
@@ -95,14 +97,15 @@ def explain(case: Case, suspects: Mapping[str, Program], same: float) -> Diagnos
     """
     assert case.comparison.difference is not None
     case = case._replace(group=group_of(case.comparison.difference.phase))
-    whole, name, step = _step_by_step(case.both, case)
-    if case.group in ("forward", "loss", "gradients") and group_of(phase_of(name)) == "updates":
-        # Taken alone, no step differs there: what differs first are the updates before.
-        case = case._replace(group="updates")
+    alone = list(_step_by_step(case.both, case, same / 10))
+    whole, name, step, _ = max(alone)
+    # What differs first may be what earlier updates have brought about.
+    groups = [one.group for one in (alone[-1], *alone) if one.group]
+    case = case._replace(group=groups[0] if groups else case.group)
     findings = []
     for suspect, program in suspects.items():
         try:
-            left, _, _ = _step_by_step(case.both._replace(first=program), case)
+            left = max(_step_by_step(case.both._replace(first=program), case, same)).deviation
         except InvalidInput as error:
             raise InvalidInput(f"suspects: {suspect}: {error}") from error
         vanishes = left < min(VANISHED * whole, same)
@@ -122,20 +125,38 @@ def hint(diagnosis: Diagnosis, others: Sequence[str]) -> list[str]:
     return [] if known else [HINTS[diagnosis.group]]
 
 
-def _step_by_step(both: Both, case: Case) -> tuple[float, str, int]:
-    """Returns the largest deviation of any step, with its tensor and step, if the first program
-    takes each step from the second's state. It has nothing of what earlier steps have added up,
-    but all that the optimizers remember."""
+class _Alone(NamedTuple):
+    """A step that both take from the second program's state."""
+
+    deviation: float
+    name: str
+    """The tensor that deviates most."""
+    step: int
+    group: str
+    """The first part of the step that deviates by more than rounding; empty if none does."""
+
+
+def _step_by_step(both: Both, case: Case, rounding: float) -> Iterator[_Alone]:
+    """Yields how far each step deviates if the first program takes it from the second's state. It
+    has nothing of what earlier steps have added up, but all that the optimizers remember."""
     both.begin(case.start)
-    found = []
     for step, example in enumerate(case.examples, 1):
         both.first.load(both.second.now())
         mine, theirs, _ = both.step(example)
         if case.group == "evaluation" and step == len(case.examples):
             outputs = both.evaluate(case.evaluated)
             mine, theirs = mine | outputs[0], theirs | outputs[1]
-        found.append((*deviation(*comparable(mine, theirs, case.start)), step))
-    return max(found, key=lambda one: one[0])
+        mine, theirs = comparable(mine, theirs, case.start)
+        yield _Alone(*deviation(mine, theirs), step, _first_group(mine, theirs, rounding))
+
+
+def _first_group(mine: Trace, theirs: Trace, rounding: float) -> str:
+    for group, phases in GROUPS.items():
+        names = [name for name in mine if phase_of(name) in phases]
+        sides = ({name: trace[name] for name in names} for trace in (mine, theirs))
+        if any(mine[name].size for name in names) and deviation(*sides)[0] > rounding:
+            return group
+    return ""
 
 
 def _of_updates(case: Case) -> tuple[list[Finding], list[str]]:
@@ -143,22 +164,18 @@ def _of_updates(case: Case) -> tuple[list[Finding], list[str]]:
     case.both.begin(case.start)
     mine, theirs = [], []
     # One step often fits several causes. What comes after the first difference counts as well.
-    steps = max(len(case.examples), STEPS)
+    size = sum(array.nbytes for array in case.start.weights.values())
+    steps = max(1, min(max(len(case.examples), STEPS), BYTES // max(1, 8 * size)))
     for example in itertools.islice(itertools.cycle(case.examples), steps):
         taken = case.both.step(example)
-        mine.append(taken.mine)
-        theirs.append(taken.theirs)
-    # A tensor that has two names is one for its optimizer.
-    mine, theirs = (
-        [{n: a for n, a in t.items() if _tensor(n) not in case.start.tied} for t in traces]
-        for traces in (mine, theirs)
-    )
+        mine.append(_of_an_update(taken.mine, case.start))
+        theirs.append(_of_an_update(taken.theirs, case.start))
     for trace, other in zip(theirs, mine, strict=True):  # what is frozen has no gradients there
         for name in [n for n in other if phase_of(n) == "gradients" and n not in trace]:
             trace[name] = np.zeros_like(other[name])
     update = case.both.second.update()
     found = optimizer_causes(mine, theirs, update.rules, update.rates, update.accumulate)
-    last = len(case.examples) - 1
+    last = min(len(case.examples), steps) - 1
     return found, _patterns(case, mine[last], theirs[last])
 
 
@@ -179,6 +196,14 @@ def _of_a_step(case: Case, same: float) -> tuple[list[Finding], list[str]]:
     if case.group == "forward":
         told = [*divergence(case.both, trial.state, case.examples[-1], same), *told]
     return findings, told
+
+
+def _of_an_update(trace: Trace, start: Start) -> Trace:
+    """Returns what tells an update. A tensor that has two names is one for its optimizer."""
+    phases = ("before", "gradients", "clipped", "moments", "weights")
+    return {
+        n: a for n, a in trace.items() if phase_of(n) in phases and _tensor(n) not in start.tied
+    }
 
 
 def _tensor(name: str) -> str:

@@ -15,7 +15,7 @@ import pytest
 from shared.commands.parity import Arguments
 from shared.config import Config, resolve
 from shared.parity.comparison import PROVED
-from shared.protocol.trace import PHASES
+from shared.protocol.trace import PHASES_OF_A_RUN
 from shared.system import process
 from tests.support.command_line import SCRIPTS
 from tests.support.parity_script import BY_TENSOR, REPORT, SHORT, Call
@@ -41,7 +41,7 @@ def test_the_page_is_self_contained_and_has_the_verdict(proof: subprocess.Comple
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
     assert "url(" not in page
-    assert page.count("data:image/png;base64,") == 3 + len(PHASES)
+    assert page.count("data:image/png;base64,") == 3 + len(PHASES_OF_A_RUN)
     markdown = (proof.args / "X" / "parity.md").read_text()
     assert re.findall(r"\(([\w-]+\.png)\)", markdown) == [
         "losses.png", "deviations.png", *BY_TENSOR, "envelope.png",

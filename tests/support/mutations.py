@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.pair_mutations import ROWS
+
 # ruff: noqa: E501  (a line is shown as it stands in its file)
 
 ROOT = Path(__file__).parents[2]
@@ -243,6 +245,7 @@ MUTATIONS = [
         "rnn_torch/step.py", "if self.own_masks:  # masks", "if not self.own_masks:  # masks",
         "tests/training/test_bitwise.py::test_ragged_batches_with_dropout",
     ),
+    *(Mutation(*row) for row in ROWS),
 ]  # fmt: skip
 
 
