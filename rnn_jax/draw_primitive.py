@@ -57,6 +57,8 @@ class Notes:
         self.found: list[Draw] = []
         self.within: str | None = None
         self._replay, self._where = replay, where
+        self.keys: set[bytes] = set() if replay is None else replay.keys
+        """Kind, shape and key of each draw."""
         self._again: dict[tuple, np.ndarray] = {}
         self.again_at = ""
         """A line that drew with a key which had been used for such a draw."""
@@ -151,7 +153,9 @@ def _noted(call: Call, values: Any, found: dict[str, Any], *inputs: Any) -> np.n
     values = np.array(values)  # a copy: a callback's arguments are there for its time alone
     settings = {n: np.array(v) if n == "probabilities" else scalar(v) for n, v in found.items()}
     again = (call.kind, values.shape, call.dtype, *(np.asarray(x).tobytes() for x in inputs))
-    return open_notes.take(call, values, settings, again)
+    taken = open_notes.take(call, values, settings, again)
+    open_notes.keys.add(f"{call.kind} {values.shape} ".encode() + np.asarray(inputs[0]).tobytes())
+    return taken
 
 
 def _mapped(function: Callable[..., Any], call: Call) -> Callable[..., Any]:

@@ -30,6 +30,8 @@ class Function(NamedTuple):
     """Other state, such as the running mean of a normalisation."""
     keys: frozenset[str] = frozenset()
     """Places in the rest that belong to generators of random numbers."""
+    strays: Sequence[str] = ()
+    """Not empty after a call that changed what is no variable."""
 
 
 def as_function(model: Any, params: Any, dtype: Any, call: Any = None) -> Function:
@@ -84,6 +86,7 @@ def _module_as_function(model: nnx.Module, dtype: Any, how: Any) -> Function:
     # A module may hold arrays as they are, too: constants, which stay as they are.
     variables = {path: v for path, v in held.items() if isinstance(v, nnx.Variable)}
     constants = [(path, array) for path, array in held.items() if path not in variables]
+    strays: list[str] = []
     for path, param in flat.items():
         _check_real(dotted(path), param.get_value())
 
@@ -95,13 +98,15 @@ def _module_as_function(model: nnx.Module, dtype: Any, how: Any) -> Function:
         given, named = arguments(inputs)
         with _capturing(merged, calls):
             outputs = how(merged, *given, **named) if how else merged(*given, **named)
+        if not strays and nnx.graphdef(merged) != graph:
+            strays.append("a call changes")
         after = dict(nnx.to_flat_state(nnx.state(merged)))
         return outputs, {dotted(path): after[path].get_value() for path in variables}
 
     rest = {dotted(path): _in(dtype, v.get_value()) for path, v in variables.items()}
     random = (dotted(path) for path, v in variables.items() if isinstance(v, nnx.RngState))
     shapes = {dotted(path): param.shape for path, param in flat.items()}
-    return Function(run, shapes, rest, frozenset(random))
+    return Function(run, shapes, rest, frozenset(random), strays)
 
 
 @contextmanager
@@ -161,7 +166,7 @@ def evaluation(
             with calling("ours", "a module that can be copied"):
                 model = nnx.clone(model)
             model.eval()
-        call, shapes, rest, _ = as_function(model, params, dtype)
+        call, shapes, rest, *_ = as_function(model, params, dtype)
         given = [jnp.asarray(a, dtype if a.dtype.kind == "f" else None) for a in inputs]
 
         tree = model if params is None else params

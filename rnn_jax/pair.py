@@ -122,12 +122,12 @@ class JaxProgram:
         found, rest = self.twins.start(start)
         self._their_shapes = {name: array.shape for name, array in start.weights.items()}
         self._params = {p: jnp.array(found[p], self._dtype) for p in self.twins.shapes}
-        self._fixed = {p: jnp.array(rest[p], self._dtype) for p in self.twins.fixed if p in rest}
-        self._fixed |= {
-            p: jnp.array(self._own[p], self._dtype) for p in self.twins.fixed if p not in rest
-        }
+        held = {p: rest.get(p, self._own[p]) for p in self.twins.fixed}
+        self._fixed = {p: jnp.array(array, self._dtype) for p, array in held.items()}
+        changed = {p: array for p, array in rest.items() if p in self._rest}
         self._rest = self._rest | {
-            p: jnp.array(array, self._dtype) for p, array in rest.items() if p in self._rest
+            p: jnp.array(a, self._dtype if a.dtype.kind == "f" else None)
+            for p, a in changed.items()
         }
 
     def now(self) -> Start:
@@ -161,7 +161,13 @@ class JaxProgram:
         trace = {name: trace[name] for name in ordered(trace)}
         return trace | below("buffers", self.twins.torchs_buffers(self._arrays_of_rest()))
 
-    def evaluate(self, inputs: Any, buffers: Weights | None = None, altered: str = "") -> Trace:
+    def evaluate(
+        self,
+        inputs: Any,
+        buffers: Weights | None = None,
+        draws: Draws = None,
+        altered: str = "",
+    ) -> Trace:
         if self._evaluation is None:
             return {}
         given, _ = self._nests(Example(inputs, None))
@@ -169,8 +175,10 @@ class JaxProgram:
         for name, place in self.twins.buffers.items():
             if place in fixed and buffers and name in buffers:
                 fixed[place] = jnp.array(buffers[name], self._dtype)
-        with jax.default_matmul_precision("highest"):
-            found = self._compiled_evaluation(self._params, self._rest, fixed, Nest(given))
+        run = self._compiled_evaluation if draws is None else Compiled(self._evaluated)
+        self._watching = None if draws is None else []
+        with jax.default_matmul_precision("highest"), drawing(draws, self._steps):
+            found = run(self._params, self._rest, fixed, Nest(given))
         return {name: np.asarray(array) for name, array in found.items()}
 
     def calls(self, example: Example, draws: Draws = None) -> list[Call]:
@@ -217,6 +225,10 @@ class JaxProgram:
         missing = [name for name, found in self.twins.params.parts.items() if None in found]
         found = [f"{self.name} has no {name}: it counts as zero there" for name in missing]
         found += [f"{self.name}: {told}" for told in self._strayed or ()]
+        if self._function.strays:
+            found.append(
+                f"{self.name}: a call changes what is no nnx.Variable: it begins anew at the next"
+            )
         others = self._rest.keys() - set(self.twins.buffers.values()) - self._function.keys
         if others := [place for place in self._rest if place in others]:
             found.append(f"{self.name}: state is not compared: {', '.join(others)}")
@@ -257,7 +269,7 @@ class JaxProgram:
     def _evaluated(self, params: dict, rest: dict, fixed: dict, inputs: Nest) -> Any:
         assert self._evaluation is not None
         with calling(f"{self.name}: model"):
-            outputs, _ = self._evaluation.call(params | fixed, rest, inputs.value)
+            outputs, _ = self._evaluation.call(params | fixed, rest, inputs.value, self._watching)
         if self._watch:
             outputs, _ = outputs
         return below("evaluation", parts("outputs", outputs, ARRAYS))

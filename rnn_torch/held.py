@@ -17,6 +17,9 @@ from torch.overrides import TorchFunctionMode
 from rnn_torch import private
 from shared.errors import InvalidInput
 
+VIEWS = ("T", "mT", "H", "mH", "data", "real", "imag")
+"""Attributes of a tensor that are tensors."""
+
 
 class Held:
     """Twins in another precision of tensors that code holds; kept from step to step, so that what
@@ -25,6 +28,8 @@ class Held:
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self.twins: dict[int, tuple[Tensor, Tensor]] = {}
+        """By their memory: of each storage a tensor that keeps it, and all of it in the precision.
+        Two tensors that share memory have twins that do."""
         self.made: dict[int, weakref.ref[Tensor]] = {}
 
     def twin(self, tensor: Tensor) -> Tensor:
@@ -36,14 +41,20 @@ class Held:
         made = self.made.get(id(tensor))
         if made is not None and made() is tensor:
             return tensor
-        if id(tensor) not in self.twins:
-            if tensor.requires_grad and tensor.is_leaf:
-                raise InvalidInput(
-                    "loss: expected all that is trained to be in the model, got a parameter of "
-                    f"shape {tuple(tensor.shape)} elsewhere; make it a part of the module"
-                )
-            self.twins[id(tensor)] = tensor, tensor.detach().to(self.dtype)
-        return self.twins[id(tensor)][1]
+        if tensor.requires_grad and tensor.is_leaf:
+            raise InvalidInput(
+                "expected all that is trained to be in the module that was given, got a parameter "
+                f"of shape {tuple(tensor.shape)} from elsewhere (the loss, a closure, a global)"
+            )
+        if tensor.layout != torch.strided:
+            return tensor.detach().to(self.dtype)
+        memory = tensor.untyped_storage()
+        if memory.data_ptr() not in self.twins:
+            size = memory.nbytes() // tensor.element_size()
+            whole = tensor.detach().as_strided((size,), (1,), 0)
+            self.twins[memory.data_ptr()] = tensor, whole.to(self.dtype)
+        _, twin = self.twins[memory.data_ptr()]
+        return twin.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
 
     def note(self, results: Any) -> None:
         """Notes tensors that the code made itself: they stay as it made them."""
@@ -60,6 +71,8 @@ class _Twins(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         # Looking at a tensor, at its shape or its dtype, is no computing with it.
         name = getattr(func, "__name__", "")
+        if name == "__get__" and getattr(func.__self__, "__name__", "") in VIEWS:
+            return func(*map(self._twins, args), **(kwargs or {}))
         if name in ("__get__", "__set__", "__delete__", "__hash__", "__repr__", "dim", "size"):
             return func(*args, **(kwargs or {}))
         found = [self._twins(value) for value in args]

@@ -10,6 +10,7 @@ from torch import nn
 from rnn_torch.nests import to_array
 from rnn_torch.plain import copied
 from shared.errors import InvalidInput
+from shared.protocol.bound_mapping import COUNTER
 from shared.protocol.program import calling
 
 DROPOUT = (
@@ -72,7 +73,10 @@ def check_without_dropout(module: nn.Module) -> None:
             )
 
 
-def real_buffers(module: nn.Module) -> dict[str, np.ndarray]:
-    """Returns the buffers of real numbers, by name."""
-    named = module.named_buffers()
-    return {name: to_array(buffer) for name, buffer in named if buffer.is_floating_point()}
+def buffers(module: nn.Module) -> dict[str, np.ndarray]:
+    """Returns the buffers of numbers, by name, but for those that only count batches."""
+    return {
+        name: to_array(buffer)
+        for name, buffer in module.named_buffers()
+        if not buffer.is_complex() and not name.endswith(COUNTER)
+    }

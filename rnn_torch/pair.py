@@ -16,7 +16,8 @@ from rnn_torch.functional import real
 from rnn_torch.held import Held, in_precision
 from rnn_torch.nests import copies, to_array, to_tensors
 from rnn_torch.observation import Observation, gaps, observed
-from rnn_torch.originals import check_without_dropout, real_buffers, source
+from rnn_torch.originals import buffers, check_without_dropout, source
+from rnn_torch.plain import copied
 from rnn_torch.precision import narrowings, subnormals_flushed
 from rnn_torch.ties import tied
 from rnn_torch.update_rules import update_rules
@@ -82,7 +83,7 @@ class TorchProgram:
         if dtype not in PRECISIONS:
             raise InvalidInput(f"dtype: expected torch.float64 or torch.float32, got {dtype}")
         self.name = name
-        self._loss, self._dtype, self._before = loss, dtype, before
+        self._loss, self._original_loss, self._dtype, self._before = loss, loss, dtype, before
         self._call = call or (lambda module, *given, **named: module(*given, **named))
         self._recipe = Recipe(optimizer, scheduler, every, accumulate, prepare)
         self._recipe.check()
@@ -113,7 +114,7 @@ class TorchProgram:
     def now(self) -> Start:
         weights = {name: to_array(param) for name, param in self._params.items()}
         weights |= {name: weights[first] for name, first in self._tied.items()}
-        return Start(weights, real_buffers(self._module), self._tied)
+        return Start(weights, buffers(self._module), self._tied)
 
     def step(self, example: Example, draws: Draws = None, altered: str = "") -> Trace:
         self._steps += 1
@@ -123,12 +124,15 @@ class TorchProgram:
         with self._inside(draws, example.inputs), torch.enable_grad():
             return self._step(example, draws, altered)
 
-    def evaluate(self, inputs: Any, buffers: Any = None, altered: str = "") -> Trace:
+    def evaluate(
+        self, inputs: Any, buffers: Any = None, draws: Draws = None, altered: str = ""
+    ) -> Trace:
         training = {part: part.training for part in self._module.modules()}
         self._module.eval()
         watching = nullcontext() if altered else self._seen.lines.watched()
         try:
-            with self._inside(None, inputs), torch.no_grad(), self._altered(altered), watching:
+            inside, drawing = self._inside(draws, inputs), self._drawing(draws)
+            with inside, torch.no_grad(), self._altered(altered), watching, drawing:
                 outputs = self._outputs(self._tensors(inputs))
         finally:
             for part, mode in training.items():
@@ -163,15 +167,16 @@ class TorchProgram:
         return Update(rules, self._updates.rates, self._recipe.accumulate)
 
     def gaps(self) -> list[Gap]:
-        return gaps(self._seen)
+        return [*gaps(self._seen), *self._updates.gaps()]
 
     def rows(self) -> Mapping[str, Rows]:
         return self._seen.embeddings
 
     def hints(self, example: Example) -> list[str]:
         """Tells of random numbers, and where float64 becomes less."""
-        random = torch.get_rng_state()
-        with narrowings() as places, self._inside(None, example.inputs), torch.enable_grad():
+        seeded, inside = random_draws.seeded(self._steps), self._inside(None, example.inputs)
+        with seeded, narrowings() as places, inside, torch.enable_grad():
+            random = torch.get_rng_state()
             outputs = self._outputs(self._tensors(example.inputs))
             loss = self._loss_of(outputs, self._tensors(example.targets))
             drew = not torch.equal(random, torch.get_rng_state())
@@ -180,7 +185,7 @@ class TorchProgram:
                 self._updates.take(loss)
         drew &= not self._noted
         found = [f"{self.name}: the model draws random numbers"] if drew else []
-        return found + list(dict.fromkeys(places))
+        return found + (list(dict.fromkeys(places)) if self._dtype == torch.float64 else [])
 
     # A step ---------------------------------------------------------------------------------------
 
@@ -234,7 +239,7 @@ class TorchProgram:
         layers = iter(below("layers", self._watched))  # in the order in which they ran
         names = [next(layers) if phase_of(n) == "layers" else n for n in ordered(seen)]
         found = {name: to_array(seen[name]) for name in names}
-        return found | below("buffers", real_buffers(self._module))
+        return found | below("buffers", buffers(self._module))
 
     @contextmanager
     def _inside(self, draws: Draws, inputs: Any) -> Iterator[None]:
@@ -242,6 +247,7 @@ class TorchProgram:
         rows = [len(leaf) for leaf in leaves(inputs) if leaf.ndim]
         largest = max((param.numel() for param in self._params.values()), default=0)
         with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
             stack.enter_context(subnormals_flushed())
             stack.enter_context(threads(threads_for_work(max(rows, default=1) * largest)))
             if draws is not None:
@@ -257,7 +263,10 @@ class TorchProgram:
 
     def _renew(self) -> None:
         """Takes a fresh copy, for buffers and whatever else a module may keep of its steps."""
-        self._module = self._fresh()
+        with torch.inference_mode(False):
+            self._module = self._fresh()
+        if isinstance(self._original_loss, nn.Module):
+            self._loss = copied(self._original_loss)
         self._held = Held(self._dtype)
         self._seen = Observation()
         self._steps, self._packed, self._noted = 0, False, False
@@ -267,7 +276,8 @@ class TorchProgram:
                 submodules[watched].register_forward_hook(self._hook(watched))
         self._params = dict(self._module.named_parameters())
         self._tied = tied(self._module)
-        self._updates = Updates(self.name, self._recipe, self._params, self._module)
+        with in_precision(self._held), torch.inference_mode(False):
+            self._updates = Updates(self.name, self._recipe, self._params, self._module)
 
     # The user's own code ------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from shared.errors import InvalidInput
+from shared.protocol.gaps import Gap
 from shared.protocol.program import calling
 
 
@@ -52,6 +53,7 @@ class Updates:
         self._sums: dict[str, Tensor] = {}
         self._losses: list[Tensor] = []
         self._batches = self._steps = 0
+        self._prepared = False
         self.rates: list[dict[str, float]] = []
         """By parameter, at each batch."""
 
@@ -64,9 +66,12 @@ class Updates:
         if self._recipe.accumulate > 1 and not self._whole():
             return {}
         if self._recipe.prepare is not None:
+            before = self._gradients()
             with calling(f"{self._name}: prepare"):
                 self._recipe.prepare(list(self._params.values()))
-        seen = {n: p.grad.to_dense().clone() for n, p in self._params.items() if p.grad is not None}
+            after = self._gradients()
+            self._prepared |= any(not torch.equal(before[n], after[n]) for n in before)
+        seen = self._gradients()
         assert self.optimizer is not None
         with calling(f"{self._name}: optimizer"):
             self.optimizer.step()
@@ -88,6 +93,21 @@ class Updates:
             for kind, moment in self.optimizer.state.get(param, {}).items()
             if torch.is_tensor(moment) and moment.shape == param.shape and param.dim()
         }
+
+    def gaps(self) -> list[Gap]:
+        """Returns what of the loop did not act in the steps that were taken."""
+        found = []
+        if self._recipe.prepare is not None and self._steps and not self._prepared:
+            found.append(Gap("prepare-changed-nothing", "prepare"))
+        if self._scheduler is not None and len({tuple(r.values()) for r in self.rates}) < 2:
+            found.append(Gap("rate-constant", "scheduler", self._steps))
+        if self.optimizer is not None and self._steps == 1:
+            found.append(Gap("one-update", "optimizer"))
+        return found
+
+    def _gradients(self) -> dict[str, Tensor]:
+        named = self._params.items()
+        return {n: p.grad.to_dense().clone() for n, p in named if p.grad is not None}
 
     def _whole(self) -> bool:
         """Adds the gradients up. After the last batch of a step, the parameters have the mean."""

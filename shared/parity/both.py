@@ -19,8 +19,12 @@ class Taken(NamedTuple):
 
     mine: Trace
     theirs: Trace
-    draws: int
+    draws: int = 0
     """How many were replayed."""
+    keys: frozenset[bytes] = frozenset()
+    """Of the generator in the first program, of each draw that was replayed there."""
+    numbers: tuple[bytes, ...] = ()
+    """Those that were drawn and replayed."""
 
 
 class Both(NamedTuple):
@@ -42,7 +46,7 @@ class Both(NamedTuple):
         """
         if self.dropout is None:
             theirs = self.second.step(example, None, altered)
-            return Taken(self.first.step(example), theirs, 0)
+            return Taken(self.first.step(example), theirs)
         drawn: list[Draw] = []
         if self.dropout == REPLAY_FIRST:
             mine = self.first.step(example, drawn)
@@ -53,7 +57,8 @@ class Both(NamedTuple):
             replay = self.replay(drawn)
             mine = self.first.step(example, replay)
         replay.finish()
-        return Taken(mine, theirs, replay.replayed)
+        numbers = tuple(draw.values.tobytes() for draw in drawn)
+        return Taken(mine, theirs, replay.replayed, frozenset(replay.keys), numbers)
 
     def calls(self, example: Example) -> tuple[list[Call], list[Call]]:
         """Returns the calls of submodules in a forward pass of each."""
@@ -66,11 +71,18 @@ class Both(NamedTuple):
         theirs = self.second.calls(example, drawn)
         return self.first.calls(example, self.replay(drawn)), theirs
 
-    def evaluate(self, inputs: Any, altered: str = "") -> tuple[Trace, Trace]:
-        """Returns the outputs of each in evaluation mode. A port that keeps no buffers of its own
-        gets the original's."""
-        theirs = self.second.evaluate(inputs, altered=altered)
-        return self.first.evaluate(inputs, self.second.now().buffers), theirs
+    def evaluate(self, inputs: Any) -> tuple[Trace, Trace]:
+        """Returns the outputs of each in evaluation mode, with the same draws if there are any;
+        nothing if the first has none. A port that keeps no buffers of its own gets the
+        original's."""
+        buffers, drawn = self.second.now().buffers, list[Draw]()
+        if self.dropout == REPLAY_FIRST:
+            mine = self.first.evaluate(inputs, buffers, drawn)
+            theirs = self.second.evaluate(inputs, draws=self.replay_first(drawn) if drawn else None)
+        else:
+            theirs = self.second.evaluate(inputs, draws=None if self.dropout is None else drawn)
+            mine = self.first.evaluate(inputs, buffers, self.replay(drawn) if drawn else None)
+        return mine, theirs if mine else {}
 
     def replay(self, drawn: list[Draw]) -> Replay:
         """Returns draws to be handed to the first program."""

@@ -45,7 +45,7 @@ COMPARED = {
 """Phases that must agree again when the cause is switched."""
 STEPS = 10
 """Steps of an optimizer that are looked at, at least."""
-BYTES = 2**32
+BYTES = 2**31
 """Approximate size of the traces of these steps, at most."""
 HINTS = {
     "forward": "the inputs and weights agree and the outputs do not: the forward pass differs",
@@ -97,11 +97,11 @@ def explain(case: Case, suspects: Mapping[str, Program], same: float) -> Diagnos
     """
     assert case.comparison.difference is not None
     case = case._replace(group=group_of(case.comparison.difference.phase))
-    alone = list(_step_by_step(case.both, case, same / 10))
+    alone = list(_step_by_step(case.both, case, same))
     whole, name, step, _ = max(alone)
     # What differs first may be what earlier updates have brought about.
     groups = [one.group for one in (alone[-1], *alone) if one.group]
-    case = case._replace(group=groups[0] if groups else case.group)
+    case = case._replace(group=groups[0] if groups else group_of(phase_of(name)))
     findings = []
     for suspect, program in suspects.items():
         try:
@@ -142,7 +142,7 @@ def _step_by_step(both: Both, case: Case, rounding: float) -> Iterator[_Alone]:
     both.begin(case.start)
     for step, example in enumerate(case.examples, 1):
         both.first.load(both.second.now())
-        mine, theirs, _ = both.step(example)
+        mine, theirs, *_ = both.step(example)
         if case.group == "evaluation" and step == len(case.examples):
             outputs = both.evaluate(case.evaluated)
             mine, theirs = mine | outputs[0], theirs | outputs[1]
@@ -288,7 +288,8 @@ class _Trial:
 
     def _step(self, program: Program, draws: Any, altered: str = "") -> Trace:
         if self._case.quiet:
-            return program.evaluate(self._case.examples[-1].inputs, self.state.buffers, altered)
+            inputs = self._case.examples[-1].inputs
+            return program.evaluate(inputs, self.state.buffers, altered=altered)
         if self._case.group == "evaluation":
-            return program.evaluate(self._case.evaluated, self.state.buffers, altered)
+            return program.evaluate(self._case.evaluated, self.state.buffers, altered=altered)
         return program.step(self._case.examples[-1], draws, altered)

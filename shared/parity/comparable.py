@@ -4,7 +4,7 @@ from shared.parity.comparison import in_both
 from shared.protocol.program import Start
 from shared.protocol.trace import Trace, phase_of
 
-ONE_SIDED = ("moments", "buffers", "evaluation", "gradients", "clipped")
+ONE_SIDED = ("moments", "buffers", "gradients", "clipped")
 """Phases of which one program may show less."""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from shared.errors import InvalidInput
 from shared.protocol.nests import leaves, mapped
-from shared.protocol.program import Example
+from shared.protocol.program import Example, calling
 
 MOST = 1000
 """Batches that are taken where nobody says how many."""
@@ -34,7 +34,8 @@ def read_examples(batches: Any, steps: int | None) -> list[Example]:
             f"batches: expected (inputs, targets) of each step, got {type(batches).__name__}"
         )
     taken = itertools.islice(batches or (), steps or MOST + 1)
-    examples = [_example(i, batch) for i, batch in enumerate(taken)]
+    with calling("batches", "(inputs, targets) of each step"):
+        examples = [_example(i, batch) for i, batch in enumerate(taken)]
     if not examples:
         raise InvalidInput("batches: expected (inputs, targets) at least once, got none")
     if len(examples) > MOST and steps is None:

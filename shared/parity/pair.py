@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from shared.errors import InvalidInput
-from shared.parity.both import Both, Dropout, check_dropout
+from shared.parity.both import REPLAY_FIRST, Both, Dropout, Taken, check_dropout
 from shared.parity.causes import Case, explain, hint
 from shared.parity.comparable import comparable
 from shared.parity.comparison import PROVED, Comparison, check_tolerance
@@ -105,7 +105,8 @@ def compare_programs(
 def _check_programs(others: Mapping[str, Program], second: Program) -> None:
     for name, program in {**others, "second": second}.items():
         if not callable(getattr(program, "step", None)):
-            raise InvalidInput(f"{name}: expected a JaxProgram or a TorchProgram, got {program!r}")
+            got = " ".join(repr(program).split())[:80]
+            raise InvalidInput(f"{name}: expected a JaxProgram or a TorchProgram, got {got}")
         if program is second and name != "second":
             raise InvalidInput(f"{name}: expected another program than the second, got the same")
 
@@ -122,8 +123,11 @@ class _Run:
         self.evaluation = False
         self.gaps: list[Gap] = []
         self._losses: list[tuple[float, float]] = []
+        self._taken: Taken | None = None
+        self._repeating: set[str] = set()
         self._start = start
-        self._coverage = Coverage(start.weights, tolerance)
+        weights = {name: w for name, w in start.weights.items() if name not in start.tied}
+        self._coverage = Coverage(weights, tolerance)
 
     @property
     def losses(self) -> tuple[np.ndarray, np.ndarray]:
@@ -135,13 +139,15 @@ class _Run:
         trained: set[str] = set()
         for step, example in enumerate(examples, 1):
             earlier = self.both.second.now()
-            mine, theirs, draws = self.both.step(example)
-            self.draws += draws
+            taken = self.both.step(example)
+            mine, theirs = taken.mine, taken.theirs
+            self.draws += taken.draws
+            self._note_same_draws(taken)
             self._coverage.add(theirs)
             trained |= {n.partition("/")[2] for n in theirs if phase_of(n) == "gradients"}
             self._losses.append((float(mine["loss/loss"]), float(theirs["loss/loss"])))
             if step == len(examples):
-                outputs = self.both.evaluate(evaluated)
+                outputs = self._evaluated(evaluated)
                 self.evaluation = bool(outputs[0])
                 mine, theirs = mine | outputs[0], theirs | outputs[1]
             found = self.comparison.difference is not None
@@ -151,8 +157,24 @@ class _Run:
         self.comparison.left_out -= self.comparison.deviations.keys()  # it came later
         frozen = self._start.weights.keys() - trained
         of_weights = self._coverage.gaps(frozen, self.both.second.rows())
-        self.gaps = joined(self.both.second.gaps(), of_weights)
+        of_draws = [Gap("same-draws", name) for name in sorted(self._repeating)]
+        self.gaps = joined(self.both.second.gaps(), of_weights, of_draws)
         return self
+
+    def _note_same_draws(self, taken: Taken) -> None:
+        """Notes who draws at this step what it drew at the last: replayed draws do not show it."""
+        before, self._taken = self._taken, taken
+        first, second = self.both.first.name, self.both.second.name
+        if before is not None and taken.keys & before.keys:
+            self._repeating.add(first)
+        if before is not None and taken.numbers and taken.numbers == before.numbers:
+            self._repeating.add(first if self.both.dropout == REPLAY_FIRST else second)
+
+    def _evaluated(self, inputs: Any) -> tuple[Trace, Trace]:
+        try:
+            return self.both.evaluate(inputs)
+        except InvalidInput as error:
+            raise InvalidInput(f"evaluation of held_out, inputs alone: {error}") from error
 
     def _compare(self, step: int, mine: Trace, theirs: Trace) -> None:
         for program, trace in ((self.both.first, mine), (self.both.second, theirs)):
@@ -160,6 +182,12 @@ class _Run:
                 raise InvalidInput(
                     f"{program.name}: outputs: expected elements to compare, got none"
                 )
+        updated = [any(phase_of(n) == "weights" for n in trace) for trace in (mine, theirs)]
+        if updated[0] != updated[1]:
+            lacking = self.both.first.name if updated[1] else self.both.second.name
+            raise InvalidInput(
+                f"{lacking}: expected an optimizer, as the other program has, or none in both"
+            )
         shown = comparable(mine, theirs, self._start)
         self.comparison.left_out |= {
             name for name in mine.keys() ^ theirs.keys() if self._is_left_out(name, mine, theirs)

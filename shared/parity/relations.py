@@ -2,17 +2,16 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from shared.parity.facts import LETTERS, Facts, Pattern, axes_of, tensor_of
+from shared.parity.facts import LETTERS, TWO, Facts, Pattern, axes_of, quantities, roots, tensor_of
 
 SAME = 1e-9
 """Largest error, as a share of the largest element, with which a relation holds. Innocent
 differences of 1e-13 change nothing."""
-TWO = "two"
 SMALL = 16
 """Longest permutation that is written out."""
 
@@ -64,10 +63,10 @@ def _simple(
     factor = float((x * y).sum() / (y * y).sum())
     if _close(x, factor * y) and not math.isclose(factor, 1, rel_tol=SAME):
         squared = name.startswith("moments/") and "sq" in name.partition("/")[2].partition(".")[0]
-        of = _names_of(abs(factor), shape, facts, squared)
+        of = _names_of(abs(factor), quantities(name, facts), squared)
+        of = of or _names_of(abs(factor), roots(name, shape, facts), squared)
         if of or not _uniform(y):
-            told = f": {' or '.join(of)}" if of else ""
-            about = f"{facts.first} is {factor:.6g} times {facts.second}{where}{told}"
+            about = f"{facts.first} is {factor:.6g} times {facts.second}{where}{_told(of)}"
             return Pattern("factor", about, fields | {"factor": factor, "of": of})
     offset = float(np.mean(x - y))
     if not _uniform(y) and _close(x - offset, y) and abs(offset) > SAME * np.abs(y).max():
@@ -81,10 +80,10 @@ def _uniform(y: np.ndarray) -> bool:
     return bool(np.ptp(y) <= 1e-6 * np.abs(y).max(initial=0.0))
 
 
-def _names_of(factor: float, shape: tuple, facts: Facts, squared: bool) -> list[str]:
-    """Returns what a factor may be, three at most."""
+def _names_of(factor: float, known: Iterable[tuple[str, float]], squared: bool) -> list[str]:
+    """Returns what a factor may be, two at most."""
     found: dict[str, None] = {}
-    for what, value in _quantities(shape, facts):
+    for what, value in known:
         for power in (2, 1) if squared else (1,):
             told = f"the square of {what}" if power == 2 else what
             size = value**power
@@ -92,47 +91,19 @@ def _names_of(factor: float, shape: tuple, facts: Facts, squared: bool) -> list[
                 found["twice" if told == TWO else f"{size:.6g} is {told}"] = None
             elif math.isclose(factor * size, 1, rel_tol=SAME):
                 found["half" if told == TWO else f"1/{size:.6g}, where {size:.6g} is {told}"] = None
-    return list(found)[:3]
+    return list(found)[:2]
 
 
-def _quantities(shape: tuple, facts: Facts) -> Iterator[tuple[str, float]]:
-    named = {
-        "the batch size": facts.batch,
-        "the number of time steps": facts.steps,
-        "the number of layers": facts.layers,
-        "the number of classes": facts.classes,
-        "the number of accumulated batches": facts.accumulate,
-        "the number of features": facts.features,
-        "the hidden size": facts.hidden,
-    }
-    known = [(what, float(value)) for what, value in named.items() if value]
-    if facts.lengths is not None:
-        tokens = float(np.sum(facts.lengths))
-        known.append(("the sum of the lengths", tokens))
-        known.append(("the mean length", tokens / len(facts.lengths)))
-        if facts.steps:
-            known.append(
-                (
-                    "the share of positions without padding",
-                    tokens / len(facts.lengths) / facts.steps,
-                )
-            )
-    sizes = [(what, float(v)) for what, v in list(named.items())[:4] if v and v > 1]
-    for many in (2, 3):
-        for some in itertools.combinations(sizes, many):
-            labels, values = zip(*some, strict=True)
-            known.append((" times ".join(labels), math.prod(values)))
-    known += [(f"1 - p of a dropout of {p:g}", 1 - p) for p in facts.dropout if 0 < p < 1]
-    known += [
-        (f"the ratio of the learning rates {r:g} and {s:g}", r / s)
-        for r, s in itertools.combinations(dict.fromkeys(facts.rates), 2)
-        if s
-    ]
-    known.append((TWO, 2.0))
-    roots = {"the hidden size": facts.hidden, "the number of features": facts.features}
-    known += [(f"the square root of {w}", math.sqrt(v)) for w, v in roots.items() if v]
-    known += [(f"the square root of {n}, the size of an axis", math.sqrt(n)) for n in shape]
-    yield from ((what, value) for what, value in known if not math.isclose(value, 1))
+def _told(of: Sequence[str]) -> str:
+    """Returns what a factor may be as the end of a sentence: ": 2 is the number of time steps, or
+    simply twice". Twice alone says no more than the number."""
+    if not of or of[0] in ("twice", "half"):
+        return ""
+    if len(of) == 1:
+        return f": {of[0]}"
+    number, second = of[0].partition(" is ")[0], of[1]
+    second = f"simply {second}" if second in ("twice", "half") else second
+    return f": {of[0]}, or {second.removeprefix(f'{number} is ')}"
 
 
 def _per_slice(name: str, x: np.ndarray, y: np.ndarray, facts: Facts) -> Pattern | None:

@@ -1,6 +1,7 @@
 """Where a step differs: the first submodule whose outputs do, and the pattern of the elements."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,9 +13,9 @@ from shared.parity.facts import LETTERS, Facts
 from shared.parity.misreadings import _blocks
 from shared.parity.patterns import patterns
 from shared.parity.submodules import first_divergence, pairs, paths
-from shared.protocol.nests import leaves
+from shared.protocol.nests import has_packed, leaves
 from shared.protocol.program import Example, Start
-from shared.protocol.trace import Trace
+from shared.protocol.trace import Trace, phase_of
 
 
 def divergence(both: Both, start: Start, example: Example, tolerance: float) -> list[str]:
@@ -40,10 +41,13 @@ def pattern(name: str, mine: Trace, theirs: Trace, facts: Facts, tolerance: floa
 
     Args:
         mine, theirs: a step of both; the tensor's first difference is in it.
+        facts: as `facts_of` returns them; the outputs are looked up in the step.
     """
     a, b = mine[name], theirs[name]
     least = floors({n: (mine[n][None], theirs[n][None]) for n in mine if n in theirs})
     differs = errors(name, a[None], b[None], least[name])[0] > tolerance
+    outputs = [array.shape for n, array in theirs.items() if phase_of(n) == "logits"]
+    facts = replace(facts, outputs=outputs)
     return [found.about for found in patterns(name, a, b, differs, facts)]
 
 
@@ -53,13 +57,12 @@ def facts_of(
     """Returns what is known of the last of these examples, and of how the difference came and
     went."""
     example = examples[-1]
-    arrays = [array for array in leaves(example.inputs) if array.ndim]
-    batch = len(arrays[0]) if arrays else None
-    steps = next((a.shape[1] for a in arrays if a.ndim > 1 and len(a) == batch), None)
+    batch = batch_of(example)
+    steps = _steps(example, batch)
     counts = {name: _blocks(start.weights, name) for name in start.weights}
     blocks = {name: count for name, count in counts.items() if count in LETTERS}
     hidden = {len(start.weights[name]) // count for name, count in blocks.items()}
-    sizes = [len(leaves(one.inputs)[0]) for one in examples if leaves(one.inputs)[0].ndim]
+    sizes = [batch_of(one) for one in examples]
     update = both.second.update()
     difference = comparison.difference
     return Facts(
@@ -73,10 +76,39 @@ def facts_of(
         layers=len({name for name in start.weights if "weight_hh" in name}) or None,
         differing=_differing(comparison),
         compared=len(comparison.steps),
-        smaller=bool(difference and sizes and sizes[-1] < max(sizes)),
+        smaller=bool(difference and batch and batch < max(size or 0 for size in sizes)),
         rates=sorted({rate for step in update.rates for rate in step.values()}),
         accumulate=update.accumulate,
     )
+
+
+def batch_of(example: Example) -> int | None:
+    """Returns how many sequences or other examples there are, where the arrays tell: by one of one
+    axis (lengths, classes), or as what inputs and targets of several axes share. A single array
+    does not tell, for it may have the time first: (T, B). Nor do the parts of a packed sequence."""
+    if has_packed(example.inputs) or has_packed(example.targets):
+        return None
+    inputs = leaves(example.inputs)
+    arrays = [*inputs, *leaves(example.targets)]
+    several = [array for array in inputs if array.ndim > 1]
+    axes = {size for array in several or inputs for size in array.shape[:2]}
+    one_each = {len(array) for array in arrays if array.ndim == 1} & axes
+    firsts = {array.shape[0] for array in arrays if array.ndim > 1}
+    seconds = {array.shape[1] for array in arrays if array.ndim > 1}
+    if len(firsts) == 1 and len(seconds) > 1:
+        # Where the two disagree, the array of one axis may be of time steps: nothing is known.
+        return firsts.pop() if not one_each or firsts <= one_each else None
+    return one_each.pop() if len(one_each) == 1 else None
+
+
+def _steps(example: Example, batch: int | None) -> int | None:
+    """Returns T: beside the batch, the other of the first two axes of (B, T, I), (T, B, I), or of
+    integers (B, T), (T, B)."""
+    for array in (*leaves(example.inputs), *leaves(example.targets)):
+        sequences = array.ndim > 2 or (array.ndim == 2 and array.dtype.kind in "iu")
+        if sequences and batch in array.shape[:2]:
+            return array.shape[1] if array.shape[0] == batch else array.shape[0]
+    return None
 
 
 def _lengths(example: Example, batch: int | None, steps: int | None) -> Sequence[int] | None:

@@ -1,6 +1,7 @@
 """Kinds of random draws, and what the numbers of one program of a pair are to the other."""
 
 from collections.abc import Callable, Mapping
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 
 Settings = Mapping[str, float | np.ndarray]
 Shape = tuple[int, ...]
+_LETTERS = {2: "BF", 3: "BCL", 4: "BCHW", 5: "BCDHW"}
+"""Names of axes by how many there are, as torch orders them."""
+_TIME_FIRST: dict[tuple[int, ...], str] = {(1, 0, 2): "TBF"}
 NEAR = 1e-6
 """Probabilities as near as this count as equal: one may have been rounded to float32."""
 Change = Callable[[np.ndarray, Settings, Settings], np.ndarray | str]
@@ -38,6 +42,18 @@ def change_of(drawn: str, asked: str) -> Change | str:
 def long_axes(shape: Shape) -> list[int]:
     """Returns a shape without axes of length 1."""
     return [size for size in shape if size != 1]
+
+
+def axes_by_letter(drawn: Shape, asked: Shape) -> str:
+    """Returns the first order of axes that makes the one shape the other, as in "BCL->BLC"; "" if
+    none does."""
+    if sorted(drawn) != sorted(asked):
+        return ""
+    order: list[int] = []
+    for size in asked:
+        order.append(next(i for i, n in enumerate(drawn) if n == size and i not in order))
+    letters = _TIME_FIRST.get(tuple(order)) or _LETTERS.get(len(drawn), ascii_letters)
+    return f"{letters[: len(drawn)]}->{''.join(letters[i] for i in order)}"
 
 
 def _as_bernoulli(values: np.ndarray, mine: Settings, theirs: Settings) -> np.ndarray | str:

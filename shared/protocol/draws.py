@@ -17,11 +17,23 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from shared.errors import InvalidInput
-from shared.protocol.draw_kinds import SETTINGS, Settings, Shape, change_of, long_axes
+from shared.protocol.draw_kinds import (
+    SETTINGS,
+    Settings,
+    Shape,
+    axes_by_letter,
+    change_of,
+    long_axes,
+)
 from shared.protocol.places import Part, read_place, to_part
 
 _HERE = Path(__file__)
 _OWN = (str(_HERE), contextlib.__file__, functools.__file__)
+_OTHER_SHAPE = "another shape"
+_UNCOUNTED = (
+    " (draws of Python's random and of NumPy are not counted, which are seeded alike on both "
+    "sides; only those of the framework are)"
+)
 
 
 class Draw(NamedTuple):
@@ -57,6 +69,9 @@ class Replay:
 
     replayed: int
     """How many draws were handed out."""
+    keys: set[bytes]
+    """What the asking side drew with: kind, shape and key of each draw, where it draws with keys as
+    JAX does. The same in two steps: by itself it would draw the same numbers in both."""
 
     def __init__(
         self,
@@ -67,6 +82,7 @@ class Replay:
         asks: str = "jax",
     ):
         self.replayed = 0
+        self.keys = set()
         self._drew, self._asks = drew, asks
         self._twins = {theirs: _twin(place) for theirs, place in (names or {}).items()}
         self._queues: dict[str | None, deque[tuple[Draw, Part | None]]] = {None: deque()}
@@ -93,7 +109,7 @@ class Replay:
         queue = self._queues.get(path, deque())
         if not queue:
             more = "more" if path is None else f"more in {self._twins_of(path)}"
-            self._refuse(f"{wanted}, {self._drew} drew nothing {more}")
+            self._refuse(f"{wanted}, {self._drew} drew nothing {more}{_UNCOUNTED}")
         draw, part = queue.popleft()
         values = _fitted(draw, part, kind, shape, settings)
         if isinstance(values, str):
@@ -103,7 +119,10 @@ class Replay:
                 if not isinstance(_fitted(later, axes, kind, shape, settings), str)
             ]
             hint = "" if self._twins or not others else _hint(others[0], module)
-            self._refuse(f"{wanted}, {self._drew} drew {draw}: {values}{hint}")
+            self._refuse(
+                f"{wanted}, {self._drew} drew {draw}: {values}{hint}",
+                _remedy(draw, shape, module) if values == _OTHER_SHAPE else "",
+            )
         self.replayed += 1
         return values
 
@@ -121,14 +140,17 @@ class Replay:
             shown = "; ".join(left[:3]) + ("; …" if len(left) > 3 else "")
             raise InvalidInput(
                 f"{self._drew} drew {len(left)} more than {self._asks}: {shown}: "
-                f"{self.replayed} draws replayed{remark}"
+                f"{self._count()}{remark}"
             )
 
     def _twins_of(self, path: str) -> str:
         return ", ".join(theirs for theirs, part in self._twins.items() if part.path == path)
 
-    def _refuse(self, message: str) -> NoReturn:
-        raise InvalidInput(f"{self._asks} draws {message}: {self.replayed} draws replayed")
+    def _refuse(self, message: str, remedy: str = "") -> NoReturn:
+        raise InvalidInput(f"{self._asks} draws {message}: {self._count()}{remedy}")
+
+    def _count(self) -> str:
+        return f"{self.replayed} draw{'s' * (self.replayed != 1)} replayed"
 
 
 def scalar(value: Any) -> float | np.ndarray:
@@ -201,10 +223,10 @@ def _arranged(
         try:
             to_part(part, np.zeros(draw.shape), shape)
         except InvalidInput as error:
-            return f"another shape: {error}"
+            return f"{_OTHER_SHAPE}: {error}"
         return lambda array: to_part(part, array, shape)
     if long_axes(draw.shape) != long_axes(shape):
-        return "another shape"
+        return _OTHER_SHAPE
     return lambda array: np.reshape(array, shape)
 
 
@@ -224,6 +246,18 @@ def _within(module: str, names: Sequence[str] | Mapping[str, Any]) -> str | None
 
 def _hint(theirs: str, ours: str) -> str:
     return f" (one that fits comes later: name modules, as in dropout={{{theirs!r}: {ours!r}}})"
+
+
+def _remedy(draw: Draw, shape: Shape, ours: str) -> str:
+    """Returns how to name two modules whose draws differ in the order of axes; "" if it is not
+    that."""
+    axes = axes_by_letter(draw.shape, shape)
+    if not axes:
+        return ""
+    told = "; if only the order of the axes differs"
+    if not ours:  # outside of all submodules, axes cannot be named
+        return f"{told} ({axes}), draw inside of a submodule, and name it"
+    return f'{told}, name the modules: dropout={{"{draw.module}": "{ours} {axes}"}}'
 
 
 def _shown(kind: str, shape: Shape, settings: Settings, module: str, line: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 Kind = Literal[
     "no-gradients", "nothing-moved", "no-gradient", "never-called", "one-step", "no-padding",
+    "prepare-changed-nothing", "rate-constant", "same-draws", "one-update",
     "part-without-gradient", "rows-not-read", "not-moved", "moved-little", "dropout-off",
     "dropped-nothing", "norm-in-evaluation", "line-not-run", "zero-state", "one-length",
     "one-sequence",
@@ -183,6 +184,18 @@ _DESCRIBED: dict[Kind, Callable[[Gap], str]] = {
     "never-called": lambda gap: f"{_named(gap)} was never called",
     "one-step": _one_step,
     "no-padding": _padding,
+    "prepare-changed-nothing": lambda gap: (
+        "clipping: what is called between gradients and step changed no gradient"
+    ),
+    "rate-constant": lambda gap: (
+        f"the scheduler: the learning rate was the same at all {counted(gap.count, 'step')}"
+    ),
+    "same-draws": lambda gap: (
+        f"{gap.name} draws the same numbers at every step, as it does not where they are replayed"
+    ),
+    "one-update": lambda gap: (
+        "the optimizer made a single update, in which what it remembers plays no part"
+    ),
     "part-without-gradient": _part,
     "rows-not-read": _rows,
     "not-moved": _not_moved,
@@ -206,6 +219,10 @@ _SHORT: dict[Kind, Callable[[Gap], str]] = {
     "never-called": _named,
     "one-step": lambda gap: f"the recurrence of {_named(gap)}",
     "no-padding": lambda gap: f"padding in {_named(gap)}",
+    "prepare-changed-nothing": lambda gap: "clipping",
+    "rate-constant": lambda gap: "the scheduler",
+    "same-draws": lambda gap: f"the draws of {gap.name} from step to step",
+    "one-update": lambda gap: "what the optimizer remembers",
     "part-without-gradient": lambda gap: f"{gap.where} of {gap.name}",
     "rows-not-read": lambda gap: f"{counted(gap.count, 'row')} of {gap.name}",
     "not-moved": lambda gap: f"the update of {gap.name}",

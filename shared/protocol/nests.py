@@ -4,8 +4,9 @@ dataclasses in any nesting, with None where there is nothing.
 A packed sequence of PyTorch is `Packed` here, which either framework takes in its own way.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,8 +86,10 @@ def mapped(
         return type(value)(*parts)
     if isinstance(value, (tuple, list)):
         return list(parts) if isinstance(value, list) else tuple(parts)
-    kept = {field.name: part for field, part in zip(fields(value), parts, strict=True)}
-    return replace(value, **{n: kept[n] for n in kept if _given(value, n)})
+    found = copy.copy(value)
+    for field, part in zip(fields(value), parts, strict=True):
+        object.__setattr__(found, field.name, part)  # also of a frozen one
+    return found
 
 
 def parts(name: str, value: Any, tensor: type | tuple[type, ...]) -> dict[str, Any]:
@@ -139,11 +142,6 @@ def arguments(inputs: Any) -> tuple[tuple, dict[str, Any]]:
     return (inputs,), {}
 
 
-def _given(value: Any, name: str) -> bool:
-    """Tells whether a field of a dataclass is an argument of its constructor."""
-    return next(field.init for field in fields(value) if field.name == name)
-
-
 def structure(value: Any) -> Any:
     """Returns what a nest is without its leaves, to be compared and hashed."""
     found = children(value)
@@ -154,9 +152,10 @@ def structure(value: Any) -> Any:
 
 def leaves(value: Any) -> list[Any]:
     """Returns the leaves of a nest, without None."""
-    found: list[Any] = []
-    mapped(lambda _, leaf: found.append(leaf), value)
-    return found
+    found = children(value)
+    if found is None:
+        return [] if value is None else [value]
+    return [leaf for _, part in found for leaf in leaves(part)]
 
 
 def has_packed(value: Any) -> bool:

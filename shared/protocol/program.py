@@ -97,7 +97,13 @@ class Program(Protocol):
         """
         ...
 
-    def evaluate(self, inputs: Any, buffers: Weights | None = None, altered: str = "") -> Trace:
+    def evaluate(
+        self,
+        inputs: Any,
+        buffers: Weights | None = None,
+        draws: Draws = None,
+        altered: str = "",
+    ) -> Trace:
         """Returns the outputs in evaluation mode; empty where there is none.
 
         Args:

@@ -40,6 +40,7 @@ class Twins:
     ) -> None:
         if not isinstance(names, WeightMap):
             names = WeightMap(dict(names))
+        self._given = names, params, rest, aliases
         places: dict[str, Place] = {}
         self.buffers: dict[str, str] = {}
         """torch's name of a buffer → its place."""
@@ -62,6 +63,12 @@ class Twins:
         Raises:
             InvalidInput: tensors without a place, or of another shape than there.
         """
+        late = {name for name in self.params.parts if name in start.buffers}
+        if late - start.weights.keys():  # of a function: only torch knows that these are buffers
+            names, params, rest, aliases = self._given
+            bare = {name.removeprefix(names.prefix) for name in late}
+            changed = replace(names, buffers=names.buffers | bare)
+            Twins.__init__(self, changed, params, rest, aliases)
         self._pair_statistics(start.buffers)
         # A tensor that has two names in torch may have one place here, or two.
         weights = {

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from rnn_jax import draw_primitive
 from rnn_jax import draws as in_jax
 from rnn_jax import private as of_jax
 from shared.errors import InvalidInput
@@ -157,6 +158,33 @@ def test_a_key_that_is_used_twice_is_one_draw_and_is_told() -> None:
     with in_jax.recorded() as draws:
         for key in jax.random.split(KEY):
             jax.random.normal(key, (3,))
-    told = r"torch drew 1 more than jax: .*: 1 draws replayed \(with a key that it had used, jax "
+    told = r"torch drew 1 more than jax: .*: 1 draw replayed \(with a key that it had used, jax "
     with pytest.raises(InvalidInput, match=told), in_jax.replayed(Replay(draws)):
         assert np.array_equal(jax.random.normal(KEY, (3,)), jax.random.normal(KEY, (3,)))
+
+
+def test_keys_are_told_with_what_was_drawn_with_them() -> None:
+    def keys(*draws: Any) -> set[bytes]:
+        with in_jax.recorded() as found:
+            for draw in draws:
+                draw()
+            assert draw_primitive.open_notes is not None
+            noted = draw_primitive.open_notes.keys
+        with in_jax.replayed(replay := Replay(found)):
+            for draw in draws:
+                draw()
+        assert replay.keys == noted
+        return replay.keys
+
+    def normal(seed: int, *shape: int) -> Any:
+        return lambda: jax.random.normal(jax.random.key(seed), shape)
+
+    assert keys() == keys(normal(0, 0)) == set()
+    one = keys(normal(0, 3))
+    assert one == keys(normal(0, 3), normal(0, 3)) == keys(normal(0, 3))
+    assert len(one) == 1
+    others = normal(1, 3), normal(0, 3, 1), lambda: jax.random.gumbel(jax.random.key(0), (3,))
+    assert len(keys(normal(0, 3), *others)) == 4
+    # What is drawn from, and when, says nothing of the key.
+    masks = [lambda p=p: jax.random.bernoulli(KEY, p, (3,)) for p in (0.4, 0.5)]
+    assert keys(masks[0]) == keys(masks[1])

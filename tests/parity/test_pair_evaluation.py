@@ -103,6 +103,34 @@ def test_the_module_keeps_its_mode() -> None:
     assert not port.drop.deterministic
 
 
+def test_outputs_of_other_names_in_evaluation_mode_are_refused() -> None:
+    class Wrapped(Plain):
+        def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
+            outputs = super().forward(x)
+            return outputs if self.training else (outputs,)
+
+    with pytest.raises(InvalidInput, match=r"evaluation/outputs: jax has it, torch has not"):
+        compare_plain(Wrapped())
+
+
+def test_draws_in_evaluation_mode_are_replayed() -> None:
+    class Always(Plain):
+        def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
+            return super().forward(torch.nn.functional.dropout(x, 0.5, True))
+
+    def ours(params: Any, x: jax.Array) -> jax.Array:
+        kept = jax.random.bernoulli(jax.random.key(0), 0.5, x.shape)
+        return plain()(params, x * kept / 0.5)
+
+    theirs = TorchProgram(Always(), CROSS_ENTROPIES[0])
+    params = {"kernel": np.ones((FEATURES, CLASSES)), "bias": np.ones(CLASSES)}
+    program = JaxProgram(ours, params, CROSS_ENTROPIES[1], names=PLAIN)
+    before = torch.get_rng_state()
+    for dropout in ("replay", "replay-first"):
+        compare_programs(program, theirs, plain_batches(), dropout=dropout).comparison.check()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 # Weights that the port had ------------------------------------------------------------------------
 
 

@@ -16,7 +16,16 @@ from shared.errors import InvalidInput
 from shared.parity import Findings, compare_programs
 from shared.protocol.draws import Draw
 from shared.protocol.program import Example, Start
-from tests.support.pair_cases import CROSS_ENTROPIES, causes
+from tests.support.pair_cases import (
+    CLASSES,
+    CROSS_ENTROPIES,
+    FEATURES,
+    PLAIN,
+    Plain,
+    causes,
+    plain,
+    plain_batches,
+)
 
 KIND: dict[str, Any] = {"dtype": np.float64, "param_dtype": np.float64}
 NAMES: dict[str, Any] = {
@@ -88,6 +97,7 @@ def test_a_run_with_dropout_is_proved(dropout: Any) -> None:
     assert pair.draws == 2 * 3
     assert "6 random draws replayed" in pair.verdicts[0]
     assert pair.evaluated == "seen"
+    assert "same-draws" not in {gap.kind for gap in pair.gaps}
     # What is drawn does not move the generators of the process: only the module's making did.
     torch.manual_seed(0)
     Dropping()
@@ -133,6 +143,7 @@ class Remembering(Port):
         return self.head(drop(last, state))
 
 
+@pytest.mark.slow
 def test_a_step_that_cannot_be_compiled_is_proved_in_the_plain_path() -> None:
     port = program(Remembering())
     pair = compare(port, "replay", steps=1)
@@ -142,6 +153,7 @@ def test_a_step_that_cannot_be_compiled_is_proved_in_the_plain_path() -> None:
     assert "Effects not supported" in port.drawing.reason
 
 
+@pytest.mark.slow
 def test_both_paths_take_the_same_steps() -> None:
     rng = np.random.default_rng(5)
     batches = [Example(rng.standard_normal((n, 3, 3)), rng.integers(0, 3, n)) for n in (5, 5, 4)]
@@ -167,3 +179,32 @@ def test_both_paths_take_the_same_steps() -> None:
         assert mine[:2] == theirs[:2]
         for name, array in mine.outputs.items():
             assert np.abs(array - theirs.outputs[name]).max() < 1e-12
+
+
+def test_who_draws_the_same_at_every_step_is_told_of() -> None:
+    """A mask that is replayed does not show that the port would draw one mask for ever."""
+
+    def fixed(params: Any, x: jax.Array) -> jax.Array:
+        kept = jax.random.bernoulli(jax.random.key(0), 0.5, x.shape)
+        return plain()(params, x * kept / 0.5)
+
+    class Forever(Plain):
+        def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
+            torch.manual_seed(1)
+            return super().forward(torch.nn.functional.dropout(x, 0.5, self.training))
+
+    class Drawing(Plain):
+        def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
+            return super().forward(torch.nn.functional.dropout(x, 0.5, self.training))
+
+    params = {"kernel": np.ones((FEATURES, CLASSES)), "bias": np.ones(CLASSES)}
+    port = JaxProgram(fixed, params, CROSS_ENTROPIES[1], names=PLAIN, evaluation=plain())
+    for module, dropout, names in (
+        (Drawing(), "replay", ["jax"]),
+        (Forever(), "replay", ["jax", "torch"]),
+        (Drawing(), "replay-first", ["jax"]),
+    ):
+        theirs = TorchProgram(module, CROSS_ENTROPIES[0])
+        pair = compare_programs(port, theirs, plain_batches(), dropout=dropout)
+        pair.comparison.check()
+        assert [gap.name for gap in pair.gaps if gap.kind == "same-draws"] == names

@@ -242,8 +242,73 @@ def test_a_schedule_in_float32_is_told_of_by_its_line() -> None:
 
 def test_a_parameter_that_only_the_loss_has_is_refused() -> None:
     temperature = torch.nn.Parameter(torch.tensor(0.7))
-    with pytest.raises(InvalidInput, match="loss: expected all that is trained to be in the model"):
+    with pytest.raises(InvalidInput, match="expected all that is trained to be in the module"):
         compare_plain(
             losses=(lambda o, y: CROSS_ENTROPIES[0](o * temperature, y), CROSS_ENTROPIES[1])
         )
     assert temperature.grad is None
+
+
+# What did not act ---------------------------------------------------------------------------------
+
+
+def kinds(pair: Findings) -> set[str]:
+    return {gap.kind for gap in pair.gaps}
+
+
+def test_what_never_acted_is_a_gap() -> None:
+    def clip(limit: float) -> Callable[[Any], Any]:
+        return lambda params: torch.nn.utils.clip_grad_norm_(params, limit)
+
+    pair = train(optim.adam(0.01), prepare=clip(100.0), scheduler=lambda o: LR.StepLR(o, 100))
+    pair.comparison.check()
+    assert {"prepare-changed-nothing", "rate-constant"} <= kinds(pair)
+    assert "not exercised: clipping, the scheduler" in pair.verdicts[0]
+    rate = optim.step_lr(0.01, 2, 0.5)
+    pair = train(
+        optax.chain(optim.clip_grad_norm(0.01), optim.adam(rate)), prepare=clip(0.01),
+        scheduler=lambda o: LR.StepLR(o, 2, 0.5),
+    )  # fmt: skip
+    pair.comparison.check()
+    assert not {"prepare-changed-nothing", "rate-constant", "one-update"} & kinds(pair)
+    assert "one-update" in kinds(train(optim.adam(0.01), steps=1))
+
+
+def test_tensors_that_share_memory_have_twins_that_do() -> None:
+    class Bank(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.memory = torch.full((FEATURES, CLASSES), 0.5)
+            self.row, self.scale = self.memory[0], torch.tensor(0.25)
+
+        def forward(self, x):  # pyright: ignore[reportIncompatibleMethodOverride]
+            if self.training:
+                self.memory.mul_(0.5).add_(1 / 3)
+                self.scale.data.add_(0.1)
+            return super().forward(x) * self.row * self.scale + (x @ self.memory.T.T)
+
+    def ours(params: Any, x: Any) -> Any:
+        memory = 0.25 + 1 / 3
+        scale = 0.25 + 0.1
+        return plain()(params, x) * memory * scale + x.sum(-1, keepdims=True) * memory
+
+    compare_plain(Bank(), ours, data=plain_batches(1)).comparison.check()
+
+
+def test_a_loss_with_a_state_begins_anew_with_every_comparison() -> None:
+    class Warming(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, logits: Any, targets: Any) -> Any:
+            self.calls += 1
+            return CROSS_ENTROPIES[0](logits, targets) * self.calls
+
+    loss = Warming()
+    theirs = TorchProgram(Plain(), loss)
+    params = {"kernel": np.ones((FEATURES, CLASSES)), "bias": np.ones(CLASSES)}
+    ours = JaxProgram(plain(), params, CROSS_ENTROPIES[1], names=PLAIN)
+    for _ in range(2):
+        compare_programs(ours, theirs, plain_batches(1)).comparison.check()
+    assert loss.calls == 0

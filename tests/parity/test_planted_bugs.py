@@ -9,9 +9,7 @@ from tests.support.real_models.planted import BUGS, PHASES
 
 QUICK = (
     "layers in another order",
-    "stop_gradient",
     "another learning rate",
-    "schedule one step late",
     "each tensor clipped",
     "no bias correction",
 )

@@ -128,6 +128,8 @@ def same(function: Any, path: str = "compiled") -> str:
         replays = Replay(given), Replay(given)
         equal(drawn(compiled, X * scale, replays[0]), drawn(plain, X * scale, replays[1]))
         assert [replay.replayed for replay in replays] == [len(mine)] * 2
+        assert replays[0].keys == replays[1].keys
+        assert replays[0].keys
     return compiled.reason
 
 
@@ -231,6 +233,28 @@ def test_a_refusal_is_the_same_in_both() -> None:
         assert compiled.path == "compiled"
         assert told[0] == told[1]
         assert taken[0] == taken[1]
+
+
+def test_a_key_that_a_function_makes_is_the_same_at_every_step() -> None:
+    def fixed(x: Any, _: Any) -> Any:
+        return by_hand(x, jax.random.key(0))
+
+    def half(x: Any, key: Any) -> Any:
+        return fixed(by_hand(x, key), key)
+
+    for function, same in ((fixed, 1), (by_hand, 0), (half, 1)):
+        for path in (Compiled(function), function):
+            replays = []
+            for step in (1, 2):
+                draws: list[Draw] = []
+                with drawing(draws, step):
+                    path(jnp.asarray(X * step), KEYS[step])
+                replays.append(Replay(draws))
+                with drawing(replays[-1], step):
+                    path(jnp.asarray(X * step), KEYS[step])
+            first, second = (replay.keys for replay in replays)
+            assert len(first) == len(second) == 1 + (function is half)
+            assert len(first & second) == same
 
 
 def test_what_is_traced_in_one_way_is_not_used_in_another() -> None:

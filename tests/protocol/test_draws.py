@@ -1,6 +1,7 @@
 """Recorded draws, handed out: what fits, and what is refused by name."""
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -39,8 +40,9 @@ def test_one_draw_too_many_is_named() -> None:
     replay.take("bernoulli", (2, 3), {"p": 0.5})
     told = refused(lambda: replay.take("bernoulli", (3, 4), {"p": 0.5}, "enc.drop", "port.py:3"))
     assert told == (
-        "jax draws bernoulli(0.5) of (3, 4) in enc.drop (port.py:3), torch drew nothing more: "
-        "1 draws replayed"
+        "jax draws bernoulli(0.5) of (3, 4) in enc.drop (port.py:3), torch drew nothing more "
+        "(draws of Python's random and of NumPy are not counted, which are seeded alike on both "
+        "sides; only those of the framework are): 1 draw replayed"
     )
 
 
@@ -56,7 +58,7 @@ def test_draws_left_over_are_named() -> None:
     ("kind", "shape", "settings", "asked", "reason"),
     [
         ("uniform", (2, 3), {"low": 0, "high": 1}, "uniform(0, 1) of (2, 3)", "another kind"),
-        ("bernoulli", (3, 2), {"p": 0.3}, "bernoulli(0.3) of (3, 2)", "another shape"),
+        ("bernoulli", (3, 4), {"p": 0.3}, "bernoulli(0.3) of (3, 4)", "another shape"),
         ("bernoulli", (2, 3), {"p": 0.4}, "bernoulli(0.4) of (2, 3)", "another probability"),
         (
             "bernoulli", (2, 3), {"p": 0.7}, "bernoulli(0.7) of (2, 3)",
@@ -155,7 +157,8 @@ def test_modules_that_draw_in_another_order_are_handed_over_by_name() -> None:
     assert np.array_equal(replay.take("bernoulli", (2, 3), {"p": 0.5}, "one"), MASK)
     replay.finish()
     told = refused(lambda: replay.take("bernoulli", (2, 3), {"p": 0.5}, "two"))
-    assert "torch drew nothing more in b: 3 draws replayed" in told
+    assert "torch drew nothing more in b (draws of Python's random and of NumPy are not" in told
+    assert told.endswith(": 3 draws replayed")
 
 
 def test_a_draw_that_fits_later_hints_at_names() -> None:
@@ -173,6 +176,56 @@ def test_axes_are_ordered_by_name() -> None:
     assert np.array_equal(taken, values.transpose(0, 2, 1))
     told = refused(lambda: replay.take("bernoulli", (1, 2, 3), {"p": 0.5}, "drop"))
     assert "another shape: " in told
+
+
+@pytest.mark.parametrize(
+    ("drawn", "asked", "axes"),
+    [
+        ((2, 3), (3, 2), "BF->FB"),
+        ((2, 3, 4), (2, 4, 3), "BCL->BLC"),
+        ((4, 2, 3), (2, 4, 3), "TBF->BTF"),
+        ((2, 3, 4), (4, 2, 3), "BCL->LBC"),
+        ((2, 2, 3), (3, 2, 2), "BCL->LBC"),  # and LCB
+        ((2, 3, 4, 5), (2, 4, 5, 3), "BCHW->BHWC"),
+        ((1, 3, 1, 5), (1, 1, 5, 3), "BCHW->BHWC"),
+        ((2, 3, 4, 5, 6), (2, 4, 5, 6, 3), "BCDHW->BDHWC"),
+        ((2, 3, 4, 5, 6, 7), (7, 2, 3, 4, 5, 6), "abcdef->fabcde"),
+    ],
+)
+def test_another_order_of_axes_is_told_with_names_that_are_taken(drawn, asked, axes) -> None:
+    values = np.random.default_rng(0).random(drawn) < 0.5
+    given = [draw(values=values, module="tcn.drop")] * 2
+    replay = Replay([draw(), *given])
+    replay.take("bernoulli", (2, 3), {"p": 0.5})
+    told = refused(lambda: replay.take("bernoulli", asked, {"p": 0.5}, "blocks.drop"))
+    assert told.endswith(
+        ": another shape: 1 draw replayed; if only the order of the axes differs, name the "
+        f'modules: dropout={{"tcn.drop": "blocks.drop {axes}"}}'
+    )
+    [(theirs, ours)] = re.findall(r'dropout={"(.*)": "(.*)"}', told)
+    taken = Replay(given, {theirs: ours}).take("bernoulli", asked, {"p": 0.5}, "blocks.drop")
+    theirs, ours = axes.split("->")
+    assert np.array_equal(taken, values.transpose([theirs.index(axis) for axis in ours]))
+
+
+def test_axes_outside_of_all_modules_have_no_name() -> None:
+    told = refused(lambda: Replay([draw()]).take("bernoulli", (3, 2), {"p": 0.5}))
+    assert told.endswith(
+        ": 0 draws replayed; if only the order of the axes differs (BF->FB), draw inside of a "
+        "submodule, and name it"
+    )
+
+
+def test_other_refusals_tell_nothing_of_axes() -> None:
+    for kind, shape in (("bernoulli", (3, 3)), ("bernoulli", (1, 3, 2)), ("normal", (3, 2))):
+        settings = {"p": 0.5, "mean": 0.0, "std": 1.0}
+        replay = Replay([draw(module="a")])
+        told = refused(lambda r=replay, k=kind, s=shape, v=settings: r.take(k, s, v, "b"))
+        assert told.endswith(": 0 draws replayed")
+    replay = Replay([draw(module="a")], {"a": "b BF->BF"})  # who names axes knows of them
+    told = refused(lambda: replay.take("bernoulli", (3, 2), {"p": 0.5}, "b"))
+    assert "another shape: " in told
+    assert told.endswith(": 0 draws replayed")
 
 
 # The process ---------------------------------------------------------------------------------
