@@ -11,6 +11,7 @@ from flax import linen, nnx
 from jax import Array
 
 from rnn_jax.arrays import dotted, everything, keys
+from rnn_jax.nests import cast
 from rnn_jax.precision import narrowings
 from shared.errors import InvalidInput
 from shared.protocol.nests import arguments, parts
@@ -147,14 +148,14 @@ def _in(dtype: Any, value: Any) -> Any:
 
 
 def evaluation(
-    model: Any, params: Any, inputs: Sequence[np.ndarray], dtype: Any = np.float64
+    model: Any, params: Any, inputs: Any, dtype: Any = np.float64
 ) -> tuple[Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], list[str]]:
     """Returns the function arrays by place → outputs by name, in evaluation mode, and where it
     leaves float64. Places without an array keep what they have. The process keeps its dtypes.
 
     Args:
         model, params: as for `JaxProgram`; a copy of a module is computed with.
-        inputs: what it is called with.
+        inputs: what it is called with, a nest of arrays (`shared.protocol.nests.arguments`).
         dtype: in which is computed, float64 or float32.
 
     Raises:
@@ -167,14 +168,13 @@ def evaluation(
                 model = nnx.clone(model)
             model.eval()
         call, shapes, rest, *_ = as_function(model, params, dtype)
-        given = [jnp.asarray(a, dtype if a.dtype.kind == "f" else None) for a in inputs]
-
+        given = cast(inputs, np.dtype(dtype))
         tree = model if params is None else params
         own = {path: _in(dtype, value) for path, value in everything(tree) if path in shapes}
 
     def forward(values: dict[str, Array], rest: dict[str, Array]) -> dict[str, Array]:
         with calling("ours"):
-            outputs, _ = call(values, rest, tuple(given))
+            outputs, _ = call(values, rest, given)
         return parts("outputs", outputs, (jax.Array, np.ndarray))
 
     compiled = jax.jit(forward)

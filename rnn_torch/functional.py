@@ -2,7 +2,7 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,30 +11,29 @@ from torch import nn
 
 from rnn_torch.exchange import to_numpy, to_tensor
 from rnn_torch.held import Held, in_precision
+from rnn_torch.nests import to_tensors
 from shared.errors import InvalidInput
-from shared.protocol.program import calling, parts
+from shared.protocol.nests import arguments, parts
+from shared.protocol.program import calling
 from shared.protocol.weights import Weights
 
 Evaluate = Callable[[Weights], Weights]
 
 
-def evaluation(module: nn.Module, inputs: Sequence[np.ndarray]) -> Evaluate:
+def evaluation(module: nn.Module, inputs: Any) -> Evaluate:
     """Returns the function weights → outputs by name, in float64. Random numbers stay where they
     are.
 
     Args:
         module: as `rnn_torch.plain` makes it. Each call computes with a copy of its own, so that
             what a module keeps from call to call is not there.
-        inputs: what it is called with.
+        inputs: what it is called with, a nest of arrays (`shared.protocol.nests.arguments`).
 
     Raises:
         InvalidInput: a module that cannot be copied, or that draws random numbers.
     """
     with calling("theirs", "a module that can be copied"):
         original = copy.deepcopy(module).double().eval()
-    tensors = [to_tensor(np.asarray(array)) for array in inputs]
-    tensors = [t.double() if t.is_floating_point() else t for t in tensors]
-
     seeds = itertools.count()
 
     def evaluate(weights: Weights) -> Weights:
@@ -46,7 +45,8 @@ def evaluation(module: nn.Module, inputs: Sequence[np.ndarray]) -> Evaluate:
             torch.manual_seed(next(seeds))
             for name, array in weights.items():
                 held[name].copy_(to_tensor(array))
-            outputs = copied(*(tensor.clone() for tensor in tensors))
+            given, named = arguments(to_tensors(inputs, torch.float64))
+            outputs = copied(*given, **named)
         found = parts("outputs", _without_packing(outputs), torch.Tensor)
         return {name: to_numpy(tensor) for name, tensor in found.items()}
 

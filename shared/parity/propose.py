@@ -35,6 +35,7 @@ from shared.protocol.backend import part_of
 from shared.protocol.checks import named
 from shared.protocol.layer import Shape
 from shared.protocol.mapping import WeightMap
+from shared.protocol.nests import mapped
 from shared.protocol.places import Place, read_place
 from shared.protocol.state_dict import listed
 from shared.protocol.units import Unit
@@ -59,7 +60,8 @@ def propose(
     Args:
         theirs: a `torch.nn.Module`.
         ours: its port: a `flax.nnx.Module`, or a function `model(params, *inputs)`.
-        sample: inputs for both, an array or a tuple of arrays. Every parameter should have an
+        sample: inputs for both: an array, a tuple of arguments, a dict of keyword arguments, in any
+            nesting as `compare_programs` takes it. Every parameter should have an
             effect on the outputs: several sequences of several steps, for instance.
         params: pytree of the function's parameters, for its shapes; None with a module.
         ours_sample: the same inputs as the port takes them, where they differ, such as images
@@ -122,7 +124,7 @@ def _arrays(tree: Any) -> tuple[Weights, list[str]]:
     return arrays, optional
 
 
-def _port(ours: Any, params: Any, inputs: Sequence[np.ndarray]) -> tuple[Evaluate, list[str]]:
+def _port(ours: Any, params: Any, inputs: Any) -> tuple[Evaluate, list[str]]:
     """Returns the port as a function of its arrays, and where it leaves float64. One that cannot be
     called in float64, such as a scan whose state begins in float32, computes in float32."""
     evaluation = part_of("jax", "functional").evaluation
@@ -257,17 +259,17 @@ def _mapping(
     return WeightMap(places, reasons=reasons)
 
 
-def _inputs(what: str, sample: Any) -> list[np.ndarray]:
-    several = sample if isinstance(sample, (tuple, list)) else (sample,)
-    arrays = []
-    for part in several:
-        try:
-            array = np.asarray(part.detach().cpu() if hasattr(part, "detach") else part)
-        except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
-            raise InvalidInput(f"{what}: expected arrays of real numbers, got: {error}") from error
-        if array.dtype.kind not in "fiub" or not array.size:
-            raise InvalidInput(
-                f"{what}: expected arrays of real numbers, got {array.dtype} of shape {array.shape}"
-            )
-        arrays.append(array)
-    return arrays
+def _inputs(what: str, sample: Any) -> Any:
+    return mapped(lambda _, part: _array(what, part), sample)
+
+
+def _array(what: str, part: Any) -> np.ndarray:
+    try:
+        array = np.asarray(part.detach().cpu() if hasattr(part, "detach") else part)
+    except (TypeError, ValueError, RuntimeError, NotImplementedError) as error:
+        raise InvalidInput(f"{what}: expected arrays of real numbers, got: {error}") from error
+    if array.dtype.kind not in "fiub" or not array.size:
+        raise InvalidInput(
+            f"{what}: expected arrays of real numbers, got {array.dtype} of shape {array.shape}"
+        )
+    return array

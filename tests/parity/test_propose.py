@@ -8,7 +8,9 @@ import numpy as np
 import optax
 import pytest
 import torch
+from flax import nnx
 
+import rnn_jax
 from rnn_jax.arrays import arrays
 from rnn_jax.pair import JaxProgram
 from rnn_torch.pair import TorchProgram
@@ -188,3 +190,30 @@ def test_a_pair_leaves_out_what_a_mapping_says_of_buffers_and_ties() -> None:
 
 def squares(outputs: Any, targets: Any) -> Any:
     return ((outputs - targets) ** 2).mean()
+
+
+def test_a_sample_may_be_a_nest() -> None:
+    class Carried(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = torch.nn.LSTM(3, 4, batch_first=True)
+
+        def forward(self, x, state):
+            zeros = torch.zeros(len(x), x.shape[1], 4)  # in the default dtype
+            return self.rnn(x, state)[0] + zeros
+
+    class Port(nnx.Module):
+        def __init__(self) -> None:
+            kind: Any = {"dtype": np.float64, "param_dtype": np.float64, "rngs": nnx.Rngs(0)}
+            self.lstm = rnn_jax.LSTM(3, 4, batch_first=True, **kind)
+
+        def __call__(self, x, state):
+            return self.lstm(x, state)[0]
+
+    rng = np.random.default_rng(0)
+    x, *state = (rng.standard_normal(size) for size in ((2, 5, 3), (1, 2, 4), (1, 2, 4)))
+    for sample in ((x, tuple(state)), {"state": tuple(state), "x": x}):
+        names = propose(Carried(), Port(), sample, show=False)
+        assert names.places["rnn.weight_hh_l0"] == "lstm.weight_hh_l0"
+        assert names.deviation is not None
+        assert names.deviation < 1e-12
