@@ -35,7 +35,7 @@ DRAWS = {
     "speech": 5 * 2,
     "text line": 8 * 3,
 }
-QUICK = ("policy", "attention")
+QUICK = ("policy", "classifier")
 SLOW = [
     pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in COMPARISONS
 ]

@@ -122,7 +122,7 @@ def test_gradients_go_through_the_ends_of_a_uniform() -> None:
 
 
 @pytest.mark.parametrize(
-    "cell", ["LSTM", *(pytest.param(cell, marks=pytest.mark.slow) for cell in ("GRU", "RNN"))]
+    "cell", ["RNN", *(pytest.param(cell, marks=pytest.mark.slow) for cell in ("GRU", "LSTM"))]
 )
 def test_dropout_between_recurrent_layers(cell: str) -> None:
     how: Any = {"num_layers": 3, "dropout": 0.4, "bidirectional": True, "batch_first": True}
@@ -133,7 +133,8 @@ def test_dropout_between_recurrent_layers(cell: str) -> None:
     agree(lambda x: theirs(x)[0], lambda x: nnx.clone(ours)(x)[0], count=2)
 
 
-@pytest.mark.parametrize("lengths", [[4, 2, 3], pytest.param([4, 3, 2], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("lengths", [[4, 2, 3], [4, 3, 2]])
 def test_dropout_in_a_packed_layer(lengths: list[int]) -> None:
     how: Any = {"num_layers": 2, "dropout": 0.4, "bidirectional": True}
     with in_torch.seeded(0):
