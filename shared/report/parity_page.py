@@ -28,6 +28,8 @@ from shared.system.folders import remove
 from shared.tasks.registry import row
 
 HTML, MARKDOWN = "parity.html", "parity.md"
+MOST_TRIED = 20
+"""Rows of what was tried."""
 PICTURES = {
     "deviations": "deviations.png",
     "losses": "losses.png",
@@ -71,6 +73,8 @@ def write_parity_report(
 
 def _context(findings: Findings) -> dict[str, Any]:
     comparison, diagnosis, config = findings.comparison, findings.diagnosis, findings.config
+    found = diagnosis.findings if diagnosis else []
+    tried = sorted(found, key=lambda finding: (not finding.vanishes, finding.deviation))
     difference = comparison.difference
     shown = settings(config) if config else {}
     for name in ("backend", "implementation", "precision", "device"):
@@ -87,10 +91,9 @@ def _context(findings: Findings) -> dict[str, Any]:
         "pair": not findings.sides,
         "findings": [
             finding._asdict() | {"deviation": in_digits(finding.deviation)}
-            for finding in sorted(
-                diagnosis.findings if diagnosis else (), key=lambda f: f.deviation
-            )
+            for finding in tried[:MOST_TRIED]
         ],
+        "more": len(tried[MOST_TRIED:]),
         "phases": phases(comparison),
         "tolerance": comparison.tolerance,
         "float32": findings.envelope.sentence if findings.envelope else None,

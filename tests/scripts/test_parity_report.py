@@ -139,6 +139,19 @@ def test_what_was_tried_for_a_pair_is_said_exactly(tmp_path: Path) -> None:
         assert AGAIN in " ".join((tmp_path / page).read_text().split())
 
 
+def test_of_many_trials_the_page_shows_those_that_leave_least(tmp_path: Path) -> None:
+    found = compare(steps_of([1.0]), steps_of([2.0]))
+    tried = [Finding(f"trial-{i}", "about", 0.1 + i, False) for i in range(30)]
+    tried.append(Finding("the one", "about", 0.05, True))
+    findings = Findings(found, diagnosis=Diagnosis(1, "loss/loss", 0.5, tried))
+    write_parity_report(findings, tmp_path, title="t", command="c")
+    for page in ("parity.html", "parity.md"):
+        text = (tmp_path / page).read_text()
+        assert text.index("the one") < text.index("trial-0") < text.index("trial-18")
+        assert "trial-19" not in text
+        assert "11 more were tried, none of which leaves less." in text
+
+
 def test_many_names_are_not_listed_in_a_verdict() -> None:
     many = {f"name{i}": np.ones(1) for i in range(400)}
     (note,) = compare([many], [many]).notes
