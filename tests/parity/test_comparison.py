@@ -250,3 +250,16 @@ def test_phases_that_no_one_knows_are_told_of() -> None:
     """A misspelt one would be compared last, and a difference in it found late."""
     trace = {"grads/w": np.ones(2), "weights/w": np.ones(2), "w": np.ones(2)}
     assert compare([trace], [trace]).notes == ["compared after the known phases: grads, w"]
+
+
+def test_a_moment_that_comes_later_counts_from_then_on() -> None:
+    one = {"loss/loss": np.array(1.0)}
+    sides = (
+        [one, one | {"moments/exp_avg.w": np.array([1.0 + error, 2.0])}] for error in (0.0, 4e-10)
+    )
+    comparison = compare(*sides)
+    assert comparison.equal
+    deviation, name, step = comparison.largest
+    assert (name, step) == ("moments/exp_avg.w", 2)
+    assert 1e-10 < deviation < 3e-10
+    assert [row[0] for row in comparison.growth] == [1, 2]

@@ -100,6 +100,7 @@ def test_moments_that_come_later_are_compared_from_then_on() -> None:
     assert np.isnan(found[:2]).all()
     assert np.isfinite(found[2:]).all()
     assert not pair.comparison.left_out
+    assert pair.comparison.largest[0] < 1e-12
 
 
 def test_parameters_that_are_unfrozen_later() -> None:

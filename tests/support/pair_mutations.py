@@ -4,8 +4,8 @@ ROWS: list[tuple[str, str, str, str]] = [
     (
         "shared/parity/comparison.py",
         "at = {name: int(np.nanargmax(values)) for name, values in self.deviations.items()}",
-        "at = {name: int(np.argmin(values)) for name, values in self.deviations.items()}",
-        "tests/parity/test_comparison.py::test_equal_steps_are_reported_in_one_sentence",
+        "at = {name: int(np.argmax(values)) for name, values in self.deviations.items()}",
+        "tests/parity/test_comparison.py::test_a_moment_that_comes_later_counts_from_then_on",
     ),
     (
         "shared/parity/comparison.py",
