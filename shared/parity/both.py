@@ -56,7 +56,6 @@ class Both(NamedTuple):
             theirs = self.second.step(example, drawn, altered)
             replay = self.replay(drawn)
             mine = self.first.step(example, replay)
-        replay.finish()
         numbers = tuple(draw.values.tobytes() for draw in drawn)
         return Taken(mine, theirs, replay.replayed, frozenset(replay.keys), numbers)
 
