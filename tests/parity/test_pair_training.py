@@ -71,11 +71,11 @@ def test_a_scheduler_that_looks_at_the_loss_gets_it() -> None:
     """The mean since its last step, as of an epoch."""
     optaxs = optax.chain(
         optim.sgd(0.5),
-        optim.reduce_on_plateau(0.5, factor=0.1, patience=0, threshold=0.02, every=3),
+        optim.reduce_on_plateau(0.5, factor=0.1, patience=0, threshold=0.05, every=3),
     )
     torchs = {
         "optimizer": lambda params: torch.optim.SGD(params, 0.5),
-        "scheduler": lambda o: LR.ReduceLROnPlateau(o, factor=0.1, patience=0, threshold=0.02),
+        "scheduler": lambda o: LR.ReduceLROnPlateau(o, factor=0.1, patience=0, threshold=0.05),
     }
     pair = train(optaxs, steps=18, every=3, **torchs)
     pair.comparison.check()
