@@ -20,7 +20,7 @@ from shared.parity.comparison import Comparison, deviation
 from shared.parity.diagnosis import VANISHED, Diagnosis, Finding, ranked
 from shared.parity.misreadings import misreadings
 from shared.parity.optimizer_causes import optimizer_causes
-from shared.parity.where import divergence, facts_of, pattern
+from shared.parity.where import divergence, facts_of, pattern, rhythm
 from shared.protocol.draws import Draw
 from shared.protocol.program import Example, Program, Start
 from shared.protocol.trace import Trace, phase_of
@@ -78,6 +78,8 @@ class Case(NamedTuple):
     evaluated: Any
     """Inputs of the evaluation."""
     comparison: Comparison
+    batches: Sequence[Example]
+    """Those of an epoch, which are taken again and again."""
     group: str = ""
     """One of `GROUPS`."""
     quiet: bool = False
@@ -214,9 +216,9 @@ def _patterns(case: Case, mine: Trace, theirs: Trace) -> list[str]:
     difference = case.comparison.difference
     if difference is None or difference.name not in mine or difference.name not in theirs:
         return []
-    facts = facts_of(case.both, case.start, case.examples, case.comparison)
-    tolerance = case.comparison.tolerance
-    return pattern(difference.name, mine, theirs, facts, tolerance)
+    facts = facts_of(case.both, case.start, case.examples[-1])
+    found = pattern(difference.name, mine, theirs, facts, case.comparison.tolerance)
+    return found + rhythm(case.comparison, case.batches)
 
 
 class _Trial:

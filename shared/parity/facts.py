@@ -37,14 +37,6 @@ class Facts:
     layers: int | None = None
     classes: int | None = None
     features: int | None = None
-    batches: int | None = None
-    """In an epoch."""
-    differing: Sequence[int] = ()
-    """Steps at which the tensor differs, from 1."""
-    compared: int | None = None
-    """Steps that were compared."""
-    smaller: bool = False
-    """True if the last batch of an epoch has fewer examples."""
     rates: Sequence[float] = ()
     """Learning rates."""
     dropout: Sequence[float] = ()

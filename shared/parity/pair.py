@@ -79,14 +79,15 @@ def compare_programs(
     start = second.now()
     taken = [examples[i % len(examples)] for i in range(steps or len(examples))]
     try:
-        found = _Run(both, start, tolerance).take(taken, evaluated)
+        what = "in evaluation mode" if held_out is None else "held_out, inputs without targets"
+        found = _Run(both, start, tolerance, what).take(taken, evaluated)
         hints = [*first.hints(taken[-1]), *second.hints(taken[-1])]
         diagnosis = None
         difference = found.comparison.difference
         if difference is not None:
             same = SAME if found.comparison.precisions <= {"float64"} else SAME_IN_FLOAT32
             until = taken[: difference.step]
-            case = Case(both, start, found.before, until, evaluated, found.comparison)
+            case = Case(both, start, found.before, until, evaluated, found.comparison, examples)
             diagnosis = explain(case, suspects or {}, same)
             hints += hint(diagnosis, hints)
         return Findings(
@@ -114,8 +115,8 @@ def _check_programs(others: Mapping[str, Program], second: Program) -> None:
 class _Run:
     """The steps of both programs, compared as they are taken."""
 
-    def __init__(self, both: Both, start: Start, tolerance: float) -> None:
-        self.both = both
+    def __init__(self, both: Both, start: Start, tolerance: float, evaluates: str) -> None:
+        self.both, self._evaluates = both, evaluates
         self.comparison = Comparison(both.first.name, both.second.name, tolerance)
         self.before = start
         """The second's state before the first step that differs."""
@@ -174,7 +175,7 @@ class _Run:
         try:
             return self.both.evaluate(inputs)
         except InvalidInput as error:
-            raise InvalidInput(f"evaluation of held_out, inputs alone: {error}") from error
+            raise InvalidInput(f"{self._evaluates}: {error}") from error
 
     def _compare(self, step: int, mine: Trace, theirs: Trace) -> None:
         for program, trace in ((self.both.first, mine), (self.both.second, theirs)):

@@ -34,20 +34,8 @@ def patterns(
     found = [not_finite(a, b, differs, facts)]
     if found[0] is None:
         found += [relation(name, a, b, differs, facts)]
-    found += [last_batch(facts), *_places(name, differs, facts)]
+    found += _places(name, differs, facts)
     return [pattern for pattern in found if pattern is not None][:MOST]
-
-
-def last_batch(facts: Facts) -> Pattern | None:
-    """Tells whether only the last batch of each epoch differs, although others were compared."""
-    n, steps = facts.batches, facts.differing
-    if not n or n < 2 or not steps or (facts.compared or max(steps)) < n:
-        return None
-    if any(step % n for step in steps):
-        return None
-    size = ", which has fewer examples" if facts.smaller else ""
-    about = f"only in the last batch of an epoch{size}"
-    return Pattern("last-batch", about, {"smaller": facts.smaller, "steps": list(steps)})
 
 
 def _places(name: str, differs: np.ndarray, facts: Facts) -> list[Pattern]:
@@ -196,8 +184,8 @@ def growth_pattern(
         about = f"from step {first} on, the first of epoch {(first - 1) // batches + 1}"
     elif batches and first % batches == 0:
         about = f"from step {first} on, the last of epoch {first // batches}"
-    else:
-        about = f"from step {first} on"
+    else:  # which the verdict says by itself
+        return None
     return Pattern("from", about, fields)
 
 

@@ -3,15 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from shared.errors import InvalidInput
 from shared.parity.both import Both
 from shared.parity.comparison import Comparison
 from shared.parity.deviation import errors, floors
 from shared.parity.facts import LETTERS, Facts
 from shared.parity.misreadings import _blocks
-from shared.parity.patterns import patterns
+from shared.parity.patterns import growth_pattern, patterns
 from shared.parity.submodules import first_divergence, pairs, paths
 from shared.protocol.nests import has_packed, leaves
 from shared.protocol.program import Example, Start
@@ -51,20 +49,30 @@ def pattern(name: str, mine: Trace, theirs: Trace, facts: Facts, tolerance: floa
     return [found.about for found in patterns(name, a, b, differs, facts)]
 
 
-def facts_of(
-    both: Both, start: Start, examples: Sequence[Example], comparison: Comparison
-) -> Facts:
-    """Returns what is known of the last of these examples, and of how the difference came and
-    went."""
-    example = examples[-1]
+def rhythm(comparison: Comparison, batches: Sequence[Example]) -> list[str]:
+    """Tells at which of all steps the tensor that differs first does so, if there is a rule.
+
+    Args:
+        batches: of an epoch.
+    """
+    assert comparison.difference is not None
+    found = [batch_of(batch) for batch in batches]
+    known = [size for size in found if size is not None]
+    count = len(comparison.steps)
+    sizes = [known[i % len(known)] for i in range(count)] if len(known) == len(found) else None
+    deviations = comparison.deviations[comparison.difference.name]
+    pattern = growth_pattern(deviations, comparison.tolerance, sizes, len(batches))
+    return [] if pattern is None else [pattern.about]
+
+
+def facts_of(both: Both, start: Start, example: Example) -> Facts:
+    """Returns what is known of a step with this example."""
     batch = batch_of(example)
     steps = _steps(example, batch)
     counts = {name: _blocks(start.weights, name) for name in start.weights}
     blocks = {name: count for name, count in counts.items() if count in LETTERS}
     hidden = {len(start.weights[name]) // count for name, count in blocks.items()}
-    sizes = [batch_of(one) for one in examples]
     update = both.second.update()
-    difference = comparison.difference
     return Facts(
         first=both.first.name,
         second=both.second.name,
@@ -74,9 +82,6 @@ def facts_of(
         steps=steps,
         lengths=_lengths(example, batch, steps),
         layers=len({name for name in start.weights if "weight_hh" in name}) or None,
-        differing=_differing(comparison),
-        compared=len(comparison.steps),
-        smaller=bool(difference and batch and batch < max(size or 0 for size in sizes)),
         rates=sorted({rate for step in update.rates for rate in step.values()}),
         accumulate=update.accumulate,
     )
@@ -118,9 +123,3 @@ def _lengths(example: Example, batch: int | None, steps: int | None) -> Sequence
         if one_each and steps and array.min() > 0 and array.max() <= steps:
             return [int(length) for length in array]
     return None
-
-
-def _differing(comparison: Comparison) -> list[int]:
-    assert comparison.difference is not None
-    found = np.array(comparison.deviations[comparison.difference.name])
-    return [comparison.steps[i] for i in np.flatnonzero(found > comparison.tolerance)]

@@ -10,7 +10,7 @@ from shared.parity.both import Both
 from shared.parity.comparison import Comparison
 from shared.parity.facts import Facts, Pattern
 from shared.parity.patterns import patterns
-from shared.parity.where import facts_of, pattern
+from shared.parity.where import facts_of, pattern, rhythm
 from shared.protocol.nests import Packed
 from shared.protocol.program import Example, Start, Update
 
@@ -52,12 +52,9 @@ EXAMPLES: dict[str, tuple[Any, Any, tuple]] = {
 }
 
 
-def known(*examples: Example) -> Facts:
-    """What is known of a step whose loss differs."""
+def known(example: Example) -> Facts:
     program: Any = SimpleNamespace(name="torch", update=lambda: Update((), ()))
-    comparison = Comparison("jax", "torch")
-    comparison.add(1, {"loss/loss": np.array([1.0])}, {"loss/loss": np.array([2.0])})
-    return facts_of(Both(program, program), Start({}), examples, comparison)
+    return facts_of(Both(program, program), Start({}), example)
 
 
 @pytest.mark.parametrize("case", EXAMPLES)
@@ -67,13 +64,21 @@ def test_what_arrays_tell_of_batch_and_time(case: str) -> None:
     assert (facts.batch, facts.steps, facts.lengths) == expected
 
 
-def test_a_smaller_batch_is_one_of_fewer_examples() -> None:
-    def batch(size: int, steps: int) -> Example:
-        return Example(real(steps, size, I), whole(size))
+def test_the_batch_with_fewer_examples_is_told_of() -> None:
+    """The batches have 4, 4 and 3 sequences; with the time first, the arrays show it by classes."""
 
-    assert known(batch(B, T), batch(B - 1, T)).smaller
-    assert not known(batch(B, T), batch(B, T - 1)).smaller
-    assert not known(batch(B, T), Example(real(T - 1, B, I), real(T - 1, B, O))).smaller
+    def told(wrong: list[int], sizes: list[int]) -> list[str]:
+        comparison = Comparison("jax", "torch")
+        for step in range(1, 7):
+            ours = np.array([2.0 if step in wrong else 1.0])
+            comparison.add(step, {"loss/loss": ours}, {"loss/loss": np.array([1.0])})
+        return rhythm(comparison, [Example(real(T, n, I), whole(n)) for n in sizes])
+
+    few = "the first batch with fewer examples than others"
+    assert told([3, 4, 5, 6], [4, 4, 3]) == [f"from step 3 on, {few}"]
+    assert told([3, 6], [4, 4, 3]) == ["only at batches with fewer examples than others"]
+    assert told([3, 6], [4, 4, 4]) == ["only at the last batch of each epoch"]
+    assert told([2, 3, 4, 5, 6], [4, 4, 3]) == []
 
 
 def test_sequences_are_not_called_time_steps() -> None:
