@@ -143,7 +143,7 @@ def _group(name: str) -> str:
 def _line(
     axes: Axes, comparison: Comparison, values: np.ndarray, i: int, label: str | None
 ) -> None:
-    single = {"marker": "o", "markersize": 4} if len(values) < 3 else {}
+    single = {"marker": "o", "markersize": 4} if (~np.isnan(values)).sum() < 3 else {}
     axes.plot(
         comparison.steps, _gaps(values), color=COLORS[i % len(COLORS)],
         linestyle=STYLES[i // len(COLORS) % len(STYLES)], linewidth=1.2,
