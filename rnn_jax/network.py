@@ -1,4 +1,5 @@
-"""The network of every task: embedding or one-hot → recurrent layers → linear head."""
+"""The network of every task: embedding or one-hot → recurrent layers → linear head; beside them a
+linear highway, where one is wanted."""
 
 import math
 from dataclasses import replace
@@ -19,7 +20,8 @@ from shared.protocol.weights import layer_config, state_shapes
 
 
 class Network(nnx.Module):
-    """y = V h + b_y over the recurrent layers' outputs h, at every step or at the last one."""
+    """y = V h + b_y over the recurrent layers' outputs h at every step, or over the states in which
+    each direction of the last layer ends."""
 
     def __init__(
         self,
@@ -43,6 +45,9 @@ class Network(nnx.Module):
             self.rnn = layers.make(replace(layer, dropout=0.0), param_dtype=param_dtype, rngs=rngs)
         width = network.hidden_size * (2 if network.bidirectional else 1)
         self.head = Linear(width, signature.output_size, param_dtype, rngs, bare=network.tied)
+        if network.highway:
+            size = network.highway * signature.input_size
+            self.highway = Highway(size, signature.output_size, param_dtype, rngs)
 
     def zero_state(self, batch_size: int) -> Stacked:
         """Returns (h,) or (h, c), each (L·D, B, H)."""
@@ -57,7 +62,7 @@ class Network(nnx.Module):
         masks: Float[Array, "L1 B T DH"] | None = None,
         seen: dict[str, Array] | None = None,
     ) -> tuple[Float[Array, "B *T O"], Stacked]:
-        """Returns outputs (B, T, O), or (B, O) of each sequence's last step, and the final state.
+        """Returns outputs (B, T, O), or (B, O) of each whole sequence, and the final state.
 
         Args:
             inputs: (B, T, I) features or (B, T) token numbers.
@@ -75,12 +80,12 @@ class Network(nnx.Module):
         layers: list[Array] | None = None if seen is None else []
         hx = state if self.network.cell == "lstm" else state[0]
         outputs, final = self.rnn.run(x, hx, lengths, masks, layers=layers)
-        if not self.signature.per_step and not self.network.bidirectional:
-            outputs = final[0][-1]  # that of the last step, without the others
-        elif not self.signature.per_step:
-            last = None if lengths is None else lengths - 1
-            outputs = outputs[:, -1] if last is None else outputs[jnp.arange(len(last)), last]
+        if not self.signature.per_step:  # of each direction that of its last step
+            directions = 2 if self.network.bidirectional else 1
+            outputs = jnp.concatenate([*final[0][-directions:]], axis=-1)
         logits = self.head(outputs, self.embedding.weight[...] if self.network.tied else None)
+        if self.network.highway:
+            logits = logits + self.highway(inputs[:, -self.network.highway :])
         if seen is not None:
             seen |= trace.forward(x, layers or [outputs], final, logits)
         return logits, final
@@ -115,6 +120,20 @@ class Linear(nnx.Module):
         # The bias as the weight of an input that is always 1: so its gradient is a product, as
         # `sharding.total` wants it.
         return x @ weight.T + jnp.ones_like(x[..., :1]) @ self.bias[None]
+
+
+class Highway(nnx.Module):
+    """W x over the features of a sequence's last steps, an autoregression (Lai et al. 2018)."""
+
+    def __init__(
+        self, inputs: int, outputs: int, param_dtype: jax.typing.DTypeLike, rngs: nnx.Rngs
+    ):
+        bound = 1 / math.sqrt(inputs)
+        draw = jax.nn.initializers.uniform(2 * bound)
+        self.weight = nnx.Param(draw(rngs.params(), (outputs, inputs), param_dtype) - bound)
+
+    def __call__(self, x: Float[Array, "B N I"]) -> Float[Array, "B O"]:
+        return x.reshape(len(x), -1) @ self.weight[...].T
 
 
 class Table(nnx.Module):

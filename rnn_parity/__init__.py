@@ -1,6 +1,11 @@
 """What people use of rnn-parity, under the name that they install. A name loads what it needs when
 it is first used, so that one framework is enough for what needs no other.
 
+    import rnn_parity as rp
+
+    task = rp.forecast("sales.csv", target="sales", time="date", horizon=7)
+    fit = rp.fit(task, backend="jax", hidden_size=32)
+
     from rnn_parity import JaxProgram, TorchProgram, compare_programs
     from rnn_parity import TASKS, load_trained, read_run, train
 
@@ -25,6 +30,17 @@ if TYPE_CHECKING:  # for editors and type checkers; what runs is `__getattr__`
     from shared.errors import TrainingDiverged as TrainingDiverged
     from shared.inference import load_trained as load_trained
     from shared.inference.predict import predictions as predictions
+    from shared.notebook import Fit as Fit
+    from shared.notebook import Problem as Problem
+    from shared.notebook import fit as fit
+    from shared.notebook import fit_seeds as fit_seeds
+    from shared.notebook import forecast as forecast
+    from shared.notebook import labels as labels
+    from shared.notebook import load as load
+    from shared.notebook import pairs as pairs
+    from shared.notebook import prove as prove
+    from shared.notebook import sequences as sequences
+    from shared.notebook import task as task
     from shared.parity import Findings as Findings
     from shared.parity import compare_programs as compare_programs
     from shared.parity.comparison import Diverged as Diverged
@@ -60,6 +76,19 @@ _MODULES = {
     ),
     "shared.inference": ("load_trained",),
     "shared.inference.predict": ("predictions",),
+    "shared.notebook": (
+        "Fit",
+        "Problem",
+        "fit",
+        "fit_seeds",
+        "forecast",
+        "labels",
+        "load",
+        "pairs",
+        "prove",
+        "sequences",
+        "task",
+    ),
     "shared.parity": ("Findings", "compare_programs"),
     "shared.parity.comparison": ("Diverged", "compare_folders"),
     "shared.parity.propose": ("propose",),

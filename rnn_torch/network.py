@@ -1,4 +1,5 @@
-"""The network of every task: embedding or one-hot → recurrent layers → linear head."""
+"""The network of every task: embedding or one-hot → recurrent layers → linear head; beside them a
+linear highway, where one is wanted."""
 
 from dataclasses import replace
 from functools import partial
@@ -19,7 +20,8 @@ from shared.protocol.weights import layer_config, state_shapes
 
 
 class Network(nn.Module):
-    """y = V h + b_y over the recurrent layers' outputs h, at every step or at the last one."""
+    """y = V h + b_y over the recurrent layers' outputs h at every step, or over the states in which
+    each direction of the last layer ends."""
 
     def __init__(
         self,
@@ -46,6 +48,12 @@ class Network(nn.Module):
         self.head = nn.Linear(width, signature.output_size, device=device, dtype=dtype)
         if network.tied:
             self.head.register_parameter("weight", None)
+        if network.highway:
+            # W x over the features of a sequence's last steps, an autoregression (Lai et al. 2018).
+            size = network.highway * signature.input_size
+            self.highway = nn.Linear(
+                size, signature.output_size, bias=False, device=device, dtype=dtype
+            )
 
     def zero_state(self, batch_size: int) -> Stacked:
         """Returns (h,) or (h, c), each (L·D, B, H)."""
@@ -60,7 +68,7 @@ class Network(nn.Module):
         masks: Float[Tensor, "L1 B T DH"] | None = None,
         seen: dict[str, Tensor] | None = None,
     ) -> tuple[Float[Tensor, "B *T O"], Stacked]:
-        """Returns outputs (B, T, O), or (B, O) of each sequence's last step, and the final state.
+        """Returns outputs (B, T, O), or (B, O) of each whole sequence, and the final state.
 
         Args:
             inputs: (B, T, I) features or (B, T) token numbers.
@@ -79,13 +87,13 @@ class Network(nn.Module):
             x = inputs
         layers: list[Tensor] | None = None if seen is None else []
         outputs, final = self._recurrent(x, state, lengths, masks, layers)
-        if not self.signature.per_step and not self.network.bidirectional:
-            outputs = final[0][-1]  # that of the last step, without the others
-        elif not self.signature.per_step:
-            last = None if lengths is None else lengths - 1
-            outputs = outputs[:, -1] if last is None else outputs[torch.arange(len(last)), last]
+        if not self.signature.per_step:  # of each direction that of its last step
+            directions = 2 if self.network.bidirectional else 1
+            outputs = torch.cat([*final[0][-directions:]], dim=-1)
         weight = self.embedding.weight if self.network.tied else self.head.weight
         logits = F.linear(outputs, weight, self.head.bias)
+        if self.network.highway:
+            logits = logits + self.highway(inputs[:, -self.network.highway :].flatten(1))
         if seen is not None:
             seen |= trace.forward(x, layers or [outputs], final, logits)
         return logits, final

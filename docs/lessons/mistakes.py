@@ -146,7 +146,7 @@ def misplaced_weight(size: Size) -> Measured:
 def last_step(size: Size) -> Measured:
     job = spelling(size)
     labels = "one output for all five steps", "an output at every step"
-    targets = job.task.train.targets
+    targets = np.asarray(job.task.train.targets)
     entropy = conditional_entropy(np.zeros_like(targets), targets)
     bounds = {"entropy of the letters e, l, l, o, h": entropy}
     return Measured([Panel(HELLO, _with_and_without(job, last_for_all, size, *labels), bounds)])
@@ -270,7 +270,8 @@ def _with_and_without(job: Job, forward: Forward, size: Size, *labels: str) -> l
 
 def _letter_alone(job: Job) -> dict[str, float]:
     """Returns the loss that no prediction from the present letter alone can go below."""
-    bound = conditional_entropy(job.task.train.inputs, job.task.train.targets)
+    read, targets, *_ = job.task.train
+    bound = conditional_entropy(np.asarray(read), np.asarray(targets))
     return {"2/5 ln 2: what one letter can tell": bound}
 
 

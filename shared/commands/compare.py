@@ -28,7 +28,7 @@ from shared.errors import InvalidInput
 from shared.system import process
 from shared.system.children import Children
 from shared.system.folders import occupants, report_folder
-from shared.tasks import TASKS
+from shared.tasks.registry import WITH_DATA
 
 if TYPE_CHECKING:
     from shared.runs.jobs import Job
@@ -54,7 +54,7 @@ class Arguments:
     suite: Literal["results"] | None = None
     """results: train every task with its defaults, in JAX and PyTorch, from several seeds, and
     write a page of their scores. Runs that are finished are not trained again."""
-    tasks: tuple[str, ...] = tuple(TASKS)
+    tasks: tuple[str, ...] = WITH_DATA
     """Of a suite: which tasks."""
     seeds: tuple[str, ...] = ()
     """Seeds to train from, such as 0 1 2 or 0..4; by default the --seed of the settings, of a suite

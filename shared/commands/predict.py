@@ -5,6 +5,8 @@ For example:
     rnn-parity predict --run runs/vowels-1 --input utterances.npz --out speakers.json
     rnn-parity predict --run runs/translate-1 --input numbers.txt --backend torch
     rnn-parity predict --run runs/book --input chapter.txt
+    rnn-parity predict --run runs/forecast-1 --input sales.csv --out next-week.parquet
+    rnn-parity predict --run runs/labels-1 --input new-reviews.jsonl
 """
 
 import sys
@@ -24,13 +26,17 @@ class Arguments:
     run: str
     """Run folder of the network."""
     input: str
-    """What to read. A series: CSV or NPZ with the columns of the task. Sequences of numbers: NPY or
-    NPZ "inputs" (sequences, steps, features), or CSV with a row a step. Texts: UTF-8, a sequence a
-    line."""
+    """What to read: the same kind of file as the network was trained on, without targets. A series:
+    a table (CSV, TSV, Parquet, NPZ) with the columns of the task. Sequences: a table with a row for
+    each step, a folder of tables, or NPY or NPZ "inputs" (sequences, steps, features). Texts,
+    sources: a table with their column, or UTF-8, one a line."""
     out: str | None = None
-    """File to write, CSV or JSON by its name; by default CSV to the terminal."""
+    """File to write, CSV, JSON or Parquet by its name; by default CSV to the terminal."""
     overwrite: bool = False
     """Replace the file in --out."""
+    past: bool | None = None
+    """Of a series: predict the times of its rows, too, beside what came; by default only of the
+    tasks whose data comes along."""
     beams: int = 5
     """Of a translation: answers that are followed at once; 1 is greedy decoding."""
     backend: Literal["jax", "torch"] | None = None
@@ -44,8 +50,8 @@ def main(argv: Sequence[str]) -> None:
     default = Arguments(run=tyro.MISSING, input=tyro.MISSING)
     arguments = cli.parse(Arguments, argv, default, __doc__)
     out = None if arguments.out is None else Path(arguments.out)
-    if out is not None and out.suffix not in (".csv", ".json"):
-        raise InvalidInput(f"--out {out}: expected a name in .csv or .json")
+    if out is not None and out.suffix not in (".csv", ".json", ".parquet"):
+        raise InvalidInput(f"--out {out}: expected a name in .csv, .json or .parquet")
     if out is not None and out.is_dir():
         raise InvalidInput(f"--out {out}: expected a file's name, got a folder")
     if out is not None and out.exists() and not arguments.overwrite:
@@ -57,9 +63,8 @@ def main(argv: Sequence[str]) -> None:
 
     from shared.inference import load_trained
     from shared.inference.predict import predictions
-    from shared.inference.tables import as_csv, as_json
-    from shared.system.files import write_atomically
     from shared.system.folders import reserved
+    from shared.system.table_records import as_csv, write_records
 
     if out is not None:
         with reserved(out.parent, "--out"):
@@ -69,10 +74,13 @@ def main(argv: Sequence[str]) -> None:
         raise InvalidInput(
             f"--beams is an option of translations, got a network of task {trained.schema.task}"
         )
-    found = predictions(trained, Path(arguments.input), arguments.beams)
+    if trained.schema.series is None and arguments.past is not None:
+        raise InvalidInput(
+            f"--past is an option of series, got a network of task {trained.schema.task}"
+        )
+    found = predictions(trained, Path(arguments.input), arguments.beams, arguments.past)
     if out is None:
         sys.stdout.write(as_csv(found))
         return
-    text = as_json(found) if out.suffix == ".json" else as_csv(found)
-    write_atomically(out, text.encode())
+    write_records(out, found)
     print(f"wrote {out}, {len(found)} predictions")

@@ -120,12 +120,13 @@ def _lacks_only_pictures(folder: Path, config: Config) -> bool:
 
 
 def _draw(folder: Path) -> list["Run"]:
-    """Draws the pictures of a run, or of all seeds; returns what they show.
+    """Draws the pictures of a run, or of all seeds, and writes their cards; returns the runs.
 
     Raises:
         Interrupted, OSError: the message says how to draw them later.
     """
     from shared.report.curve_plots import save_curves
+    from shared.report.model_card import write_card
     from shared.report.prediction_plots import save_predictions
     from shared.runs.run_folder import CURVES, PICTURE
     from shared.runs.seeds import read_runs
@@ -135,6 +136,7 @@ def _draw(folder: Path) -> list["Run"]:
         runs = read_runs(folder)
         for run in runs:
             save_predictions([run], run.folder / PICTURE)
+            write_card(run)
             save_curves([run], run.folder / CURVES)
         if len(runs) > 1:
             save_curves(runs, folder / CURVES)

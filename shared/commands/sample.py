@@ -65,7 +65,8 @@ def main(argv: Sequence[str]) -> None:
     schema = trained.schema
     if not schema.continues:
         raise InvalidInput(
-            f"--run {folder}: expected a network that writes text (tasks text, translate, hello), "
+            f"--run {folder}: expected a network that writes text "
+            "(tasks text, translate, pairs, hello), "
             f"got one of task {schema.task}"
         )
     translates = schema.between is not None
@@ -75,7 +76,7 @@ def main(argv: Sequence[str]) -> None:
     if not translates and cli.option(argv, "--beams") is not None:
         raise InvalidInput(f"--beams: a {schema.task} is drawn, expected no --beams")
     if translates:
-        from shared.inference.predict import answer
+        from shared.inference.texts import answer
 
         if arguments.prompt is None:
             raise InvalidInput("--prompt: expected a text to translate, got none")
@@ -89,7 +90,7 @@ def main(argv: Sequence[str]) -> None:
 def _pieces(trained: "Trained", prompt: str | None, how: "Sampling", length: int) -> Iterator[str]:
     """Yields the prompt, and the text that follows it as it is written."""
     from shared.inference.generate import stream
-    from shared.inference.predict import encode
+    from shared.inference.texts import encode
     from shared.tasks.text import END_OF_LINE, Writer
 
     schema = trained.schema

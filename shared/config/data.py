@@ -6,6 +6,8 @@ No two classes have options of the same names, so that a configuration in JSON s
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.config.own_data import ForecastData, LabelsData, PairsData, SequencesData
+
 
 @dataclass(frozen=True)
 class HelloData:
@@ -171,4 +173,8 @@ Data = (
     | RowsData
     | MotionData
     | SunspotsData
+    | ForecastData
+    | SequencesData
+    | LabelsData
+    | PairsData
 )

@@ -39,6 +39,10 @@ class NetworkConfig:
     """Use the embedding as the output layer's weights, too (Press & Wolf 2017)."""
     init_range: float | None = None
     """Draw all initial weights uniformly from -R to R; None draws them as torch.nn does."""
+    highway: int | None = None
+    """Last steps of a sequence of numbers that a linear layer reads beside the recurrent layers; it
+    starts at least squares and its output is added to theirs (Lai et al. 2018). 0 is none. None is
+    the whole window of a forecast, and 0 elsewhere."""
     forget_bias: float = 0.0
     """LSTM, GRU: added to the initial bias of the gate that keeps the state, forget gate or update
     gate, so that a long memory need not be learned first (Jozefowicz et al. 2015)."""

@@ -11,12 +11,11 @@ from shared.config.data import (
     GeneratedData,
     HelloData,
     MotionData,
-    SunspotsData,
-    TextData,
     TranslateData,
 )
 from shared.config.interval import Every
 from shared.config.options import flag
+from shared.config.own_data import OwnData, check_columns
 from shared.config.settings import Config, NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
 
@@ -36,7 +35,7 @@ def resolve(config: Config) -> Config:
                          (config.data, "data.")):  # fmt: skip
         _check_types(part, prefix)
     _check_sizes(config)
-    config = replace(config, network=_with_embedding(config))
+    config = replace(config, network=_with_highway(config, _with_embedding(config)))
     _check_network(config)
     optimization = _fill(config.optimization, "optimizer", OPTIMIZERS)
     optimization = _fill(optimization, "schedule", SCHEDULES)
@@ -92,6 +91,8 @@ def _named(kind: Any) -> str:
     if get_origin(kind) is tuple:
         inner: tuple[Any, ...] = get_args(kind)
         count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
+        if get_origin(inner[0]) is Literal:
+            return f"a tuple of {', '.join(map(str, get_args(inner[0])))}"
         return f"a tuple of {count}{KINDS[inner[0]][0].split()[-1]}s"
     return KINDS[kind][0] if kind in KINDS else kind.__name__
 
@@ -100,8 +101,15 @@ def _with_embedding(config: Config) -> NetworkConfig:
     """Adds an embedding for words: one-hot vectors would be a product with thousands of zeros
     each."""
     network, data = config.network, config.data
-    if network.embedding_size is None and isinstance(data, TextData) and data.unit == "word":
+    if network.embedding_size is None and getattr(data, "unit", None) == "word":
         return replace(network, embedding_size=network.hidden_size)
+    return network
+
+
+def _with_highway(config: Config, network: NetworkConfig) -> NetworkConfig:
+    """Adds a linear highway to a forecast: a network behind a linear model is no answer."""
+    if network.highway is None:
+        return replace(network, highway=getattr(config.data, "window", 0))
     return network
 
 
@@ -123,6 +131,7 @@ def _check_sizes(config: Config) -> None:
         "epochs": config.epochs,
         "batch_size": config.batch_size,
         "bptt": config.bptt,
+        "highway": config.network.highway or None,
         "eval_every": config.eval_every,
         "log_every": config.log_every,
         "keep_checkpoints": config.keep_checkpoints,
@@ -144,8 +153,9 @@ def _check_sizes(config: Config) -> None:
             data.min_length,
         )
     for name in ("path", "folder"):
-        file = getattr(data, name, None) or ""
-        _require("\0" not in file, f"data.{name}", "a name without NUL", repr(file))
+        files = getattr(data, name, None) or ()
+        for file in (files,) if isinstance(files, str) else files:
+            _require("\0" not in file, f"data.{name}", "a name without NUL", repr(file))
     if isinstance(data, HelloData):
         _require(
             bool(data.words) and all(data.words),
@@ -153,13 +163,16 @@ def _check_sizes(config: Config) -> None:
             "one or more words of at least one character",
             " ".join(map(repr, data.words)) or "none",
         )
-    if isinstance(data, (TextData, SunspotsData)):
+    split: tuple[float, ...] | None = getattr(data, "split", None)
+    if split is not None:
         _require(
-            all(share > 0 for share in data.split) and math.isclose(sum(data.split), 1),
+            all(share > 0 for share in split) and math.isclose(sum(split), 1),
             "data.split",
             "three positive shares that sum to 1",
-            " ".join(map(str, data.split)),
+            " ".join(map(str, split)),
         )
+    if isinstance(data, OwnData):
+        check_columns(data)
     if isinstance(data, MotionData):
         _require(data.frames > 1, "data.frames", "two or more, between which it moves", data.frames)
     if isinstance(data, TranslateData):

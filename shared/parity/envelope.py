@@ -91,12 +91,14 @@ def moved(snapshot: Snapshot, rng: np.random.Generator) -> Snapshot:
 def _run(config: Config, side: Side, steps: int) -> np.ndarray:
     """Returns the training losses (S,) of a side."""
     state, losses = side.backend.init(side.start), []
-    for at in range(0, steps, side.batches.chunk):
-        count = min(side.batches.chunk, steps - at)
+    at = 0
+    while at < steps:
+        count = side.batches.alike(at, min(side.batches.chunk, steps - at))
         batch = side.batches.take(at, count)
         now = rates(config, side, at, count)
         (state,), (metrics,) = side.backend.advance([state], [batch], now)
         losses.append(np.asarray(metrics.loss, np.float64))
+        at += count
     return np.concatenate(losses)
 
 

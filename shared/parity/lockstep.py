@@ -20,11 +20,11 @@ from shared.errors import InvalidInput
 from shared.parity.comparison import PROVED, Comparison, in_both
 from shared.parity.trace_files import write_trace
 from shared.protocol import Backend, Snapshot, load_backend
-from shared.protocol.backend import first_snapshot
 from shared.protocol.batching import Batches
 from shared.protocol.schedule import learning_rates
 from shared.protocol.trace import Trace, split_steps
 from shared.tasks.batches import training_batches
+from shared.tasks.start import first_position
 from shared.tasks.task import Task
 
 CALL_BYTES = 64 * 2**20
@@ -56,7 +56,7 @@ def side(config: Config, task: Task, contender: str) -> Side:
     backend, _, implementation = contender.partition("/")
     config = replace(config, backend=backend, implementation=implementation)
     loaded = load_backend(config, task.signature)
-    start = first_snapshot(config, task.signature)
+    start = first_position(config, task)
     return Side(contender, loaded, training_batches(config, task), start)
 
 
@@ -106,11 +106,13 @@ def step_traces(config: Config, side: Side, steps: int) -> Iterator[tuple[int, T
     states = side.batches.batch_size * side.batches.steps * config.network.hidden_size * 8
     most = max(1, min(CALL_STEPS, CALL_BYTES // (8 * parameters + 8 * states)))
     size = -(-steps // -(-steps // most))
-    for start in range(0, steps, size):
-        count = min(size, steps - start)
+    start = 0
+    while start < steps:
+        count = side.batches.alike(start, min(size, steps - start))
         batch, now = side.batches.take(start, count), rates(config, side, start, count)
         state, trace = side.backend.trace(state, batch, now)
         yield start, trace
+        start += count
 
 
 def rates(config: Config, side: Side, start: int, count: int) -> np.ndarray:

@@ -76,10 +76,11 @@ def _several_words(config: Config) -> Config:
 
 
 def _ragged(config: Config, batches: Batches) -> bool:
-    """Tells whether some batch is not full. Only the last one of an epoch may not be full, unless
-    sequences have several lengths."""
+    """Tells whether some batch is not full. Only the last one of an epoch, or of those with sequences
+    of similar lengths, may not be full, unless sequences have several lengths."""
     lengths = batches.per_step and batches.split.lengths is not None
-    return lengths or not batches.take(batches.per_epoch - 1, 1).weights.all()
+    counts = batches.split.weights is not None or batches.rows % batches.batch_size > 0
+    return lengths or counts or not batches.take(batches.per_epoch - 1, 1).weights.all()
 
 
 def _make_ragged(config: Config) -> Config:

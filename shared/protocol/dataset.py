@@ -4,6 +4,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from shared.protocol.windows import Windows
+
 
 class Signature(NamedTuple):
     """Everything that a network needs to know of a task."""
@@ -26,10 +28,13 @@ class Split(NamedTuple):
     targets: (N, T) or (N,) classes; (N, T, O) or (N, O) values for mean squared error.
     lengths: (N,) int32 in [1, T], the steps of each sequence, the rest being padding; None if all
              have T.
-    weights: (N, T) True where an output at a step counts; None if all do.
+    weights: (N,), or (N, T) with an output at every step: how much each output counts, such as True
+             and False, or the weight of its class; None if all count 1.
+
+    Inputs and targets may be windows of one table instead of arrays.
     """
 
-    inputs: np.ndarray
-    targets: np.ndarray
+    inputs: np.ndarray | Windows
+    targets: np.ndarray | Windows
     lengths: np.ndarray | None = None
     weights: np.ndarray | None = None

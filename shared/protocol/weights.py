@@ -3,8 +3,10 @@
     embedding.weight                  (V, E)          only with --embedding-size
     rnn.weight_ih_l0, …               as in `shared/protocol/layer.py`
     head.weight, head.bias            (O, D·H), (O,); a tied head has only a bias
+    highway.weight                    (O, N·I), of the last N steps, the oldest first; only with
+                                      --highway N
 
-V vocabulary, E embedding size, D directions, H hidden size, O outputs.
+V vocabulary, E embedding size, D directions, H hidden size, O outputs, I features of a step.
 """
 
 import math
@@ -50,7 +52,10 @@ def network_shapes(
     width = layer.directions * layer.hidden_size
     if not network.tied:
         shapes["head.weight"] = (output_size, width)
-    return shapes | {"head.bias": (output_size,)}
+    shapes["head.bias"] = (output_size,)
+    if network.highway:
+        shapes["highway.weight"] = (output_size, network.highway * input_size)
+    return shapes
 
 
 def initialize(
@@ -58,10 +63,11 @@ def initialize(
 ) -> Weights:
     """Draws initial weights with the distributions of torch.nn, in NumPy for both frameworks.
 
-    Recurrent tensors are uniform on ±1/√H, and the head on ±1/√(D·H) (its fan-in). The embedding is
-    standard normal; if it is tied to the head, it is drawn like the head. With `init_range` all are
-    uniform on that range. `forget_bias` is added. Values are drawn in float64 and then rounded, so
-    that a float32 run starts from the rounded weights of the float64 run.
+    Recurrent tensors are uniform on ±1/√H, the head and the highway on ±1/√fan-in (of the head,
+    D·H). The embedding is standard normal; if it is tied to the head, it is drawn like the head.
+    With `init_range` all are uniform on that range. `forget_bias` is added. Values are drawn in
+    float64 and then rounded, so that a float32 run starts from the rounded weights of the float64
+    run.
     """
     rng = generator(seed, "weights")
     weights: Weights = {}
@@ -70,7 +76,9 @@ def initialize(
             values = rng.standard_normal(shape)
         else:
             width = network.hidden_size
-            if not name.startswith("rnn.") and network.bidirectional:
+            if name.startswith("highway."):
+                width = shape[1]
+            elif not name.startswith("rnn.") and network.bidirectional:
                 width *= 2
             bound = network.init_range or 1 / math.sqrt(width)
             values = rng.uniform(-bound, bound, shape)

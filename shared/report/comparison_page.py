@@ -18,6 +18,7 @@ from shared.errors import InvalidInput
 from shared.report import interactive
 from shared.report.curve_plots import save_curves, save_differences
 from shared.report.groups import Group, grouped
+from shared.report.interactive_predictions import predicted
 from shared.report.prediction_plots import save_predictions
 from shared.report.render import write_pages
 from shared.report.verdict import differing, headlines, loss_difference, pairs, segments, statements
@@ -94,6 +95,7 @@ def _context(runs: Sequence[Run], command: str | None) -> dict[str, Any]:
         "statements": statements(runs, compared),
         "verdicts": headlines(runs, compared),
         "curves": interactive.curves(runs),
+        "predicted": predicted(runs),
         "plotly": interactive.plotly(),
         "has_valid": any(len(run.curves["valid"].step) for run in runs),
         "pairs": compared,

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from shared.config.naming import network_name
 from shared.report.bands import band, bin_size, largest_difference
 from shared.report.groups import grouped
@@ -15,6 +17,11 @@ POINTS = 500
 
 
 def save_curves(runs: Sequence[Run], file: Path) -> None:
+    """Draws loss curves of one or several groups into a file."""
+    save_figure(curves_figure(runs), file, dpi=120)
+
+
+def curves_figure(runs: Sequence[Run]) -> Figure:
     """Draws loss curves of one or several groups, in one picture.
 
     Training is a line (per step, a running mean where there are thousands), validation has
@@ -62,7 +69,7 @@ def save_curves(runs: Sequence[Run], file: Path) -> None:
     unit = "nats" if runs[0].metric == "accuracy" else "squared error"
     finish(axes, f"loss ({unit})")
     figure.tight_layout()
-    save_figure(figure, file, dpi=120)
+    return figure
 
 
 def drawn_baselines(run: Run) -> list[Reference]:

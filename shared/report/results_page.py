@@ -23,8 +23,7 @@ from shared.runs.run import Run
 from shared.runs.scores import LOWER_IS_BETTER, in_unit, long_name, spread
 from shared.system import environment
 from shared.system.files import write_atomically
-from shared.tasks import TASKS
-from shared.tasks.registry import Goal, row
+from shared.tasks.registry import WITH_DATA, Goal, row
 
 PAGE, DATA = "results.md", "results.json"
 CHANCE = 0.01
@@ -73,11 +72,12 @@ def picture(task: str) -> str:
 
 def files() -> set[str]:
     """Returns the names of all files that `write_results` may write."""
-    return {PAGE, DATA, *map(picture, TASKS)}
+    return {PAGE, DATA, *map(picture, WITH_DATA)}
 
 
 def _row(task: str, runs: Sequence[Run]) -> dict[str, Any]:
     goal, first = row(task).goal, runs[0].summary
+    assert goal is not None
     by_backend = {
         backend: [run.summary for run in runs if run.config.backend == backend]
         for backend in BACKENDS

@@ -10,8 +10,7 @@ from shared.errors import InvalidInput
 from shared.runs import run_folder
 from shared.runs.run import read_run
 from shared.runs.run_folder import read_config
-from shared.tasks import TASKS
-from shared.tasks.registry import row
+from shared.tasks.registry import WITH_DATA, row
 
 BACKENDS: tuple[Literal["jax", "torch"], ...] = ("jax", "torch")
 
@@ -52,8 +51,8 @@ def jobs(tasks: Sequence[str], seeds: Sequence[int], folder: Path) -> list[Job]:
         InvalidInput: an unknown task, a task or seed named twice, or none.
     """
     for task in tasks:
-        if task not in TASKS:
-            raise InvalidInput(f"--tasks: expected any of {', '.join(TASKS)}, got {task}")
+        if task not in WITH_DATA:
+            raise InvalidInput(f"--tasks: expected any of {', '.join(WITH_DATA)}, got {task}")
     for name, given in (("--tasks", tasks), ("--seeds", seeds)):
         if not given or len(set(given)) < len(given):
             got = " ".join(map(str, given)) or "none"

@@ -1,12 +1,17 @@
 """Predictions of a trained network for the test part: predictions.npz in a run folder.
 
-    predicted   (N,) or (N, T) classes, or (N, O) values in the network's scale
-    targets     like predicted
-    lengths     (N,), where sequences have several
-    weights     (N, T), where not every step counts
-    inputs      those of the first sequences
-    times       (N,) datetime64, of a series; last: (N, 1) the value before each target
-    distance    (N,) steps for which something had to be remembered
+    predicted    (N,) or (N, T) classes, or (N, O) or (N, T, O) values in the network's scale
+    targets      like predicted
+    probability  (N,) or (N, T) of class 1, where there are two
+    lengths      (N,), where sequences have several
+    weights      (N, T), where not every step counts
+    inputs       those of the first sequences
+    times        (N,) datetime64 or numbers, of a series that has them: of the first value predicted
+    last         (N, O) the value of each target of a series before the first one predicted
+    group        (N,) number of the series among `Series.scales`
+    distance     (N,) steps for which something had to be remembered
+    sources, answers, references    (M,) texts: what a network was given, what it wrote, and what
+                 it should have written
     longer_predicted, longer_targets, longer_lengths    where a task has longer sequences
 
 Pictures are made from it, and scores that do not follow from a mean loss.
@@ -20,9 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import InvalidInput
+from shared.protocol.dataset import Split
 from shared.runs.scores import Scores
 from shared.system.files import DAMAGED, brief, write_atomically
-from shared.tasks.task import Task
+from shared.tasks import forecast_scores, text_scores
+from shared.tasks.class_scores import class_scores, value_scores
+from shared.tasks.task import Measured, Task
 
 FILE = "predictions.npz"
 
@@ -31,15 +39,80 @@ Predictions = Mapping[str, np.ndarray]
 
 def scores(task: Task, found: Predictions) -> Scores:
     """Computes the scores that do not follow from a mean loss."""
-    if not found or not task.signature.per_step or task.signature.loss != "cross_entropy":
+    if not found:
         return {}
-    right = found["predicted"] == found["targets"]
-    scored = {"exact": float((right | ~counted(found)).all(axis=1).mean())}
+    if task.signature.loss == "mse":
+        return _of_values(task, found)
+    scored: Scores = {}
+    if task.measured is not None or (task.classes and task.vocabulary):
+        scored |= _of_classes(task, found)  # other tasks have balanced classes
+    if task.signature.per_step:
+        right = found["predicted"] == found["targets"]
+        scored["exact"] = float((right | ~counted(found)).all(axis=1).mean())
     beyond = longer(found)
     if beyond:
         right = beyond["predicted"] == beyond["targets"]
         scored["accuracy_longer"] = float(right[counted(beyond)].mean())
+    return scored | _of_answers(task, found)
+
+
+def _of_values(task: Task, found: Predictions) -> Scores:
+    """Scores numbers in the data's units."""
+    if task.series is not None:
+        names = ("predicted", "targets", "last", "group")
+        return forecast_scores.score(task.series, *(found[name] for name in names))
+    if task.measured is None:
+        return {}
+    predicted, targets = (in_units(task.measured, found, name) for name in ("predicted", "targets"))
+    return value_scores(predicted, targets, [column.name for column in task.measured.targets])
+
+
+def in_units(measured: Measured, found: Predictions, name: str) -> np.ndarray:
+    """Returns values that count, (M, O), in the data's units.
+
+    Args:
+        name: "predicted" or "targets".
+    """
+    values = found[name].astype(np.float64)
+    values = values[counted(found)] if values.ndim == 3 else values
+    for i, (column, scale) in enumerate(zip(measured.targets, measured.target_scales, strict=True)):
+        own = values[:, i] * scale.std + scale.mean
+        values[:, i] = np.expm1(own) if column.log else own
+    return values
+
+
+def _of_classes(task: Task, found: Predictions) -> Scores:
+    which = counted(found) if found["targets"].ndim == 2 else ...
+    return class_scores(
+        found["predicted"][which],
+        found["targets"][which],
+        classes=task.signature.output_size,
+        probability=found["probability"][which] if "probability" in found else None,
+    )
+
+
+def _of_answers(task: Task, found: Predictions) -> Scores:
+    """Scores the texts that a network wrote by itself.
+
+    Where a source has several targets, any of them is right, so that what is exactly right is only
+    known of the answers.
+    """
+    if not len(found.get("answers", ())):
+        return {}
+    answers, references = found["answers"].tolist(), found["references"].tolist()
+    scored = text_scores.text_scores(answers, references)
+    if not _has_several_targets(task.test):
+        del scored["exact"]  # known of the whole part
     return scored
+
+
+def _has_several_targets(split: Split) -> bool:
+    """Tells whether a source to be answered occurs with different targets, or twice."""
+    assert split.weights is not None
+    inputs = np.asarray(split.inputs)
+    begins = split.weights.argmax(axis=1)[:, None]
+    sources = np.where(np.arange(inputs.shape[1]) <= begins, inputs, -1)
+    return len(np.unique(sources, axis=0)) < len(sources)
 
 
 def longer(found: Predictions) -> Predictions:
@@ -50,11 +123,11 @@ def longer(found: Predictions) -> Predictions:
 
 def counted(found: Predictions) -> np.ndarray:
     """Returns (N, T) True where an output at a step counts."""
-    rows, steps = found["predicted"].shape
+    rows, steps = found["predicted"].shape[:2]
     counts = np.ones((rows, steps), bool)
     if "lengths" in found:
         counts &= np.arange(steps) < found["lengths"][:, None]
-    return counts & found["weights"] if "weights" in found else counts
+    return counts & (found["weights"] > 0) if "weights" in found else counts
 
 
 def save(folder: Path, found: Predictions) -> str:

@@ -7,6 +7,7 @@
     predictions.npz                what it predicts for the test part: predictions.py
     events.out.tfevents.…          the history for TensorBoard, if wanted: tensorboard.py
     curves.png, predictions.png    loss over the steps; what is predicted, as the task needs
+    card.md                        the model card: data, scores, limits, how to use the network
     summary.json                   written last: a folder without it holds an unfinished run
     run.lock                       while a process writes: shared/system/lock.py
 
@@ -35,10 +36,10 @@ from shared.system.folders import occupants, remove, reserved
 from shared.system.json_files import parse, read_signed, write_signed
 
 CONFIG, CURVES, SUMMARY = "config.json", "curves.png", "summary.json"
-PICTURE = "predictions.png"
+PICTURE, CARD = "predictions.png", "card.md"
 SEEDS = "seeds.json"
 """File that makes a folder one of several seeds (seeds.py)."""
-RESULTS = (SUMMARY, CURVES, PICTURE, predictions.FILE)
+RESULTS = (SUMMARY, CURVES, PICTURE, CARD, predictions.FILE)
 
 
 class Status(NamedTuple):

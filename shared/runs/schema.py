@@ -14,7 +14,7 @@ from shared.config import Config
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature
 from shared.system.json_files import parse, read_signed, write_signed
-from shared.tasks.task import Series, Task
+from shared.tasks.task import Measured, Series, Task
 
 FILE = "schema.json"
 
@@ -43,9 +43,10 @@ class Schema:
     """True if it reads one long text instead of sequences."""
     classes: list[str]
     series: Series | None
+    measured: Measured | None
     mean: list[float]
     std: list[float]
-    """Standard deviations of features that are scaled outside a series: (value - mean) / std."""
+    """Standard deviations of features that are scaled without columns: (value - mean) / std."""
     image: list[int] | None
     """Height and width of a step that is an image, or a row of one."""
     longest: int | None
@@ -70,6 +71,7 @@ def schema_of(config: Config, task: Task) -> Schema:
         end=task.end,
         reverse=task.reverse,
         series=task.series,
+        measured=task.measured,
         mean=[] if task.scaling is None else task.scaling[0].tolist(),
         std=[] if task.scaling is None else task.scaling[1].tolist(),
         image=None if task.image is None else list(task.image),
@@ -100,26 +102,47 @@ def _claims(schema: Schema) -> dict[str, bool]:
     ends = schema.between, schema.end
     numbers = [*schema.mean, *schema.std]
     claims = {
-        "one value where errors are squared": schema.loss != "mse" or outputs == 1,
         "a vocabulary for tokens": len(schema.vocabulary) == inputs * schema.tokens,
-        "no more outputs than tokens": outputs <= inputs or not schema.tokens,
+        "classes or no more outputs than tokens": outputs <= inputs
+        or not schema.tokens
+        or bool(schema.classes),
         "tokens between and after what is answered": ends == (None, None)
         or (all(token in schema.vocabulary for token in ends) and (schema.longest or 0) > 0),
         "a name for each class": len(schema.classes) in (0, outputs),
         "a mean and a deviation of each feature": len(schema.mean) == len(schema.std)
         and len(schema.mean) in (0, inputs),
     }
+    columns, measured = [], schema.measured
     if series is not None:
-        known = {"weekday": 5, "season": 2, None: 0}[series.known]
-        numbers += [number for c in series.columns for number in (c.mean, c.std)]
+        columns.append((series.columns, [*series.scales.values()]))
         claims |= {
-            "a value after each window of a series": series.window > 0
-            and (schema.tokens, schema.per_step, outputs) == (False, False, 1),
-            "the columns that a series reads": inputs == len(series.columns) + known
-            and series.target in series.columns,
+            "values after each window of a series": min(series.window, series.horizon) > 0
+            and (schema.tokens, schema.per_step) == (False, False)
+            and outputs == series.horizon * series.targets,
+            "numbers to predict": 0 < series.targets <= len(series.columns)
+            and all(column.kind == "number" for column in series.predicted),
+            "the columns that a series reads": inputs == sum(c.width for c in series.columns),
+            "a scale for each group": bool(series.scales),
         }
-    scales = [*schema.std, *(c.std for c in series.columns)] if series else schema.std
+    if measured is not None:
+        columns += [
+            (measured.features, [measured.feature_scales]),
+            (measured.targets, [measured.target_scales]),
+        ]
+        claims |= {
+            "the features of sequences": inputs == sum(c.width for c in measured.features),
+            "the numbers to predict of sequences": len(measured.targets)
+            == outputs * (schema.loss == "mse"),
+        }
+    if schema.loss == "mse" and series is None and measured is None:
+        claims["one value where errors are squared"] = outputs == 1
+    for named, scales in columns:
+        claims["a scale for each column of numbers"] = claims.get(
+            "a scale for each column of numbers", True
+        ) and all(len(own) == sum(c.kind == "number" for c in named) for own in scales)
+    every = [scale for _, scales in columns for own in scales for scale in own]
+    numbers += [number for scale in every for number in (scale.mean, scale.std)]
     return claims | {
         "finite means and deviations, of which none is 0": all(map(math.isfinite, numbers))
-        and all(scale > 0 for scale in scales)
+        and all(std > 0 for std in [*schema.std, *(scale.std for scale in every)])
     }

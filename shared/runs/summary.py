@@ -7,6 +7,7 @@ import numpy as np
 
 from shared.config import Config
 from shared.protocol import Backend
+from shared.runs.about import facts
 from shared.runs.checkpoint import Checkpoint
 from shared.runs.predictions import Predictions, counted
 from shared.runs.scores import Scores
@@ -16,6 +17,9 @@ from shared.tasks.task import Task
 
 SAMPLES = 8
 """Number of sequences that are spelled out."""
+LONGEST = 300
+"""Characters of a spelled text; of a longer one, the beginning is shown."""
+ROWS = {"predicted", "targets", "lengths", "weights"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Summary:
     score: str
     """Name of the test score that says how good the network is, such as "accuracy" or "rmse"."""
     unit: str
-    """Unit of an RMSE."""
+    """Unit of errors in the data's units; none if several things are predicted."""
     train: Scores
     """Means over the training steps since the last evaluation but one."""
     valid: Scores | None
@@ -80,6 +84,8 @@ class Summary:
     """False if the test part is the training part."""
     baselines: list[Reference]
     """Scores of predictors without a network on the test part."""
+    about: dict[str, str]
+    """Facts about the data, by their names: "rows" → "8 645"."""
     samples: list[dict[str, str]]
     """Input, prediction and target of the first test sequences, for tasks that spell sequences."""
     generated: dict[str, str] | None
@@ -145,12 +151,13 @@ def summarize(
         peak_memory_mb=environment.peak_memory_mb(),
         metric=task.metric,
         score=task.score or task.metric,
-        unit=task.series.target.unit if task.series else "",
+        unit=_unit(task),
         train=final.train,
         valid=final.best,
         test=test,
         held_out=task.held_out,
         baselines=[Reference(*baseline) for baseline in task.baselines()],
+        about=facts(task),
         samples=_samples(task, found),
         generated=generated,
         tokens_per_s=1000 * config.batch_size * tokens / step_ms if tokens else None,
@@ -169,25 +176,63 @@ def located_notes(summary: Summary) -> list[tuple[str, str]]:
     return located
 
 
+def _unit(task: Task) -> str:
+    """Returns the unit of the single number that is predicted, if it is one and has one."""
+    columns = task.series.predicted if task.series else []
+    columns = task.measured.targets if task.measured else columns
+    return columns[0].unit if len(columns) == 1 else ""
+
+
 def _samples(task: Task, found: Predictions) -> list[dict[str, str]]:
     """Returns input, prediction and target of the first test sequences, for tasks that spell
     them."""
     if not task.vocabulary or not found:
         return []
-    counts = counted(found)
-    samples = []
-    for i in range(min(SAMPLES, len(found["inputs"]))):
-        length = found["lengths"][i] if "lengths" in found else len(counts[i])
-        read = found["inputs"][i, :length]
-        if "weights" in found:  # it reads its target, too, but that is nothing to show
-            read = read[: np.flatnonzero(counts[i])[0]]
-            read = read[::-1] if task.reverse else read
-        rows = {
-            "input": read,
-            "predicted": found["predicted"][i, counts[i]],
-            "target": found["targets"][i, counts[i]],
-        }
-        samples.append(
-            {name: "".join(task.vocabulary[token] for token in row) for name, row in rows.items()}
-        )
-    return samples
+    count = len(found["inputs"])
+    if task.between is not None:
+        spell, count = _answered, len(found["answers"])
+    else:
+        spell = _classified if task.classes else _spelled
+    return [
+        {name: _cut(text) for name, text in spell(task, found, i).items()}
+        for i in range(min(SAMPLES, count))
+    ]
+
+
+def _answered(_: Task, found: Predictions, i: int) -> dict[str, str]:
+    """Returns a source, what the network writes by itself, and what it should write."""
+    names = {"input": "sources", "predicted": "answers", "target": "references"}
+    return {name: str(found[of][i]) for name, of in names.items()}
+
+
+def _spelled(task: Task, found: Predictions, i: int) -> dict[str, str]:
+    """Spells a sequence, and what is predicted at its steps."""
+    counts = counted({name: found[name][i : i + 1] for name in found.keys() & ROWS})[0]
+    return {
+        "input": _text(task, _read(found, i)),
+        "predicted": _text(task, found["predicted"][i, counts]),
+        "target": _text(task, found["targets"][i, counts]),
+    }
+
+
+def _classified(task: Task, found: Predictions, i: int) -> dict[str, str]:
+    """Spells a text, and names the class that is predicted of it."""
+    return {
+        "input": _text(task, _read(found, i)),
+        "predicted": task.classes[found["predicted"][i]],
+        "target": task.classes[found["targets"][i]],
+    }
+
+
+def _read(found: Predictions, i: int) -> np.ndarray:
+    """Returns the tokens of a sequence without its padding."""
+    return found["inputs"][i, : found["lengths"][i] if "lengths" in found else None]
+
+
+def _text(task: Task, tokens: np.ndarray) -> str:
+    between = " " if task.unit == "word" else ""
+    return between.join(task.vocabulary[token] for token in tokens)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import dacite
 
@@ -113,8 +113,10 @@ def parse(kind: type[Record], values: Any, what: str | None = None) -> Record:
     pairs: dict[type[Any], Callable[[Any], Any]] = {
         tuple[float, float]: _floats,
         tuple[float, float, float]: _floats,
-        tuple[str, ...]: _tuple,
     }
+    for hint in get_type_hints(kind).values():  # of as many texts as there are
+        if get_origin(hint) is tuple and get_args(hint)[-1] is Ellipsis:
+            pairs[hint] = _tuple
     named = what or kind.__name__.lower()
     config = dacite.Config(strict=True, type_hooks={int: _int, float: _float, **pairs})
     try:

@@ -1,7 +1,13 @@
 """The batches of a task, as its configuration wants them."""
 
 from shared.config import Config
-from shared.protocol.batching import EVALUATION_ROWS, EVALUATION_WINDOW, Batches, Dropout
+from shared.protocol.batching import (
+    EVALUATION_ROWS,
+    EVALUATION_ROWS_BY_LENGTH,
+    EVALUATION_WINDOW,
+    Batches,
+    Dropout,
+)
 from shared.protocol.dataset import Split
 from shared.tasks.task import Task
 
@@ -19,16 +25,25 @@ def training_batches(config: Config, task: Task) -> Batches:
         dtype=config.precision,
         per_step=task.signature.per_step,
         dropout=dropout,
+        by_length=_by_length(config, task, task.train),
     )
 
 
 def evaluation_batches(config: Config, task: Task, split: Split) -> Batches:
+    by_length = _by_length(config, task, split)
+    rows = EVALUATION_ROWS_BY_LENGTH if by_length else EVALUATION_ROWS
     return Batches(
         split,
-        batch_size=min(max(config.batch_size, EVALUATION_ROWS), len(split.inputs)),
+        batch_size=min(max(config.batch_size, rows), len(split.inputs)),
         window=max(config.bptt or 0, EVALUATION_WINDOW) if task.streams else config.bptt,
         shuffle=False,
         seed=config.seed,
         dtype=config.precision,
         per_step=task.signature.per_step,
+        by_length=by_length,
     )
+
+
+def _by_length(config: Config, task: Task, split: Split) -> bool:
+    """Tells whether batches are made of sequences of similar lengths."""
+    return task.by_length and split.lengths is not None and config.bptt is None

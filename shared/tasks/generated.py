@@ -83,7 +83,9 @@ def _classification(name: str, config: Config, label: Label) -> Task:
         train=train,
         valid=valid,
         test=test,
-        baselines=lambda: [baselines.class_frequencies(train.targets, test.targets, 2)],
+        baselines=lambda: [
+            baselines.class_frequencies(np.asarray(train.targets), np.asarray(test.targets), 2)
+        ],
         source="generated, standard normal" + f", in {data.folder}" * (data.folder is not None),
     )
 
@@ -118,6 +120,8 @@ def _generate(
     def fill(part: str, number: int) -> None:
         rows = slice(number * count, (number + 1) * count)
         inputs, targets, lengths, _ = splits[part]
+        assert isinstance(inputs, np.ndarray)
+        assert isinstance(targets, np.ndarray)  # to be filled
         piece = inputs[rows]
         generator(config.seed, f"inputs of {part}", number).standard_normal(
             dtype=np.float32, out=piece

@@ -55,7 +55,7 @@ def adding(config: Config) -> Task:
         test=test,
         score="loss",
         distance=steps - test.inputs[:, :, 1].argmax(axis=1),
-        baselines=lambda: [baselines.constant("always 1", 1.0, test.targets)],
+        baselines=lambda: [baselines.constant("always 1", 1.0, np.asarray(test.targets))],
         source="generated",
     )
 

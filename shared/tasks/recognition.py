@@ -155,7 +155,9 @@ def _task(
         train=train,
         valid=valid,
         test=test,
-        baselines=lambda: [baselines.class_frequencies(train.targets, test.targets, count)],
+        baselines=lambda: [
+            baselines.class_frequencies(np.asarray(train.targets), np.asarray(test.targets), count)
+        ],
         classes=classes,
         source=source,
     )

@@ -7,22 +7,7 @@ of importing it, so that `--help` shows a task's defaults without paying for Num
 import importlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from shared.config import Config
-from shared.config.data import (
-    AddingData,
-    CopyData,
-    GeneratedData,
-    HelloData,
-    MotionData,
-    ParityData,
-    RowsData,
-    SunspotsData,
-    TextData,
-    TranslateData,
-    VolumeData,
-    VowelsData,
-    WeatherData,
-)
+from shared.config import Config, data, own_data
 from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.errors import InvalidInput
 
@@ -44,7 +29,8 @@ class Row(NamedTuple):
     """Loader, as module:function below shared.tasks."""
     defaults: Config
     about: str
-    goal: Goal
+    goal: Goal | None = None
+    """None for a task on data that a user brings."""
 
 
 TASKS: dict[str, Row] = {
@@ -54,7 +40,7 @@ TASKS: dict[str, Row] = {
             task="hello",
             network=NetworkConfig(hidden_size=8),
             optimization=OptimizationConfig(learning_rate=0.01),
-            data=HelloData(),
+            data=data.HelloData(),
             epochs=1000,
             batch_size=1,
             eval_every=100,
@@ -64,13 +50,13 @@ TASKS: dict[str, Row] = {
     ),
     "random-labels": Row(
         "generated:random_labels",
-        Config(task="random-labels", data=GeneratedData(), epochs=25),
+        Config(task="random-labels", data=data.GeneratedData(), epochs=25),
         "labels drawn independently of the inputs: nothing to learn",
         Goal("accuracy", "chance"),
     ),
     "last-value": Row(
         "generated:last_value",
-        Config(task="last-value", data=GeneratedData(), epochs=25),
+        Config(task="last-value", data=data.GeneratedData(), epochs=25),
         "the label is the sign of the last step's first feature",
         Goal("accuracy", 0.99),
     ),
@@ -80,7 +66,7 @@ TASKS: dict[str, Row] = {
             task="adding",
             network=NetworkConfig(cell="gru", hidden_size=64),
             optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0),
-            data=AddingData(),
+            data=data.AddingData(),
             epochs=8,
         ),
         "the sum of the two numbers that are marked in a long sequence",
@@ -92,7 +78,7 @@ TASKS: dict[str, Row] = {
             task="copy",
             network=NetworkConfig(cell="gru", hidden_size=128),
             optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0),
-            data=CopyData(),
+            data=data.CopyData(),
             epochs=10,
         ),
         "repeat ten symbols after fifty blanks",
@@ -104,7 +90,7 @@ TASKS: dict[str, Row] = {
             task="parity",
             network=NetworkConfig(cell="gru", hidden_size=32),
             optimization=OptimizationConfig(learning_rate=5e-3, clip_norm=1.0),
-            data=ParityData(),
+            data=data.ParityData(),
             epochs=5,
         ),
         "after each bit, whether the ones so far are odd in number",
@@ -118,7 +104,7 @@ TASKS: dict[str, Row] = {
             optimization=OptimizationConfig(
                 learning_rate=3e-3, clip_norm=1.0, schedule="decay", decay_after=5, gamma=0.5
             ),
-            data=TextData(),
+            data=data.TextData(),
             epochs=10,
             batch_size=32,
             bptt=64,
@@ -134,7 +120,7 @@ TASKS: dict[str, Row] = {
                 cell="lstm", hidden_size=256, embedding_size=128, forget_bias=3.0
             ),
             optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0, schedule="cosine"),
-            data=TranslateData(),
+            data=data.TranslateData(),
             epochs=8,
         ),
         "number words from English to French (needs num2words)",
@@ -146,7 +132,7 @@ TASKS: dict[str, Row] = {
             task="vowels",
             network=NetworkConfig(cell="gru", hidden_size=64, bidirectional=True),
             optimization=OptimizationConfig(learning_rate=3e-3, clip_norm=1.0),
-            data=VowelsData(),
+            data=data.VowelsData(),
             epochs=60,
             batch_size=27,
         ),
@@ -158,7 +144,7 @@ TASKS: dict[str, Row] = {
         Config(
             task="volume",
             network=NetworkConfig(cell="gru", hidden_size=16),
-            data=VolumeData(),
+            data=data.VolumeData(),
             epochs=60,
         ),
         "tomorrow's trading volume on the stock exchange",
@@ -169,7 +155,7 @@ TASKS: dict[str, Row] = {
         Config(
             task="weather",
             network=NetworkConfig(cell="gru", hidden_size=16),
-            data=WeatherData(),
+            data=data.WeatherData(),
             epochs=200,
             batch_size=32,
         ),
@@ -182,7 +168,7 @@ TASKS: dict[str, Row] = {
             task="rows",
             network=NetworkConfig(cell="gru", hidden_size=64),
             optimization=OptimizationConfig(learning_rate=3e-3, clip_norm=1.0),
-            data=RowsData(),
+            data=data.RowsData(),
             epochs=60,
             batch_size=32,
         ),
@@ -195,7 +181,7 @@ TASKS: dict[str, Row] = {
             task="motion",
             network=NetworkConfig(cell="gru", hidden_size=128),
             optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0),
-            data=MotionData(),
+            data=data.MotionData(),
             epochs=10,
         ),
         "in which of eight directions a digit moves through a film",
@@ -207,14 +193,64 @@ TASKS: dict[str, Row] = {
             task="sunspots",
             network=NetworkConfig(nonlinearity="relu", hidden_size=64),
             optimization=OptimizationConfig(optimizer="adamw", weight_decay=1.5, schedule="cosine"),
-            data=SunspotsData(),
+            data=data.SunspotsData(),
             epochs=60,
             batch_size=32,
         ),
         "next month's number of sunspots",
         Goal("rmse", 18.5),
     ),
+    "forecast": Row(
+        "forecast:load",
+        Config(
+            task="forecast",
+            network=NetworkConfig(cell="gru", hidden_size=32),
+            optimization=OptimizationConfig(clip_norm=1.0, schedule="cosine"),
+            data=own_data.ForecastData(),
+            epochs=30,
+        ),
+        "your own table: the next values of one or many series (--data.path, --data.target)",
+    ),
+    "sequences": Row(
+        "sequences:load",
+        Config(
+            task="sequences",
+            network=NetworkConfig(cell="gru", hidden_size=64, bidirectional=True),
+            optimization=OptimizationConfig(learning_rate=3e-3, clip_norm=1.0, schedule="cosine"),
+            data=own_data.SequencesData(),
+            epochs=60,
+            batch_size=32,
+        ),
+        "your own sequences: a class or numbers for each, or at each step (--data.path)",
+    ),
+    "labels": Row(
+        "labels:load",
+        Config(
+            task="labels",
+            network=NetworkConfig(cell="gru", hidden_size=64, bidirectional=True),
+            optimization=OptimizationConfig(learning_rate=3e-3, clip_norm=1.0, schedule="cosine"),
+            data=own_data.LabelsData(),
+            epochs=10,
+        ),
+        "your own texts, with a label for each (--data.path)",
+    ),
+    "pairs": Row(
+        "pairs:load",
+        Config(
+            task="pairs",
+            network=NetworkConfig(
+                cell="lstm", hidden_size=256, embedding_size=128, forget_bias=3.0
+            ),
+            optimization=OptimizationConfig(learning_rate=2e-3, clip_norm=1.0, schedule="cosine"),
+            data=own_data.PairsData(),
+            epochs=10,
+        ),
+        "your own pairs of texts, from one into the other (--data.path)",
+    ),
 }
+
+WITH_DATA = tuple(name for name, row in TASKS.items() if row.goal is not None)
+"""Tasks whose data comes along or is generated."""
 
 
 def row(name: str) -> Row:
@@ -242,35 +278,7 @@ def load_task(config: Config) -> "Task":
         raise InvalidInput(f"task {config.task}: expected data options {expected}, got {came}")
     module, function = chosen.load.split(":")
     task = getattr(importlib.import_module(f"shared.tasks.{module}"), function)(config)
-    _check_fits(config, task)
+    from shared.tasks.fits import check_fits  # which imports NumPy
+
+    check_fits(config, task)
     return task
-
-
-def _check_fits(config: Config, task: "Task") -> None:
-    """Checks that a configuration fits its task.
-
-    Raises:
-        InvalidInput: an option needs something that the task does not have.
-    """
-    if config.bptt is not None and not task.signature.per_step:
-        raise InvalidInput(
-            f"--bptt {config.bptt} needs a target at every step, which task {task.name} has not"
-        )
-    if config.bptt is not None and (
-        task.train.lengths is not None or task.train.weights is not None
-    ):
-        raise InvalidInput(
-            f"--bptt {config.bptt} needs sequences of one length whose every step counts, which "
-            f"task {task.name} has not"
-        )
-    if config.network.embedding_size is not None and not task.signature.tokens:
-        raise InvalidInput(
-            f"--embedding-size {config.network.embedding_size} needs tokens to embed, which task "
-            f"{task.name} has not"
-        )
-    inputs, outputs = task.signature.input_size, task.signature.output_size
-    if config.network.tied and inputs != outputs:
-        raise InvalidInput(
-            f"--tied needs as many outputs as tokens, of which task {task.name} has {outputs} and "
-            f"{inputs}"
-        )

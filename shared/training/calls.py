@@ -5,7 +5,7 @@ configuration alone: neither on where this process began nor on when it wrote ch
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from shared.config import Config
@@ -27,11 +27,11 @@ class Call(NamedTuple):
 
 
 def operations(config: Config, signature: Signature, batches: Batches) -> int:
-    """Estimates the floating-point operations of a step: its products of matrices."""
+    """Estimates the floating-point operations of a step, in the mean: its products of matrices."""
     shapes = network_shapes(config.network, signature.input_size, signature.output_size)
     elements = sum(math.prod(shape) for shape in shapes.values() if len(shape) == 2)
     # Two operations with each element forth and four back, at every row and time step.
-    return 6 * elements * batches.batch_size * batches.steps
+    return math.ceil(6 * elements * batches.batch_size * batches.mean_steps)
 
 
 def most_steps(config: Config, signature: Signature, batches: Batches) -> int:
@@ -40,7 +40,14 @@ def most_steps(config: Config, signature: Signature, batches: Batches) -> int:
     return max(1, min(batches.chunk, int(OPERATIONS / operations(config, signature, batches))))
 
 
-def calls(begin: int, end: int, most: int, every: int | None, position: int) -> Iterator[Call]:
+def calls(
+    begin: int,
+    end: int,
+    most: int,
+    every: int | None,
+    position: int,
+    alike: Callable[[int, int], int] | None = None,
+) -> Iterator[Call]:
     """Yields the calls between two evaluations, from a position on.
 
     Args:
@@ -48,13 +55,18 @@ def calls(begin: int, end: int, most: int, every: int | None, position: int) -> 
         most: steps of a call, at most.
         every: a call also ends after each multiple of this many steps.
         position: step from which to go on.
+        alike: `Batches.alike`, which says where batches of another shape begin; None if there are
+            none.
     """
-    stride = every or end - begin
-    for start in range(begin, end, stride):
-        count = min(stride, end - start)
+    stride, start = every or end - begin, begin
+    while start < end:
+        count = min(stride - (start - begin) % stride, end - start)
+        if alike is not None:
+            count = alike(start, count)
         # Of nearly equal size, so that few sizes have to be compiled.
         size = -(-count // -(-count // most))
         for first in range(start, start + count, size):
             last = min(first + size, start + count)
             if last > position:
                 yield Call(max(first, position), last - max(first, position))
+        start += count

@@ -44,7 +44,7 @@ def take_steps(
     while step < first.total:
         begin = step - step % period
         end = min(begin + period, first.total)
-        plan = calls.calls(begin, end, most, every.steps, step)
+        plan = calls.calls(begin, end, most, every.steps, step, first.batches.alike)
         states = _take_calls(records, states, plan, Due(every, begin), interruption)
         step = end
         for record, state in zip(records, states, strict=True):

@@ -8,7 +8,7 @@ from threading import Thread
 from shared.config import Config
 from shared.errors import InvalidInput
 from shared.protocol import Backend, load_backend
-from shared.protocol.backend import first_snapshot, import_backend
+from shared.protocol.backend import import_backend
 from shared.protocol.batching import Batches
 from shared.runs import checkpoint, run_folder
 from shared.runs.checkpoint import Checkpoint
@@ -17,6 +17,8 @@ from shared.system import lock
 from shared.system.lock import Lock
 from shared.tasks import load_task
 from shared.tasks.batches import training_batches
+from shared.tasks.fits import check_fits
+from shared.tasks.start import first_position
 from shared.tasks.task import Task
 from shared.training.resume import check_resumable, last_position
 
@@ -46,12 +48,13 @@ def prepare(
     resume: bool,
     stack: ExitStack,
     backend: Backend | None = None,
+    task: Task | None = None,
 ) -> Ready:
     """Loads what a run needs and refuses what cannot be trained.
 
     Args:
         config: resolved.
-        folder, overwrite, resume: as in `shared.training.train`.
+        folder, overwrite, resume, task: as in `shared.training.train`.
         stack: holds the lock of a run that is resumed.
         backend: one that is loaded already, for a configuration that differs in its seed alone.
 
@@ -68,7 +71,7 @@ def prepare(
         run_folder.check_free(folder, overwrite)
     Thread(target=import_backend, args=(config.backend,)).start()  # beside the data
     check_available(config)
-    task = load_task(config)
+    task = _data(config, folder, resume, task)
     batches = training_batches(config, task)
     total = config.epochs * batches.per_epoch
     if config.log_every > total:
@@ -88,7 +91,7 @@ def prepare(
     if resume and before.step is not None:
         position = last_position(config, task, batches, folder)
     else:
-        position = Checkpoint(first_snapshot(config, task.signature), task.fingerprint)
+        position = Checkpoint(first_position(config, task), task.fingerprint)
     reached = position.snapshot.step
     if resume and (reached > total or (reached == total and before.finished)):
         raise InvalidInput(
@@ -96,3 +99,23 @@ def prepare(
             f"expected --epochs above, got {config.epochs}"
         )
     return Ready(config, folder, own, task, batches, backend, position, total)
+
+
+def _data(config: Config, folder: Path, resume: bool, task: Task | None) -> Task:
+    """Returns the data that was given, or else loads it.
+
+    Raises:
+        InvalidInput: data and configuration do not fit, or the data of the run was given in Python
+            and is not given again.
+    """
+    if task is None:
+        if resume and getattr(config.data, "path", None) == ():
+            raise InvalidInput(
+                f"--resume {folder}: the data of this run was given in Python; resume it there: "
+                f"rnn_parity.fit(task, folder={str(folder)!r}, resume=True)"
+            )
+        return load_task(config)
+    if task.name != config.task:
+        raise InvalidInput(f"expected data of task {config.task}, got that of {task.name}")
+    check_fits(config, task)
+    return task

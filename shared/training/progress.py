@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar on a terminal or in a notebook, plain lines elsewhere."""
 
 import sys
 from types import TracebackType
@@ -11,6 +11,9 @@ from shared.runs.scores import shown
 
 class Progress:
     """Shows steps, loss, metric, throughput and the time left.
+
+    A notebook keeps every line that a cell prints. So it shows a single one: the bar, with the last
+    evaluation behind it.
 
     Args:
         start, total: optimizer steps done before and in the end.
@@ -32,23 +35,41 @@ class Progress:
         terminal = sys.stderr.isatty()
         self._metric = metric
         self._quiet = quiet
+        self._notebook = not terminal and in_notebook()
         self._lines = not terminal
         self._prefix = prefix
-        hidden = quiet or not terminal or not bar
-        self._bar = tqdm(initial=start, total=total, unit=" steps", disable=hidden, leave=False)
+        self._evaluated = False
+        hidden = quiet or not (terminal or self._notebook) or not bar
+        self._bar = tqdm(
+            initial=start,
+            total=total,
+            unit=" steps",
+            disable=hidden,
+            leave=self._notebook,
+            # On stderr a notebook shows it on red ground, as if it was an error.
+            file=sys.stdout if self._notebook else sys.stderr,
+        )
 
     def advance(self, steps: int, loss: float, metric: float) -> None:
-        self._bar.set_postfix_str(f"loss {loss:.4f}, {shown(self._metric, metric)}", refresh=False)
+        if not (self._notebook and self._evaluated):
+            self._postfix(f"loss {loss:.4f}, {shown(self._metric, metric)}")
         self._bar.update(steps)
 
     def line(self, text: str) -> None:
-        """Prints a line that stays: above the bar on a terminal, as it is elsewhere."""
+        """Prints a line that stays: above the bar on a terminal, as it is elsewhere. In a notebook,
+        a line that comes while steps are taken replaces the last one."""
         if self._quiet:
             return
-        if self._lines:
+        if self._notebook and self._bar.n > self._bar.initial:
+            self._evaluated = True
+            self._postfix(f"{self._prefix}{text}")
+        elif self._lines:
             print(f"{self._prefix}{text}", flush=True)
         else:
             tqdm.write(f"{self._prefix}{text}")
+
+    def _postfix(self, text: str) -> None:
+        self._bar.set_postfix_str(text, refresh=False)
 
     def __enter__(self) -> Self:
         return self
@@ -60,3 +81,9 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._bar.close()
+
+
+def in_notebook() -> bool:
+    """Tells whether a kernel of Jupyter runs this process, such as Colab's."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")

@@ -29,6 +29,7 @@ from shared.system import lock
 from shared.system.files import TEMPORARY
 from shared.system.folders import occupants, remove, reserved
 from shared.system.signals import Interrupted, number_of
+from shared.tasks.task import Task
 from shared.training import calls
 from shared.training.prepare import Ready, prepare
 from shared.training.resume import check_resumable
@@ -43,6 +44,7 @@ def train_seeds(
     overwrite: bool = False,
     resume: bool = False,
     quiet: bool = False,
+    task: Task | None = None,
 ) -> list[Summary]:
     """Trains from several seeds, each in a run folder of its own.
 
@@ -56,6 +58,7 @@ def train_seeds(
         overwrite: replace the runs that lie there.
         quiet: print nothing.
         resume: finish the seeds of a folder; those that are finished stay as they are.
+        task: the data of all seeds, if it is in memory already; None loads it for each.
 
     Returns:
         The summary of each seed that was trained now.
@@ -76,7 +79,7 @@ def train_seeds(
         while left:
             started = time.perf_counter()
             with ExitStack() as stack:
-                group = _group([*left.values()], folder, overwrite, stack)
+                group = _group([*left.values()], folder, overwrite, stack, task)
                 if not begun:
                     stack.enter_context(reserved(folder, "--out"))
                     if not resume:
@@ -146,14 +149,16 @@ def _advised(error: OSError, folder: Path) -> OSError:
     return OSError(error.errno, f"{failure.strerror}; {advice}", error.filename)
 
 
-def _group(left: Sequence[Config], folder: Path, overwrite: bool, stack: ExitStack) -> list[Ready]:
+def _group(
+    left: Sequence[Config], folder: Path, overwrite: bool, stack: ExitStack, task: Task | None
+) -> list[Ready]:
     """Returns the first seed that is left, and the seeds whose steps are taken together with its
     own."""
-    first = _prepare(folder, left[0], overwrite, stack)
+    first = _prepare(folder, left[0], overwrite, stack, task)
     group = [first]
     for other in left[1:]:
         if _may_join(first, folder, other, overwrite):
-            one = _prepare(folder, other, overwrite, stack, first.backend)
+            one = _prepare(folder, other, overwrite, stack, task, first.backend)
             group += [one] * _alike(first, one)
     return group
 
@@ -163,11 +168,12 @@ def _prepare(
     config: Config,
     overwrite: bool,
     stack: ExitStack,
+    task: Task | None,
     backend: Backend | None = None,
 ) -> Ready:
     own = seed_folder(folder, config.seed)
     resume = not overwrite and run_folder.status(own).begun
-    return prepare(config, own, overwrite, resume, stack, backend)
+    return prepare(config, own, overwrite, resume, stack, backend, task)
 
 
 def _finished(folder: Path, config: Config) -> bool:

@@ -22,6 +22,7 @@ from shared.runs.summary import Summary, summarize
 from shared.runs.tensorboard import Events
 from shared.system import lock
 from shared.system.signals import Interrupted, Interruption, number_of
+from shared.tasks.task import Task
 from shared.training.loop import take_steps
 from shared.training.prepare import Ready, prepare
 from shared.training.progress import Progress
@@ -39,6 +40,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     quiet: bool = False,
+    task: Task | None = None,
 ) -> Summary:
     """Trains as configured and leaves a run folder.
 
@@ -53,6 +55,7 @@ def train(
             stopped after its last step is scored, and one that has no checkpoint yet begins. Of the
             settings only those in `shared.config.options.RESUMABLE` may be others.
         quiet: print nothing.
+        task: the data, if it is in memory already; None loads it.
 
     Returns:
         What summary.json holds.
@@ -68,7 +71,7 @@ def train(
     started = time.perf_counter()
     with ExitStack() as stack:
         try:
-            ready = prepare(resolve(config), folder, overwrite, resume, stack)
+            ready = prepare(resolve(config), folder, overwrite, resume, stack, task=task)
         except KeyboardInterrupt as stop:
             raise Interrupted(number_of(stop), UNTOUCHED) from stop
         (summary,) = train_together([ready], overwrite, quiet, started, stack)

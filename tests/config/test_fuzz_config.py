@@ -164,8 +164,7 @@ def check_parity(config: Config) -> None:
         found.append((np.asarray(metrics.loss), tensors))
     (loss, tensors), (expected_loss, expected) = found
     check_close(loss, expected_loss, relative=RUN, what="loss", elementwise=True)
-    # Such as the matrix of a reverse direction of which only the first step is read, or an
-    # accuracy of 0; they are exactly so in both.
+    # Such as an accuracy of 0; they are exactly so in both.
     silent = {name for name, array in expected.items() if not array.any()}
     assert not any(tensors[name].any() for name in silent)
     mine, theirs = (

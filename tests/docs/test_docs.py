@@ -168,12 +168,12 @@ def test_the_scores_that_the_readme_shows_are_those_of_the_suite() -> None:
     assert rows
     for task, _, *cells, reference, seconds in rows:
         name = task.strip("`")
+        goal = TASKS[name].goal
+        assert goal is not None
         for backend, cell, took in zip(BACKENDS, cells, seconds.split(", "), strict=True):
             runs = [r for r in records if (r["task"], r["backend"]) == (name, backend)]
             assert len(runs) == 3
-            values = [
-                run["test"][TASKS[name].goal.score] * (100 if "%" in cell else 1) for run in runs
-            ]
+            values = [run["test"][goal.score] * (100 if "%" in cell else 1) for run in runs]
             found = re.search(r"([0-9.]+)(?: %)? ± ([0-9.]+)", cell)
             assert found, cell
             for shown, value in zip(
@@ -182,9 +182,8 @@ def test_the_scores_that_the_readme_shows_are_those_of_the_suite() -> None:
                 digits = len(shown.partition(".")[2])
                 assert shown == f"{value:.{digits}f}", (name, backend)
             assert took == f"{statistics.mean(run['total_s'] for run in runs):.0f}", name
-            bound = TASKS[name].goal.bound
-            if isinstance(bound, str) and bound != "chance":
-                assert f"{runs[0]['baselines'][bound][TASKS[name].goal.score]:.3f}" in reference
+            if isinstance(goal.bound, str) and goal.bound != "chance":
+                assert f"{runs[0]['baselines'][goal.bound][goal.score]:.3f}" in reference
 
 
 def test_the_table_has_every_argument_and_every_class_takes_it() -> None:

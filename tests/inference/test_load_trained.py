@@ -70,7 +70,7 @@ DAMAGED = {
     "no schema": ["got one without schema.json"],
     "schema of another task": ["schema.json: expected task hello", "got parity"],
     "schema of another version": ["schema.json: no schema of this version"],
-    "schema of another size": ["schema.json: expected no more outputs than tokens"],
+    "schema of another size": ["schema.json: expected classes or no more outputs than tokens"],
     "weights of another shape": [FIRST, "the configuration beside it expects (15,"],
     "checkpoint of another vocabulary": [FIRST, "of the data in schema.json", "(0123abcd)"],
     "damaged checkpoint": [FIRST, "expected a checkpoint, got"],
@@ -98,20 +98,23 @@ def in_series(**values: Any) -> Callable[[dict], object]:
     return lambda told: told["series"].update(values)
 
 
-def in_first_column(**values: Any) -> Callable[[dict], object]:
-    return lambda told: told["series"]["columns"][0].update(values)
+def in_scale(number: int, **values: Any) -> Callable[[dict], object]:
+    return lambda told: told["series"]["scales"][""][number].update(values)
 
 
 UNTRUE = [
-    ("weather", in_series(window=0), "a value after each window"),
-    ("weather", in_series(columns=[]), "the columns that a series reads"),
-    ("weather", in_series(known=None), "the columns that a series reads"),
-    ("weather", in_first_column(name="x"), "the columns that a series reads"),
-    ("weather", in_first_column(std=0.0), "the columns that a series reads"),
-    ("weather", lambda told: told["series"]["columns"][1].update(std=0.0), "finite means"),
-    ("weather", lambda told: told.update(per_step=True), "a value after each window"),
+    ("weather", in_series(window=0), "values after each window"),
+    ("weather", in_series(horizon=2), "values after each window"),
+    ("weather", in_series(targets=0), "values after each window"),
+    ("weather", in_series(scales={}), "a scale for each group"),
+    ("weather", lambda told: told["series"]["columns"].pop(), "the columns that a series reads"),
+    ("weather", lambda told: told["series"]["columns"][0].update(kind="hour"), "numbers to predi"),
+    ("weather", lambda told: told["series"]["scales"][""].pop(), "a scale for each column"),
+    ("weather", in_scale(0, std=0.0), "finite means"),
+    ("weather", in_scale(1, mean=math.inf), "finite means"),
+    ("weather", lambda told: told.update(per_step=True), "values after each window"),
     ("weather", lambda told: told.update(tokens=True), "a vocabulary for tokens"),
-    ("weather", lambda told: told.update(output_size=2), "one value where errors are squared"),
+    ("weather", lambda told: told.update(output_size=2), "values after each window"),
     ("vowels", lambda told: told.update(mean=[1.0] * 3), "a mean and a deviation"),
     ("vowels", lambda told: told.update(std=[]), "a mean and a deviation"),
     ("vowels", lambda told: told.update(mean=[math.nan] * 12), "finite means"),

@@ -12,7 +12,7 @@ import pytest
 
 from shared.config.data import ParityData, TranslateData
 from shared.errors import InvalidInput
-from shared.inference import load_trained, predict
+from shared.inference import load_trained, predict, texts
 from shared.inference.evaluation import evaluate
 from shared.inference.tables import as_csv, as_json
 from shared.tasks.task import Task
@@ -48,7 +48,7 @@ def test_more_sequences_than_a_call_takes(runs, tmp_path: Path, monkeypatch) -> 
     trained = load_trained(run)
     np.savez(tmp_path / "a.npz", inputs=task.test.inputs[:7], lengths=task.test.lengths[:7])
     whole = predict.predictions(trained, tmp_path / "a.npz")
-    monkeypatch.setattr("shared.inference.predict.EVALUATION_ROWS", 3)
+    monkeypatch.setattr("shared.inference.measured.EVALUATION_ROWS", 3)
     parts = predict.predictions(trained, tmp_path / "a.npz")
     assert [r["predicted"] for r in parts] == [r["predicted"] for r in whole]
     for one, other in zip(parts, whole, strict=True):
@@ -107,7 +107,7 @@ def test_the_state_is_carried_from_window_to_window(text, tmp_path: Path, monkey
     (tmp_path / "a.txt").write_text(TEXT * 3 + "Zebra\n", encoding="utf-8")
     trained = load_trained(text[0])
     whole = predict.predictions(trained, tmp_path / "a.txt")
-    monkeypatch.setattr("shared.inference.predict.WINDOW", 7)
+    monkeypatch.setattr("shared.inference.texts.WINDOW", 7)
     parts = predict.predictions(trained, tmp_path / "a.txt")
     for one, other in zip(parts, whole, strict=True):
         assert close(one, other)
@@ -161,7 +161,7 @@ def test_a_translation_knows_its_characters_and_ends(tmp_path: Path) -> None:
         assert len(record["answer"]) <= longest
         assert task.end is not None
         assert task.end not in record["answer"]
-    assert predict.answer(trained, "one", 5, "") == records[1]["answer"]
+    assert texts.answer(trained, "one", 5, "") == records[1]["answer"]
     for source, got in (
         ("42", "'4' at character 1"),
         ("a>b", "'>' at character 2"),

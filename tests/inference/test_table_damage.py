@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shared.errors import InvalidInput
-from shared.inference.tables import read_columns, read_sequences
+from shared.inference.tables import read_sequences
 from shared.runs import predictions
 from tests.support.table_files import INPUTS, npz, refused
 
@@ -21,7 +21,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         folder = tmp_path / f"folder{suffix}"
         folder.mkdir()
         message = "expected a readable file, got: Is a directory"
-        refused(folder, lambda folder=folder: read_columns(folder, ["a"], False), message)
+        refused(folder, lambda folder=folder: read_sequences(folder, 2), message)
 
 
 def test_one_kind_of_file_under_the_name_of_the_other_is_refused(tmp_path: Path) -> None:
@@ -33,7 +33,6 @@ def test_one_kind_of_file_under_the_name_of_the_other_is_refused(tmp_path: Path)
     one = (tmp_path / "one.npy").rename(tmp_path / "one.npz")
     message = "expected an NPZ file, got a single array"
     refused(one, lambda: read_sequences(one, 4), message)
-    refused(one, lambda: read_columns(one, ["a"], False), message)
 
 
 @pytest.mark.parametrize("content", [b"", b"no arrays at all", b"\x93NUMPY\x01\x00", b"PK\x03\x04"])

@@ -69,16 +69,18 @@ def test_names_may_count_the_columns(names: str, tmp_path: Path) -> None:
          "expected the rows of a sequence one after the other, got some of sequence 1 later"),
         ("sequence,a\n1,1\n", "expected 2 columns of features beside 'sequence', got 1: a"),
         ("a,b,c\n1,2,3\n", "expected 2 columns of features beside 'sequence', got 3: a, b, c"),
-        ("a,b\n1,2\n3,nan\n", "expected finite numbers in b, got nan in row 2"),
-        ("a,b\n1,2\n3,?\n", r"expected numbers in column b, got '\?' in row 2"),
-        ("a,b\n", "expected a line of names and lines of values, got 1 line"),
-        ("a,b\n1,2\n3\n", "expected 2 values in line 3, got 1"),
+        ("a,b\n1,2\n3,nan\n", "line 3: expected a number in column b, got nan"),
+        ("a,b\n1,2\n3,-inf\n", "line 3: expected a finite number in column b, got -inf"),
+        ("a,b\n1,2\n3,?\n", r"line 3: expected a number in column b, got '\?'"),
+        ("a,b\n1,2\n3,\n", "line 3: expected a number in column b, got none"),
+        ("a,b\n", "expected a line of names and lines of values, got only the names"),
+        ("a,b\n1,2\n3\n", "line 3: expected 2 values, got 1"),
         ("0.5,-2\n1,2\n", "expected a line of names first, got numbers: 0.5, -2"),
         ("0,0\n1,2\n", "expected a line of names first, got numbers: 0, 0"),
-        ("", "expected a text, got an empty file"),
+        ("", "expected a table, got an empty file"),
     ],
-    ids=["interrupted", "too narrow", "too wide", "nan", "no number", "no rows", "ragged",
-         "no names", "no names, one number twice", "empty"],
+    ids=["interrupted", "too narrow", "too wide", "nan", "infinite", "no number", "nothing",
+         "no rows", "ragged", "no names", "no names, one number twice", "empty"],
 )  # fmt: skip
 def test_a_csv_without_sequences_is_refused(content: str, message: str, tmp_path: Path) -> None:
     file = csv(tmp_path, content)
@@ -124,4 +126,5 @@ def test_inputs_must_be_finite(tmp_path: Path) -> None:
     inputs = INPUTS.copy()
     inputs[1, 2, 3] = np.nan
     file = npz(tmp_path, inputs=inputs)
-    refused(file, lambda: read_sequences(file, 4), "expected finite numbers in inputs, .*nan.*")
+    message = "expected finite numbers in inputs, got nan at sequence 2, step 3, feature 4"
+    refused(file, lambda: read_sequences(file, 4), message)

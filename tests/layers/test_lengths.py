@@ -163,12 +163,13 @@ def scored(config: Config) -> tuple[float, float]:
         zeros = tuple(np.zeros(shape) for shape in state_shapes(config.network, 1))
         logits = reference.network(
             config.network.cell, start.weights, x[None], zeros,
-            num_layers=config.network.num_layers, bidirectional=config.network.bidirectional,
-        )[0]  # fmt: skip
+            per_step=task.signature.per_step, num_layers=config.network.num_layers,
+            bidirectional=config.network.bidirectional,
+        )  # fmt: skip
         if task.signature.per_step:
-            wanted = targets[row, :length]
+            logits, wanted = logits[0], targets[row, :length]
         else:
-            logits, wanted = logits[-1:], targets[row : row + 1]
+            wanted = targets[row : row + 1]
         for output, target in zip(logits, wanted, strict=True):
             losses.append(reference.cross_entropy(output[None], np.array([target])))
             hits.append(output.argmax() == target)

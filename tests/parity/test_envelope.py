@@ -125,6 +125,9 @@ class Steps:
     def take(self, start: int, count: int) -> tuple[int, int]:
         return start, count
 
+    def alike(self, start: int, most: int) -> int:
+        return most
+
 
 def scripted(name: str, losses: list[float]) -> tuple[Side, Scripted]:
     backend: Any = Scripted(losses)

@@ -31,6 +31,7 @@ from shared.protocol.weights import initialize
 from shared.tasks import TASKS, load_task
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.lockstep import TEXT, compared
+from tests.support.own_data import MADE
 from tests.support.pairwise import slow_but
 from tests.support.take_steps import OPTIMIZERS
 
@@ -59,6 +60,8 @@ def of_task(name: str, folder: Path) -> Config:
     if name == "text":
         (folder / "text.txt").write_text(TEXT)
         data, batch_size, bptt = TextData(str(folder / "text.txt"), (0.8, 0.1, 0.1)), 3, 11
+    if name in MADE:
+        data = MADE[name](folder)
     network = replace(defaults.network, hidden_size=5)
     small = replace(defaults, network=network, data=data, batch_size=batch_size, bptt=bptt)
     return resolve(replace(small, precision="float64", epochs=8))

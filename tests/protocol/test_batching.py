@@ -33,7 +33,7 @@ def batches(split: Split, **options) -> Batches:
         "shuffle": True,
         "seed": 1,
         "dtype": "float32",
-        "per_step": split.targets.ndim > 1,
+        "per_step": len(split.targets.shape) > 1,
     }
     return Batches(split, **(defaults | options))
 

@@ -1,68 +1,35 @@
 """Each kind of predictions has its picture."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from shared.config import Config
-from shared.report import prediction_plots
+from shared.report import forecast_plots, step_plots
 from shared.report.prediction_plots import save_predictions
-from shared.report.style import new_figure
-from shared.runs import predictions
-from shared.runs.run import Run
-from shared.runs.schema import Schema, save_schema
-from shared.runs.summary import Reference
-from shared.tasks.task import Column, Series
+from shared.runs.schema import Schema
+from shared.tasks.task import Column, Scale, Series
+from tests.support.stub_runs import remembered_figures, schema, stub
 
 pytestmark = pytest.mark.draws
 
 
 PNG = b"\x89PNG\r\n\x1a\n"
-GOAL = Column("temp_max", "°C", mean=15.0, std=7.0)
-BASELINE = Reference("always 1", {"loss": 0.17})
+DAY = np.timedelta64(1, "D")
+GOAL = Column("temp_max", unit="°C")
 CLASSES = ["one", "two", "three"]
-
-
-def schema(**options: Any) -> Schema:
-    defaults = {
-        "task": "made", "data": "0123", "input_size": 4, "output_size": 3, "tokens": False,
-        "per_step": False,
-        "loss": "cross_entropy", "vocabulary": [], "unit": "char", "continues": False,
-        "between": None, "reverse": False, "end": None, "streams": False, "classes": [],
-        "series": None, "mean": [], "std": [], "image": None, "longest": 5,
-    }  # fmt: skip
-    return Schema(**(defaults | options))
-
-
-def made(folder: Path, told: Schema, found: predictions.Predictions, backend: str = "jax") -> Run:
-    """A run of which a picture needs no more than this."""
-    folder.mkdir()
-    save_schema(folder, told)
-    digest = predictions.save(folder, found) if found else None
-    config = replace(Config(), backend=cast(Any, backend))
-    known = {
-        "segments": [],
-        "seed": 0,
-        "backend": backend,
-        "baselines": [BASELINE],
-        "held_out": True,
-        "predictions": digest,
-    }
-    summary = cast(Any, type("Summary", (), known)())
-    return Run(folder, config, summary, {}, "accuracy")
 
 
 def forecast(difference: bool) -> tuple[Schema, dict[str, np.ndarray]]:
     draw = np.random.default_rng(5)
-    series = Series([GOAL], GOAL, 7, "day", difference, None)
+    series = Series([GOAL], 1, 7, 1, None, "date", "1d", [], {"": [Scale(15.0, 7.0)]}, difference)
     targets, last = draw.normal(size=(2, 250, 1))
     found = {
         "predicted": targets + 0.1, "targets": targets, "inputs": draw.normal(size=(16, 7, 1)),
-        "last": last, "times": np.datetime64("2015-01-01") + np.arange(250),
+        "last": last, "group": np.zeros(250, int),
+        "times": np.datetime64("2015-01-01", "us") + np.arange(250) * DAY,
     }  # fmt: skip
     return schema(loss="mse", input_size=1, output_size=1, series=series), found
 
@@ -120,16 +87,9 @@ KINDS = {
 
 
 @pytest.fixture
-def drawn(monkeypatch) -> list[Figure]:
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are made."""
-    figures = []
-
-    def remembered(*args: Any) -> Figure:
-        figures.append(new_figure(*args))
-        return figures[-1]
-
-    monkeypatch.setattr("shared.report.prediction_plots.new_figure", remembered)
-    return figures
+    return remembered_figures(monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +100,7 @@ def test_every_kind_of_predictions_has_a_picture(
     kind: str, count: int, tmp_path: Path, drawn: list[Figure]
 ) -> None:
     told, found = KINDS[kind]()
-    runs = [made(tmp_path / backend, told, found, backend) for backend in ("jax", "torch")[:count]]
+    runs = [stub(tmp_path / backend, told, found, backend) for backend in ("jax", "torch")[:count]]
     file = tmp_path / "predictions.png"
     assert save_predictions(runs, file) is True
     content = file.read_bytes()
@@ -160,7 +120,7 @@ def test_a_text_has_no_picture(tmp_path: Path) -> None:
         output_size=1,
         continues=True,
     )
-    assert save_predictions([made(tmp_path / "run", told, {})], tmp_path / "p.png") is False
+    assert save_predictions([stub(tmp_path / "run", told, {})], tmp_path / "p.png") is False
     assert not (tmp_path / "p.png").exists()
 
 
@@ -169,7 +129,7 @@ def test_a_forecast_is_drawn_in_the_unit_of_its_column(
     difference: bool, tmp_path: Path, drawn: list[Figure]
 ) -> None:
     told, found = forecast(difference)
-    save_predictions([made(tmp_path / "run", told, found)], tmp_path / "p.png")
+    save_predictions([stub(tmp_path / "run", told, found)], tmp_path / "p.png")
     left, right = drawn[0].axes
     truth, before, predicted = (np.asarray(line.get_ydata()) for line in left.get_lines())
     level = found["last"] if difference else 0
@@ -177,7 +137,7 @@ def test_a_forecast_is_drawn_in_the_unit_of_its_column(
         (truth, found["targets"] + level), (before, found["last"]),
         (predicted, found["predicted"] + level),
     ):  # fmt: skip
-        np.testing.assert_allclose(shown, scaled[-prediction_plots.FORECAST :, 0] * 7 + 15)
+        np.testing.assert_allclose(shown, scaled[-forecast_plots.FORECAST :, 0] * 7 + 15)
     assert left.get_xlabel() == "last 180 days of the test part"
     assert left.get_ylabel() == "temp max, °C"
     assert right.get_xlabel() == "true temp max, °C"
@@ -188,7 +148,7 @@ def test_a_confusion_matrix_counts_true_classes_in_rows(
 ) -> None:
     told, found = classes(5, 4)
     found |= {"targets": np.array([0, 0, 0, 1, 2]), "predicted": np.array([0, 2, 2, 1, 0])}
-    save_predictions([made(tmp_path / "run", told, found)], tmp_path / "p.png")
+    save_predictions([stub(tmp_path / "run", told, found)], tmp_path / "p.png")
     (axes,) = drawn[0].axes
     texts = {tuple(map(int, text.get_position()[::-1])): text.get_text() for text in axes.texts}
     assert texts == {(0, 0): "1", (0, 2): "2", (1, 1): "1", (2, 0): "1"}
@@ -200,7 +160,7 @@ def test_a_confusion_matrix_counts_true_classes_in_rows(
 def test_a_picture_that_is_read_wrongly_says_as_what(tmp_path: Path, drawn: list[Figure]) -> None:
     told, found = classes(8, 8, image=[1, 8], count=2)
     found |= {"targets": np.array([0, 1]), "predicted": np.array([0, 2])}
-    save_predictions([made(tmp_path / "run", told, found)], tmp_path / "p.png")
+    save_predictions([stub(tmp_path / "run", told, found)], tmp_path / "p.png")
     titles = [axes.get_title() for axes in drawn[0].axes]
     assert titles[1:] == ["one", "two, read as three"]
 
@@ -210,7 +170,7 @@ def test_accuracy_is_shown_over_the_steps_that_count(
     tmp_path: Path, drawn: list[Figure], monkeypatch: pytest.MonkeyPatch, fewest: int, last: int
 ) -> None:
     """And that as many sequences have as there must be, or as there are."""
-    monkeypatch.setattr(prediction_plots, "FEWEST", fewest)
+    monkeypatch.setattr(step_plots, "FEWEST", fewest)
     told, found = over_steps(3, 5)
     found |= {
         "targets": np.zeros((2, 3), int), "predicted": np.array([[0, 1, 1], [0, 0, 0]]),
@@ -218,7 +178,7 @@ def test_accuracy_is_shown_over_the_steps_that_count(
         "longer_targets": np.zeros((1, 5), int), "longer_predicted": np.array([[0, 0, 1, 0, 1]]),
         "longer_lengths": np.array([4]),
     }  # fmt: skip
-    save_predictions([made(tmp_path / "run", told, found)], tmp_path / "p.png")
+    save_predictions([stub(tmp_path / "run", told, found)], tmp_path / "p.png")
     lines = [np.asarray(line.get_data()) for line in drawn[0].axes[0].get_lines()]
     steps, shares = next(line for line in lines if line.max() > 50)
     np.testing.assert_array_equal(steps, [1, 2, 3, 4][:last])
@@ -228,7 +188,7 @@ def test_accuracy_is_shown_over_the_steps_that_count(
 def test_errors_over_the_distance_have_the_baseline_beside_them(
     tmp_path: Path, drawn: list[Figure]
 ) -> None:
-    save_predictions([made(tmp_path / "run", *distances(500))], tmp_path / "p.png")
+    save_predictions([stub(tmp_path / "run", *distances(500))], tmp_path / "p.png")
     _, level = drawn[0].axes[0].get_lines()
     assert level.get_label() == "always 1"
     assert {*np.asarray(level.get_ydata())} == {0.17}

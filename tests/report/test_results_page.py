@@ -142,6 +142,7 @@ def test_finished_runs_are_done(plan: list[Job]) -> None:
 @pytest.mark.parametrize("task", ["sunspots", "text"])
 def test_the_table_shows_the_scores_of_the_runs(task: str, page: Path, plan: list[Job]) -> None:
     goal, found = TASKS[task].goal, summaries(plan, task)
+    assert goal is not None
     first, second = (summary["test"][goal.score] for summary in found)
     mean, deviation = (first + second) / 2, abs(first - second) / 2**0.5
     expected = f"{in_unit(goal.score, mean)} ± {in_unit(goal.score, deviation)}"

@@ -146,6 +146,9 @@ def test_a_room_imports_only_rooms_before_it() -> None:
         ("shared.report.verdict", "from shared.training.resume import last_position"),
         ("shared.training.loop", "from shared.report.style import COLORS"),
         ("shared.training.train", "from shared.commands import cli"),
+        ("shared.training.loop", "from shared.notebook import fit"),
+        ("shared.report.console", "from shared.notebook.fitted import Fit"),
+        ("shared.notebook.fit", "from shared.commands import cli"),
         ("shared.system.files", "from shared.config import Config"),
         ("shared.errors", "from shared.system import files"),
         ("shared.commands.parity", "from rnn_jax import traps"),
@@ -253,7 +256,7 @@ LIGHT = {
 """What importing a package may load, of what the project depends on."""
 DEPENDENCIES = {
     "dacite", "flax", "jax", "jinja2", "matplotlib", "ml_dtypes", "numpy", "optax", "plotly",
-    "safetensors", "torch", "tqdm", "tyro",
+    "polars", "safetensors", "torch", "tqdm", "tyro",
 }  # fmt: skip
 
 

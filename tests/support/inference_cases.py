@@ -55,7 +55,7 @@ def table(task: Task, rows: slice) -> dict[str, np.ndarray]:
     """The published columns of a series, dated where it has dates."""
     assert task.series is not None
     found = published.load(task.name)
-    columns = {c.name: found[c.name][rows] for c in task.series.columns}
+    columns = {c.name: found[c.name][rows] for c in task.series.columns if c.kind == "number"}
     if "date" not in found:
         return columns
     return {"date": found["date"][rows].astype("datetime64[D]").astype(str)} | columns

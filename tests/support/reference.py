@@ -105,15 +105,24 @@ def recurrent(
 
 
 def network(
-    cell: str, weights: Tensors, x: np.ndarray, state: tuple[np.ndarray, ...], **options
+    cell: str,
+    weights: Tensors,
+    x: np.ndarray,
+    state: tuple[np.ndarray, ...],
+    per_step: bool = True,
+    **options,
 ) -> np.ndarray:
-    """Logits (B, T, O) of recurrent layers ("rnn.…") under a linear head ("head.…")."""
+    """Logits (B, T, O) of recurrent layers ("rnn.…") under a linear head ("head.…"); without
+    `per_step` (B, O) of what each direction ends with: the reverse one at the first step."""
     layers = {
         name.removeprefix("rnn."): array
         for name, array in weights.items()
         if name.startswith("rnn.")
     }
     outputs, _ = recurrent(cell, layers, x, state, **options)
+    if not per_step:
+        half = outputs.shape[-1] // 2 if options.get("bidirectional") else outputs.shape[-1]
+        outputs = np.concatenate([outputs[:, -1, :half], outputs[:, 0, half:]], axis=-1)
     return outputs @ weights["head.weight"].T + weights["head.bias"]
 
 

@@ -12,11 +12,11 @@ import pytest
 from shared.config import Config
 from shared.config.data import AddingData, CopyData, Data, ParityData
 from shared.errors import InvalidInput
-from shared.protocol.dataset import Split
 from shared.runs.scores import shown
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task
 from shared.training import train
+from tests.support.arrays import Arrays, arrays
 
 ADDING = AddingData(300, 20, 4000, sequence_length=9)
 COPY = CopyData(300, 20, 60, blank_length=7)
@@ -29,9 +29,9 @@ def config(data: Data, seed: int = 0) -> Config:
     return replace(TASKS[name].defaults, data=data, seed=seed)
 
 
-def parts(task: Task) -> list[Split]:
+def parts(task: Task) -> list[Arrays]:
     assert task.valid is not None
-    return [task.train, task.valid, task.test]
+    return [arrays(task.train), arrays(task.valid), arrays(task.test)]
 
 
 @pytest.mark.parametrize("steps", [2, 3, 9])
@@ -57,7 +57,7 @@ def test_whoever_always_says_1_is_off_by_a_sixth_squared() -> None:
     """The variance of the sum of two uniform numbers."""
     task = load_task(config(ADDING))
     (baseline,) = task.baselines()
-    off = task.test.targets.astype(np.float64) - 1
+    off = arrays(task.test).targets.astype(np.float64) - 1
     assert baseline.name == "always 1"
     assert baseline.scores["loss"] == pytest.approx(np.square(off).mean(), rel=1e-12)
     assert baseline.scores["mae"] == pytest.approx(np.abs(off).mean(), rel=1e-12)
@@ -67,7 +67,7 @@ def test_whoever_always_says_1_is_off_by_a_sixth_squared() -> None:
 
 def test_the_distance_is_that_of_the_first_mark_from_the_end() -> None:
     task = load_task(config(ADDING))
-    first = [np.flatnonzero(row[:, 1])[0] for row in task.test.inputs]
+    first = [np.flatnonzero(row[:, 1])[0] for row in arrays(task.test).inputs]
     assert task.distance is not None
     np.testing.assert_array_equal(task.distance, 9 - np.array(first))
 
@@ -125,7 +125,7 @@ def test_parity_is_that_of_the_bits_so_far_and_the_padding_is_zero() -> None:
     task = load_task(config(PARITY))
     assert task.longer is not None
     sizes = ((300, 14), (20, 14), (60, 14), (60, 25))
-    for part, size in zip([*parts(task), task.longer], sizes, strict=True):
+    for part, size in zip([*parts(task), arrays(task.longer)], sizes, strict=True):
         assert part.inputs.shape == part.targets.shape == size
         assert part.inputs.dtype == part.targets.dtype == np.int32
         assert part.lengths is not None
@@ -156,7 +156,7 @@ def test_the_baseline_of_parity_leaves_the_padding_out() -> None:
     task = load_task(config(PARITY))
     train, test = (
         np.concatenate([row[:n] for row, n in zip(part.targets, part.lengths, strict=True)])
-        for part in (task.train, task.test)
+        for part in (arrays(task.train), arrays(task.test))
         if part.lengths is not None
     )
     ones = (train.sum() + 1) / (len(train) + 2)

@@ -10,10 +10,10 @@ import pytest
 from shared.config import Config
 from shared.config.data import Data, MotionData, RowsData, VowelsData
 from shared.errors import InvalidInput
-from shared.protocol.dataset import Split
 from shared.tasks import TASKS, load_task, published
 from shared.tasks.recognition import DIRECTIONS
 from shared.tasks.task import Task
+from tests.support.arrays import Arrays, arrays
 
 MOTION = MotionData(300, 40, 200, frames=5)
 
@@ -23,9 +23,9 @@ def config(data: Data, seed: int = 0) -> Config:
     return replace(TASKS[name].defaults, data=data, seed=seed)
 
 
-def parts(task: Task) -> list[Split]:
+def parts(task: Task) -> list[Arrays]:
     assert task.valid is not None
-    return [task.train, task.valid, task.test]
+    return [arrays(task.train), arrays(task.valid), arrays(task.test)]
 
 
 def utterances(part: str) -> list[np.ndarray]:
@@ -40,14 +40,14 @@ def test_the_last_utterances_of_each_speaker_validate(held_out: int) -> None:
     task = load_task(config(VowelsData(held_out)))
     sizes = [270 - 9 * held_out, 9 * held_out, 370]
     assert [len(part.inputs) for part in parts(task)] == sizes
-    assert task.valid is not None
+    train, valid, _ = parts(task)
     assert task.scaling is not None
     mean, std = task.scaling
-    assert Counter(task.valid.targets.tolist()) == dict.fromkeys(range(9), held_out)
-    assert Counter(task.train.targets.tolist()) == dict.fromkeys(range(9), 30 - held_out)
+    assert Counter(valid.targets.tolist()) == dict.fromkeys(range(9), held_out)
+    assert Counter(train.targets.tolist()) == dict.fromkeys(range(9), 30 - held_out)
     place = np.arange(270) % 30  # thirty utterances of each speaker, one after the other
     every = utterances("train")
-    for part, chosen in ((task.train, place < 30 - held_out), (task.valid, place >= 30 - held_out)):
+    for part, chosen in ((train, place < 30 - held_out), (valid, place >= 30 - held_out)):
         rows = np.flatnonzero(chosen)
         np.testing.assert_array_equal(part.targets, rows // 30)
         assert part.lengths is not None
@@ -65,7 +65,7 @@ def test_the_published_utterances_test() -> None:
     assert list(np.bincount(task.test.targets)) == [31, 35, 88, 44, 29, 24, 40, 50, 29]
     assert task.test.lengths is not None
     for row, length, frames in zip(
-        task.test.inputs, task.test.lengths, utterances("test"), strict=True
+        arrays(task.test).inputs, task.test.lengths, utterances("test"), strict=True
     ):
         np.testing.assert_allclose(row[:length] * std + mean, frames, atol=1e-9)
 
@@ -132,7 +132,7 @@ def test_the_shares_of_the_rows_are_those_of_the_options(share: float) -> None:
     assert sum(sizes) == 1797
 
 
-def films(part: Split) -> np.ndarray:
+def films(part: Arrays) -> np.ndarray:
     return part.inputs.reshape(len(part.inputs), -1, 16, 16)
 
 
@@ -155,7 +155,7 @@ def test_each_frame_is_the_one_before_moved_by_the_direction() -> None:
     assert len(DIRECTIONS) == 8
 
 
-def shown(part: Split) -> set[bytes]:
+def shown(part: Arrays) -> set[bytes]:
     """The digits of a part's films, wherever they stand: each as its cyclic shift of the most
     bytes."""
     found = set()
@@ -185,15 +185,16 @@ def test_films_show_the_digits_that_are_read_in_rows_of_the_same_part() -> None:
 def test_the_seed_decides_the_films_and_no_digit_changes_its_part() -> None:
     first, again, other = (load_task(config(MOTION, seed)) for seed in (1, 1, 2))
     assert first.fingerprint == again.fingerprint
-    assert (first.train.targets != other.train.targets).any()
-    assert not shown(first.train) & shown(other.test)
+    train, other_train = arrays(first.train), arrays(other.train)
+    assert (train.targets != other_train.targets).any()
+    assert not shown(train) & shown(arrays(other.test))
 
 
 @pytest.mark.parametrize("data", [VowelsData(), RowsData(), MOTION], ids=lambda d: type(d).__name__)
 def test_the_baseline_is_the_most_frequent_class_of_training(data: Data) -> None:
     task = load_task(config(data))
     (baseline,) = task.baselines()
-    counts = Counter(task.train.targets.tolist())
+    counts = Counter(arrays(task.train).targets.tolist())
     shares = np.array([counts[c] + 1 for c in range(len(task.classes))])
     shares = shares / shares.sum()
     accuracy = np.mean(task.test.targets == shares.argmax())

@@ -26,7 +26,7 @@ def config(task: str, folder: Path | None, data: GeneratedData = DATA, seed: int
 
 def arrays(task: Task) -> list[np.ndarray]:
     parts = (task.train, task.valid, task.test)
-    return [array for part in parts for array in part or () if array is not None]
+    return [np.asarray(array) for part in parts for array in part or () if array is not None]
 
 
 @pytest.mark.parametrize("name", ["random-labels", "last-value"])

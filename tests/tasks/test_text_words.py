@@ -69,7 +69,7 @@ def test_characters_of_a_folder_are_counted_without_the_first_which_is_given(
 ) -> None:
     task = load_task(folder(tmp_path / "texts", unit="char"))
     assert task.characters == {"valid": len(VALID) - 1, "test": len(TEST) - 1}
-    assert task.test.targets.size == len(TEST) - 1
+    assert np.size(task.test.targets) == len(TEST) - 1
     assert task.score == "bits_per_character"
 
 
@@ -107,7 +107,7 @@ def test_a_single_file_is_cut_in_reading_order(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("one two\n" * 50, encoding="utf-8")
     task = load_task(words(tmp_path / "a.txt", 1, 3, split=(0.5, 0.25, 0.25)))
     assert task.vocabulary == (UNKNOWN_WORD, END_OF_LINE, "one", "two")
-    assert task.train.targets.size == 74
+    assert np.size(task.train.targets) == 74
     assert task.characters == {"valid": 100, "test": 100}
 
 

@@ -9,9 +9,9 @@ import pytest
 from shared.config import Config
 from shared.config.data import TranslateData
 from shared.errors import InvalidInput
-from shared.protocol.dataset import Split
 from shared.tasks import TASKS, load_task
 from shared.tasks.task import Task
+from tests.support.arrays import Arrays, arrays
 from tests.support.command_line import check_refused
 
 SMALL = TranslateData(largest=199)
@@ -26,12 +26,12 @@ def words():
     return pytest.importorskip("num2words").num2words
 
 
-def parts(task: Task) -> list[Split]:
+def parts(task: Task) -> list[Arrays]:
     assert task.valid is not None
-    return [task.train, task.valid, task.test]
+    return [arrays(task.train), arrays(task.valid), arrays(task.test)]
 
 
-def spelled(task: Task, part: Split) -> list[tuple[str, str]]:
+def spelled(task: Task, part: Arrays) -> list[tuple[str, str]]:
     """What a network reads of each sequence, and what it is to say where that counts."""
     assert part.lengths is not None
     assert part.weights is not None

@@ -1,16 +1,22 @@
 """Where calls of a backend end depends on the configuration alone."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+from shared.config import Config
 from shared.config.data import GeneratedData
 from shared.config.interval import Every
 from shared.config.settings import NetworkConfig
 from shared.errors import InvalidInput
 from shared.tasks import TASKS, load_task
 from shared.tasks.batches import training_batches
-from shared.training import calls
+from shared.tasks.task import Task
+from shared.training import calls, train, train_seeds
 from shared.training.calls import Call
 from shared.training.clock import Due
 
@@ -52,6 +58,65 @@ def test_a_large_network_has_short_calls() -> None:
     assert calls.most_steps(large, task.signature, batches) == 1
     larger = replace(config, network=NetworkConfig(cell="lstm", hidden_size=10_000))
     assert calls.most_steps(larger, task.signature, batches) == 1
+
+
+def by_length(backend: str) -> tuple[Config, Task]:
+    """Returns a small run on batches by length, with dropout: 15 steps an epoch."""
+    config = replace(
+        TASKS["last-value"].defaults,
+        backend=backend,
+        network=NetworkConfig(cell="gru", hidden_size=3, num_layers=2, dropout=0.2),
+        data=GeneratedData(60, 8, 9, sequence_length=16, input_size=2, min_length=2),
+        epochs=2,
+        batch_size=4,
+        checkpoint_every="4",
+        keep_checkpoints=100,
+    )
+    return config, replace(load_task(config), by_length=True)
+
+
+def test_operations_are_those_of_the_mean_number_of_time_steps() -> None:
+    config, task = by_length("torch")
+    batches = training_batches(config, task)
+    assert batches.buckets is not None
+    assert len(batches.buckets.sizes) > 1
+    longest = training_batches(config, replace(task, by_length=False))
+    ratio = calls.operations(config, task.signature, batches) / calls.operations(
+        config, task.signature, longest
+    )
+    assert ratio == pytest.approx(batches.buckets.steps.mean() / 16, rel=1e-3)
+    assert ratio < 0.8
+
+
+@pytest.mark.parametrize("step", [4, 15, 23])
+def test_a_resumed_run_on_batches_by_length_has_the_same_bits(tmp_path: Path, step: int) -> None:
+    config, task = by_length("torch")
+    train(config, tmp_path / "whole", quiet=True, task=task)
+    names = {file.name for file in (tmp_path / "whole").glob("checkpoint-*")}
+    assert {f"checkpoint-{step}.safetensors", "checkpoint-30.safetensors"} <= names
+    shutil.copytree(tmp_path / "whole", tmp_path / "stopped")
+    (tmp_path / "stopped" / "summary.json").unlink()
+    for file in (tmp_path / "stopped").glob("checkpoint-*"):
+        if int(file.stem.removeprefix("checkpoint-")) > step:
+            file.unlink()
+    train(config, tmp_path / "stopped", resume=True, quiet=True, task=task)
+    expected, found = (
+        load_file(tmp_path / name / "checkpoint-30.safetensors") for name in ("whole", "stopped")
+    )
+    assert expected.keys() == found.keys()
+    for name, array in expected.items():
+        np.testing.assert_array_equal(array, found[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_seeds_on_batches_by_length_train_in_one_program(tmp_path: Path) -> None:
+    config, task = by_length("jax")
+    train_seeds(config, [0, 1], tmp_path / "seeds", quiet=True, task=task)
+    train(replace(config, seed=1), tmp_path / "alone", quiet=True, task=task)
+    expected = load_file(tmp_path / "alone" / "checkpoint-30.safetensors")
+    found = load_file(tmp_path / "seeds" / "seed-1" / "checkpoint-30.safetensors")
+    for name, array in expected.items():
+        np.testing.assert_allclose(array, found[name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,20 @@ function ticks(values) {
   return { exponentformat: "power", dtick: high - low < 2 ? "D2" : Math.ceil((high - low) / 5) };
 }
 
+// What all figures have in common, in the page's colours.
+function themed() {
+  const line = color("--line"), ink = color("--ink");
+  return {
+    axis: { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true },
+    layout: {
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 10, r: 10, t: 10, b: 10 },
+      font: { family: "system-ui, sans-serif", color: ink, size: 13 },
+      hoverlabel: { bgcolor: color("--panel"), bordercolor: line, font: { color: ink } },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--soft"), activecolor: ink },
+    },
+  };
+}
+
 function draw() {
   const chosen = choices();
   const quantity = data.quantities[chosen.quantity === "loss" ? 0 : 1];
@@ -116,8 +130,7 @@ function draw() {
     traces.push(...data.baselines.map((baseline) => baselineTrace(baseline, steps)));
   }
   data.groups.slice(1).forEach((group, i) => traces.push(differenceTrace(group, i + 1)));
-  const line = color("--line"), ink = color("--ink");
-  const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
+  const { axis, layout } = themed();
   const differences = data.groups.slice(1).flatMap(({ difference }) => difference.value.filter((value) => value !== null));
   const hidden = shown[0] ? "" : `switch ${data.groups[0].name} on to see the differences to it`;
   const note = differences.length ? hidden : "no difference at any step";
@@ -138,10 +151,7 @@ function draw() {
     annotations: note && [{ text: note, showarrow: false, xref: "paper", yref: "paper", x: 0.5, y: 0.16 }],
     hovermode: "x unified", hoversubplots: "axis", showlegend: false,
     uirevision: [chosen.quantity, chosen.logSteps, chosen.logLoss].join(),
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 10, r: 10, t: 10, b: 10 },
-    font: { family: "system-ui, sans-serif", color: ink, size: 13 },
-    hoverlabel: { bgcolor: color("--panel"), bordercolor: line, font: { color: ink } },
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: color("--soft"), activecolor: ink },
+    ...layout,
   }, {
     responsive: true, displaylogo: false,
     modeBarButtons: [["toImage"], ["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],

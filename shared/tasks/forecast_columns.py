@@ -1,0 +1,92 @@
+"""The columns of a table that a forecast reads, as its options name them."""
+
+from collections.abc import Mapping
+
+from shared.config.data import ForecastData
+from shared.errors import InvalidInput
+from shared.system import tables
+from shared.system.tables import Table
+from shared.tasks.task import Column
+
+
+def check_options(data: ForecastData) -> None:
+    """Refuses options that contradict each other, before a table is read.
+
+    Raises:
+        InvalidInput: the message names the option.
+    """
+    if not data.target:
+        raise InvalidInput("--data.target: expected the columns to predict, got none")
+    uses = {
+        "--data.target": data.target,
+        "--data.features": data.features,
+        "--data.known-ahead": data.known_ahead,
+        "--data.time": () if data.time is None else (data.time,),
+    }
+    named: dict[str, str] = {}
+    for option, names in uses.items():
+        for name in names:
+            if name in named:
+                raise InvalidInput(f"{option} {name}: expected each column once, got it in "
+                                   f"{named[name]}, too")  # fmt: skip
+            named[name] = option
+    groups = set(data.group)
+    for option, names, allowed in (
+        ("--data.group", data.group, groups - {*data.target, *data.features, data.time}),
+        ("--data.group", data.group, {n for n in groups if data.group.count(n) == 1}),
+        ("--data.categories", data.categories, {*data.features, *data.known_ahead}),
+        ("--data.log", data.log, {*data.target, *data.features, *data.known_ahead}),
+        ("--data.log", data.log, {*data.log} - {*data.categories, *data.group}),
+        ("--data.calendar", data.calendar, {n for n in data.calendar if data.time is not None}),
+    ):
+        for name in names:
+            if name not in allowed:
+                raise InvalidInput(f"{option} {name}: {_EXPECTED[option]}")
+    ahead = [*data.known_ahead, *data.calendar]
+    if ahead and data.window < data.horizon:
+        option = "--data.known-ahead" if data.known_ahead else "--data.calendar"
+        raise InvalidInput(
+            f"--data.window {data.window}: expected at least the {data.horizon} rows of "
+            f"--data.horizon, so that a window can hold what {option} {' '.join(ahead)} says of "
+            "each time to predict"
+        )
+
+
+_EXPECTED = {
+    "--data.group": "expected columns that name series, each once and neither target, feature nor "
+    "time; --data.known-ahead may have them, too",
+    "--data.categories": "expected columns of --data.features or --data.known-ahead",
+    "--data.log": "expected columns of numbers of --data.target, --data.features or "
+    "--data.known-ahead",
+    "--data.calendar": "expected --data.time, the column of dates that it is computed from",
+}
+
+
+def names_of(data: ForecastData) -> list[str]:
+    """Returns the names of all columns that the options need, each once."""
+    time = () if data.time is None else (data.time,)
+    used = (*time, *data.group, *data.target, *data.features, *data.known_ahead)
+    return [*dict.fromkeys(used)]
+
+
+def columns_of(table: Table, data: ForecastData, units: Mapping[str, str]) -> list[Column]:
+    """Returns the columns that the network reads, targets first; categories still without values.
+
+    Args:
+        units: of the columns that have one.
+
+    Raises:
+        InvalidInput: a target is no number.
+    """
+    named = {*data.categories, *data.group}
+    columns = [Column(n, unit=units.get(n, ""), log=n in data.log) for n in data.target]
+    for name in (*data.features, *data.known_ahead):
+        ahead = name in data.known_ahead
+        if name in named or tables.is_text(table, name):
+            if name in data.log:
+                raise InvalidInput(f"--data.log {name}: {_EXPECTED['--data.log']}")
+            columns.append(Column(name, "category", ahead=ahead))
+        else:
+            unit = units.get(name, "")
+            columns.append(Column(name, unit=unit, log=name in data.log, ahead=ahead))
+    return [*columns, *(Column(kind, kind, ahead=True) for kind in data.calendar)]

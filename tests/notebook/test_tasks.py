@@ -1,0 +1,127 @@
+"""Data in memory makes the same task as the file that holds it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from shared.errors import InvalidInput
+from shared.notebook import Problem, forecast, labels, pairs, sequences, task
+from tests.notebook.conftest import table
+
+SERIES = {"target": "sales", "time": "day", "group": "shop", "window": 6, "horizon": 2}
+WORDS = ("fine", "good", "bad", "poor")
+TEXTS = [f"{WORDS[i % 4]} thing {i}" for i in range(40)]
+LABELS = [("up", "up", "down", "down")[i % 4] for i in range(40)]
+
+
+def stepwise(seed: int = 0, count: int = 40) -> tuple[list[np.ndarray], list[str]]:
+    """Sequences of unequal lengths, and a class for each."""
+    rng = np.random.default_rng(seed)
+    inputs = [rng.normal(size=(steps, 2)).round(3) for steps in rng.integers(2, 6, count)]
+    return inputs, [("odd", "even")[i % 2] for i in range(count)]
+
+
+def test_a_series_is_the_same_in_a_file_and_in_memory(tmp_path: Path) -> None:
+    file = tmp_path / "sales.csv"
+    frame = pl.DataFrame(table())
+    frame.write_csv(file)
+    made = [forecast(file, **SERIES), forecast(str(file), **SERIES), forecast([file], **SERIES)]
+    made += [forecast(frame, **SERIES), forecast(table(), **SERIES)]
+    assert len({one.data.fingerprint for one in made}) == 1
+    path = (str(file),)
+    assert [one.config.data.path for one in made] == [path, path, path, (), ()]  # pyright: ignore
+    assert made[-1].config.epochs == made[0].config.epochs
+
+
+def test_arrays_of_sequences_are_a_list_of_them() -> None:
+    inputs, targets = stepwise()
+    lengths = np.array([len(one) for one in inputs])
+    padded = np.zeros((len(inputs), lengths.max(), 2))
+    for row, one in zip(padded, inputs, strict=True):
+        row[: len(one)] = one
+    parts = (["train"] * 2 + ["valid", "test"] * 1) * 10
+    first = sequences(inputs, targets, parts=parts)
+    second = sequences(padded, targets, lengths, parts=np.array(parts).tolist())
+    assert first.data.fingerprint == second.data.fingerprint
+    assert [len(p.inputs) for p in (first.data.train, first.data.test)] == [20, 10]
+    assert first.data.classes == ("even", "odd")
+
+
+def test_texts_and_pairs_are_the_same_in_a_table(tmp_path: Path) -> None:
+    table = {"text": TEXTS, "label": LABELS}
+    pl.DataFrame(table).write_csv(tmp_path / "reviews.csv")
+    made = [labels(TEXTS, LABELS), labels(table), labels(tmp_path / "reviews.csv")]
+    assert len({one.data.fingerprint for one in made}) == 1
+    backwards = [text[::-1] for text in TEXTS]
+    made = [
+        pairs(TEXTS, backwards),
+        pairs({"en": TEXTS, "fr": backwards}, source="en", target="fr"),
+    ]
+    assert len({one.data.fingerprint for one in made}) == 1
+
+
+def test_a_problem_says_what_it_is() -> None:
+    found = labels(TEXTS, LABELS)
+    assert {"class frequencies"} < {*found.baselines}
+    assert repr(found).startswith("Problem(task: labels, source: your texts, ")
+    assert "<tr><th>task</th><td>labels</td></tr>" in found._repr_html_()
+    hello = task("hello", words=["a<b", "b<a"])
+    assert hello.facts == {
+        "task": "hello",
+        "source": hello.data.source,
+        "training": "2",
+        "test": "2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: task("helo"), "^--task: expected one of hello, "),
+        (
+            lambda: task("hello", word="a"),
+            r"^task hello: got an unknown option word; did you mean wo",
+        ),
+        (lambda: forecast(table(), "sale"), r"^the table: expected a column 'sale', .*'sales'\?$"),
+        (
+            lambda: forecast(table(), "sales", windw=3),
+            r"^forecast: .* windw; did you mean window\?$",
+        ),
+        (lambda: forecast(table(), "sales", window="3"), "^--data.window: expected an integer"),
+        (
+            lambda: forecast("a.csv", "sales", path="b.csv"),
+            "^forecast: expected the file as the fi",
+        ),
+        (lambda: forecast("nothing.csv", "sales"), "nothing.csv: expected a readable file"),
+        (
+            lambda: sequences(table(), lengths=[1], target="sales"),
+            "^sequences: lengths goes with tar",
+        ),
+        (
+            lambda: labels(TEXTS),
+            "^labels: expected labels beside the texts, or files, got 'fine th",
+        ),
+        (
+            lambda: labels({"text": TEXTS}, parts=["train"]),
+            "^labels: parts goes with labels beside",
+        ),
+        (lambda: labels(TEXTS, LABELS[:-1]), "40.*39|39.*40"),
+        (
+            lambda: pairs(TEXTS, TEXTS, sourc="a"),
+            r"^pairs: got an unknown option sourc; did you mean",
+        ),
+    ],
+)
+def test_what_makes_no_task_is_refused_by_name(make: Any, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        make()
+
+
+def test_settings_of_training_do_not_change_the_problem() -> None:
+    found: Problem = forecast(table(), **SERIES)
+    assert found.config.network.highway is None
+    assert found.data.series is not None
+    assert found.data.series.window == 6
