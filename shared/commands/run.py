@@ -125,21 +125,13 @@ def _draw(folder: Path) -> list["Run"]:
     Raises:
         Interrupted, OSError: the message says how to draw them later.
     """
-    from shared.report.curve_plots import save_curves
-    from shared.report.model_card import write_card
-    from shared.report.prediction_plots import save_predictions
-    from shared.runs.run_folder import CURVES, PICTURE
+    from shared.report.run_files import write_run_files
     from shared.runs.seeds import read_runs
 
     later = f"--resume {folder} draws the pictures of what is trained"
     try:
         runs = read_runs(folder)
-        for run in runs:
-            save_predictions([run], run.folder / PICTURE)
-            write_card(run)
-            save_curves([run], run.folder / CURVES)
-        if len(runs) > 1:
-            save_curves(runs, folder / CURVES)
+        write_run_files(runs, folder)
         return runs
     except KeyboardInterrupt as stop:
         raise Interrupted(number_of(stop), f"interrupted; {later}") from stop

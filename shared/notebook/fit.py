@@ -12,7 +12,7 @@ from shared.config import Config
 from shared.config.settings import Precision
 from shared.errors import InvalidInput, TrainingDiverged
 from shared.inference import load_trained
-from shared.notebook.fitted import Fit, draw, draw_seeds
+from shared.notebook.fitted import Fit
 from shared.notebook.options import with_options
 from shared.notebook.tasks import Problem, check_problem
 from shared.protocol.backend import import_backend
@@ -141,7 +141,7 @@ def fit_seeds(
         )
         found = [_read(seed_folder(own, seed), place is not None) for seed in numbers]
     if place is not None:
-        draw_seeds(found, place)
+        _write_files(place)
     return found
 
 
@@ -200,8 +200,17 @@ def _fit(
         train(config, own, overwrite=overwrite, resume=resume, quiet=quiet, task=data)
         found = _read(own, folder is not None)
     if folder is not None:
-        draw(found)
+        _write_files(folder)
     return found
+
+
+def _write_files(folder: Path) -> None:
+    """Draws the pictures and writes the cards of what was trained there, as the command line
+    does."""
+    from shared.report.run_files import write_run_files
+    from shared.runs.seeds import read_runs
+
+    write_run_files(read_runs(folder), folder)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
@@ -121,6 +121,8 @@ class Fit:
         Raises:
             InvalidInput: the folder holds something else, or cannot be written to.
         """
+        from shared.report.run_files import write_run_files
+
         folder = Path(folder)
         run_folder.check_free(folder, overwrite)
         with reserved(folder, "--out"), self.run() as run, written_beside(folder) as new:
@@ -128,7 +130,7 @@ class Fit:
             for file in run.folder.iterdir():
                 (new / file.name).write_bytes(file.read_bytes())
         saved = Fit(self.config, self.summary, self.curves, self.predictions, self.trained, folder)
-        draw(saved)
+        write_run_files([read_run(folder)], folder)
         return saved
 
     @contextmanager
@@ -171,30 +173,6 @@ class Fit:
             [title, *(in_unit(name, scores[name]) if name in scores else "–" for name in names)]
             for title, scores in rows.items()
         ]
-
-
-def draw(fit: Fit) -> None:
-    """Draws the pictures of a run into its folder and writes its card, as the command line does."""
-    from shared.report.curve_plots import save_curves
-    from shared.report.model_card import write_card
-    from shared.report.prediction_plots import save_predictions
-
-    with fit.run() as run:
-        save_predictions([run], run.folder / run_folder.PICTURE)
-        write_card(run)
-        save_curves([run], run.folder / run_folder.CURVES)
-
-
-def draw_seeds(fits: Sequence[Fit], folder: Path) -> None:
-    """Draws the pictures of several seeds into their folders, and their curves into the common one,
-    as the command line does."""
-    from shared.report.curve_plots import save_curves
-
-    for fit in fits:
-        draw(fit)
-    runs = [read_run(fit.folder) for fit in fits if fit.folder is not None]
-    if len(runs) > 1:
-        save_curves(runs, folder / run_folder.CURVES)
 
 
 def _shown(figure: "Figure") -> "Figure":

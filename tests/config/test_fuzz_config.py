@@ -23,14 +23,15 @@ from shared.config import Config, resolve
 from shared.config.options import options, settings
 from shared.errors import InvalidInput
 from shared.protocol import load_backend
-from shared.protocol.backend import first_snapshot
 from shared.protocol.schedule import learning_rates
 from shared.runs.checkpoint import flatten
 from shared.system import process
 from shared.tasks import TASKS, load_task
 from shared.tasks.batches import training_batches
+from shared.tasks.start import first_position
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.fuzz import fuzz
+from tests.support.own_data import MADE
 
 RUN = 1e-9
 STEPS = 3
@@ -53,12 +54,23 @@ SIZES: dict[str, dict[str, Any]] = {
     "translate": {"largest": [60], "reverse": [False, True]},
     "volume": {"window": [3], "weekday": [False, True], "difference": [False, True]},
     "sunspots": {"window": [5], "difference": [False, True]},
+    "forecast": {"path": [("sales.csv",)], "target": [("sales",)], "time": ["date"],
+                 "group": [("shop",)], "features": [(), ("price", "weather")],
+                 "known_ahead": [(), ("holiday",)], "calendar": [(), ("weekday", "season")],
+                 "window": [2, 5], "horizon": [1, 3], "season": [None, 7], "log": [(), ("sales",)],
+                 "difference": [False, True]},
+    "sequences": {"path": [("gestures.csv",)], "sequence": [("id",)], "step": ["step"],
+                  "target": [("kind",)], "class_weights": ["equal", "balanced"],
+                  "per_step": [False, True]},
+    "labels": {"path": [("reviews.jsonl",)], "unit": ["char", "word"], "longest": [None, 5],
+               "class_weights": ["equal", "balanced"]},
+    "pairs": {"path": [("plurals.tsv",)], "reverse": [False, True], "split": [(0.6, 0.2, 0.2)]},
 }  # fmt: skip
 NETWORK: dict[str, Any] = {
     "cell": ["rnn", "lstm", "gru"], "nonlinearity": ["tanh", "relu"], "hidden_size": [1, 3, 5],
     "num_layers": [1, 2, 3], "bidirectional": [False, True], "dropout": [0.0, 0.3],
     "embedding_size": [None, 2, 5], "tied": [False, True], "init_range": [None, 0.3],
-    "forget_bias": [0.0, 1.0],
+    "forget_bias": [0.0, 1.0], "highway": [None, 0, 2],
 }  # fmt: skip
 OPTIMIZATION: dict[str, Any] = {
     "optimizer": ["adam", "adamw", "sgd", "rmsprop"], "learning_rate": [1e-3, 0.05],
@@ -115,6 +127,8 @@ class Started(Exception):
 def folder(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "book.txt").write_text(BOOK)
+    for made in MADE.values():
+        made(tmp_path)
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # pytest's, put back later
     return tmp_path
@@ -154,9 +168,10 @@ def check_parity(config: Config) -> None:
         own = replace(config, backend=name)
         backend = load_backend(own, task.signature)
         batches = training_batches(own, task)
-        state = backend.init(first_snapshot(own, task.signature))
-        rates = learning_rates(own.optimization, 0, STEPS, batches.per_epoch, 100)
-        (state,), (metrics,) = backend.advance([state], [batches.take(0, STEPS)], rates)
+        state = backend.init(first_position(own, task))
+        steps = batches.alike(0, STEPS)
+        rates = learning_rates(own.optimization, 0, steps, batches.per_epoch, 100)
+        (state,), (metrics,) = backend.advance([state], [batches.take(0, steps)], rates)
         tensors = flatten(backend.export(state))
         norms = dict(zip(backend.parameters, np.asarray(metrics.norms).T, strict=True))
         tensors |= {f"norms/{name}": norm for name, norm in norms.items()}

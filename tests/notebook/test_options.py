@@ -29,7 +29,10 @@ def test_an_option_is_found_in_whichever_group_it_stands() -> None:
     [
         ({"hiden_size": 3}, r"^fit: got an unknown option hiden_size; did you mean hidden_size\?$"),
         ({"zzzz": 3}, "^fit: got an unknown option zzzz; expected alpha, backend, batch_size, "),
-        ({"words": ("a",)}, "^fit: words says what the data is: expected it where the task is made$"),
+        (
+            {"words": ("a",)},
+            "^fit: words says what the data is: expected it where the task is made$",
+        ),
         ({"task": "text"}, "^fit: got an unknown option task"),
         ({"network": None}, "^fit: got an unknown option network"),
     ],

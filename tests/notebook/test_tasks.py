@@ -110,8 +110,8 @@ def test_a_problem_says_what_it_is() -> None:
         ),
         (lambda: labels(TEXTS, LABELS[:-1]), "40.*39|39.*40"),
         (
-            lambda: pairs(TEXTS, TEXTS, sourc="a"),
-            r"^pairs: got an unknown option sourc; did you mean",
+            lambda: pairs(TEXTS, TEXTS, sources="a"),
+            r"^pairs: got an unknown option sources; did you mean",
         ),
     ],
 )

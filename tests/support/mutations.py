@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.own_data_mutations import ROWS as OWN_DATA
 from tests.support.pair_mutations import ROWS
 
 # ruff: noqa: E501  (a line is shown as it stands in its file)
@@ -81,8 +82,6 @@ MUTATIONS = [
         "shared/tasks/baselines.py", "minlength=classes) + 1", "minlength=classes) + 0",
         "tests/tasks/test_tasks.py::test_the_class_baseline_is_scored_on_the_held_out_part",
     ),
-    Mutation("shared/tasks/series.py", "first = parts[0]", "first = np.concatenate(parts)",
-             "tests/tasks/test_series_tasks.py::test_columns_are_scaled_by_the_training_part_alone"),
     Mutation(
         "shared/tasks/memory.py", "data.max_length + 1, data.longer_length",
         "data.max_length, data.longer_length",
@@ -245,7 +244,7 @@ MUTATIONS = [
         "rnn_torch/step.py", "if self.own_masks:  # masks", "if not self.own_masks:  # masks",
         "tests/training/test_bitwise.py::test_ragged_batches_with_dropout",
     ),
-    *(Mutation(*row) for row in ROWS),
+    *(Mutation(*row) for row in (*ROWS, *OWN_DATA)),
 ]  # fmt: skip
 
 

@@ -67,6 +67,13 @@ def test_groups_stay_together_and_share_out_the_labels() -> None:
         assert np.bincount(labels[part]).min() > 0.8 * len(part) / 3
 
 
+def test_groups_of_one_label_each_share_out_the_labels() -> None:
+    groups = np.repeat(np.arange(60), 10)
+    labels = groups % 3
+    for part, share in zip(split_parts(600, SHARES, "x", labels, groups), SHARES, strict=True):
+        assert (np.abs(np.bincount(labels[part]) - 200 * share) <= 10).all()
+
+
 def test_three_groups_of_any_size_are_one_for_each_part() -> None:
     groups = np.repeat([0, 1, 2], [500, 20, 3])
     assert sizes(split_parts(523, SHARES, "x", groups=groups)) == [500, 20, 3]
