@@ -9,6 +9,9 @@ from typing import Literal
 
 from shared.errors import InvalidInput
 
+NONE_OF_THEM = "trained with --data.new-categories none, a network reads it as none of them"
+"""The way out for a value of a category that the training part has not."""
+
 
 @dataclass(frozen=True)
 class ForecastData:
@@ -50,6 +53,9 @@ class ForecastData:
     gaps: Literal["refuse", "split", "ignore"] = "refuse"
     """Times that jump: refuse them; let no window reach over the jump; or take each row for the
     next step, as with days of trading."""
+    new_categories: Literal["refuse", "none"] = "refuse"
+    """Values of a category that the training part has not: refuse them, or read none of the known
+    ones."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,9 @@ class SequencesData:
     missing: Literal["refuse", "previous"] = "refuse"
     """Missing features: refuse them, or read the previous value of the sequence, before the first
     one the mean, or none of a category's values."""
+    new_categories: Literal["refuse", "none"] = "refuse"
+    """Values of a category that the training part has not: refuse them, or read none of the known
+    ones."""
 
 
 @dataclass(frozen=True)

@@ -76,8 +76,8 @@ def _several_words(config: Config) -> Config:
 
 
 def _ragged(config: Config, batches: Batches) -> bool:
-    """Tells whether the targets of some batch count unequally: it is not full, or its sequences have
-    several lengths, or weights of their own."""
+    """Tells whether the targets of some batch count unequally: it is not full, or its sequences
+    have several lengths, or weights of their own."""
     lengths = batches.per_step and batches.split.lengths is not None
     counts = batches.split.weights is not None or batches.rows % batches.batch_size > 0
     return lengths or counts or not batches.take(batches.per_epoch - 1, 1).weights.all()

@@ -78,14 +78,14 @@ def columns_of(table: Table, data: ForecastData, units: Mapping[str, str]) -> li
     Raises:
         InvalidInput: a target is no number.
     """
-    named = {*data.categories, *data.group}
+    named, other = {*data.categories, *data.group}, data.new_categories == "none"
     columns = [Column(n, unit=units.get(n, ""), log=n in data.log) for n in data.target]
     for name in (*data.features, *data.known_ahead):
         ahead = name in data.known_ahead
         if name in named or tables.is_text(table, name):
             if name in data.log:
                 raise InvalidInput(f"--data.log {name}: {_EXPECTED['--data.log']}")
-            columns.append(Column(name, "category", ahead=ahead))
+            columns.append(Column(name, "category", other=other, ahead=ahead))
         else:
             unit = units.get(name, "")
             columns.append(Column(name, unit=unit, log=name in data.log, ahead=ahead))

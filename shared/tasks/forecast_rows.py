@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from shared.config.own_data import NONE_OF_THEM
 from shared.errors import InvalidInput
 from shared.system import tables
 from shared.system.tables import Table
@@ -77,21 +78,23 @@ def codes(table: Table, name: str, layout: Layout) -> tuple[list[str], np.ndarra
 def known_codes(table: Table, column: Column, layout: Layout) -> np.ndarray:
     """Reads a column of categories as numbers of its values in training, (M,) float64.
 
+    A value that is not among them has the number after the last, if the column may have others.
+
     Raises:
-        InvalidInput: a value is not one of the training part.
+        InvalidInput: a value is not one of the training part, and the column may have no others.
     """
     values, found = codes(table, column.name, layout)
     place = {value: i for i, value in enumerate(column.values)}
     for i, value in enumerate(values):
         if value not in place:
             rows = layout.order[found == i]
-            if not len(rows):  # in a row that is not read
-                place[value] = 0
+            if column.other or not len(rows):  # in a row that is not read
+                place[value] = len(column.values)
                 continue
             shown = ", ".join(column.values[:5]) + ", …" * (len(column.values) > 5)
             raise InvalidInput(
                 f"{table.place(int(rows.min()))}: expected a value of the training part in column "
-                f"{column.name} ({shown}), got {value!r}"
+                f"{column.name} ({shown}), got {value!r}; {NONE_OF_THEM}"
             )
     known = np.array([place[value] for value in values] or [0], np.float64)
     return np.where(np.isnan(found), np.nan, known[np.nan_to_num(found).astype(np.int64)])

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
+from shared.config.own_data import NONE_OF_THEM
 from shared.errors import InvalidInput, printable
 from shared.system.environment import check_memory
 from shared.tasks.task import Column, Scale
@@ -106,12 +107,15 @@ def scale_of(name: str, values: np.ndarray, whose: str) -> Scale:
     return Scale(mean, std)
 
 
-def fit(steps: Steps, training: np.ndarray, whose: str) -> tuple[list[Column], list[Scale]]:
+def fit(
+    steps: Steps, training: np.ndarray, whose: str, other: bool
+) -> tuple[list[Column], list[Scale]]:
     """Returns the columns of the features, and the scale of each one of numbers.
 
     Args:
         training: numbers of the steps of the training part, which alone count.
         whose: the data, for messages.
+        other: True if a category may have values that the training part has not.
     """
     columns: list[Column] = []
     scales: list[Scale] = []
@@ -128,7 +132,7 @@ def fit(steps: Steps, training: np.ndarray, whose: str) -> tuple[list[Column], l
                     "got none"
                 )
             names = [feature.names[int(code)] for code in used]
-            columns.append(Column(feature.name, "category", values=names))
+            columns.append(Column(feature.name, "category", values=names, other=other))
     return columns, scales
 
 
@@ -190,15 +194,17 @@ def _filled(feature: Values, chosen: np.ndarray, lengths: np.ndarray) -> np.ndar
 def _places(
     steps: Steps, feature: Values, codes: np.ndarray, column: Column, chosen: np.ndarray
 ) -> np.ndarray:
-    """Returns the place of each name among the column's, -1 for a missing one."""
+    """Returns the place of each name among the column's, -1 for a missing one, -2 for another one
+    where the column may have others."""
     assert feature.names is not None
     place = {name: i for i, name in enumerate(column.values)}
     # One more for a missing value, which the code -1 finds.
     found = np.array([*(place.get(name, -2) for name in feature.names), -1])[codes]
-    for i in np.flatnonzero(found == -2)[:1]:
+    for i in np.flatnonzero(found == -2)[: not column.other]:
         raise InvalidInput(
             f"{steps.step_place(int(chosen[i]))}: expected a value in column {feature.name} that "
-            f"the training part has ({few(column.values)}), got {feature.names[codes[i]]!r}"
+            f"the training part has ({few(column.values)}), got {feature.names[codes[i]]!r}; "
+            f"{NONE_OF_THEM}"
         )
     return found
 

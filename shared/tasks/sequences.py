@@ -106,7 +106,8 @@ def _task(config: Config, steps: Steps, called: str) -> Task:
     data = _data(config)
     parts = _parts(data, steps, called)
     own = [steps.steps_of(part) if data.per_step else part for part in parts]
-    columns, scales = fit(steps, steps.steps_of(parts[0]), called)
+    other = data.new_categories == "none"
+    columns, scales = fit(steps, steps.steps_of(parts[0]), called, other)
     values, targets, target_scales = _targets(steps, own[0], called)
     weights = _weights(data, steps.targets[0], own[0])
     train, valid, test = (

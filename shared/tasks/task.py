@@ -47,6 +47,8 @@ class Column:
     log: bool = False
     values: list[str] = field(default_factory=list[str])
     """Values of a category, in the order of its features."""
+    other: bool = False
+    """True if a value that is not among `values` is read as none of them, all features 0."""
     ahead: bool = False
     """True if a row holds what is known of the time `horizon` rows later."""
 

@@ -23,12 +23,14 @@ from shared.config import Config, resolve
 from shared.config.options import options, settings
 from shared.errors import InvalidInput
 from shared.protocol import load_backend
+from shared.protocol.backend import Metrics
 from shared.protocol.schedule import learning_rates
 from shared.runs.checkpoint import flatten
 from shared.system import process
 from shared.tasks import TASKS, load_task
 from shared.tasks.batches import training_batches
 from shared.tasks.start import first_position
+from shared.training.calls import calls
 from tests.support.compare_arrays import check_all_close, check_close
 from tests.support.fuzz import fuzz
 from tests.support.own_data import MADE
@@ -168,15 +170,17 @@ def check_parity(config: Config) -> None:
         own = replace(config, backend=name)
         backend = load_backend(own, task.signature)
         batches = training_batches(own, task)
-        state = backend.init(first_position(own, task))
-        steps = batches.alike(0, STEPS)
-        rates = learning_rates(own.optimization, 0, steps, batches.per_epoch, 100)
-        (state,), (metrics,) = backend.advance([state], [batches.take(0, steps)], rates)
+        state, taken = backend.init(first_position(own, task)), []
+        for call in calls(0, STEPS, STEPS, None, 0, batches.alike):
+            rates = learning_rates(own.optimization, *call, batches.per_epoch, 100)
+            (state,), (metrics,) = backend.advance([state], [batches.take(*call)], rates)
+            taken.append([np.asarray(part) for part in metrics])
+        metrics = Metrics(*map(np.concatenate, zip(*taken, strict=True)))
         tensors = flatten(backend.export(state))
-        norms = dict(zip(backend.parameters, np.asarray(metrics.norms).T, strict=True))
+        norms = dict(zip(backend.parameters, metrics.norms.T, strict=True))
         tensors |= {f"norms/{name}": norm for name, norm in norms.items()}
-        tensors["metric"] = np.asarray(metrics.metric)
-        found.append((np.asarray(metrics.loss), tensors))
+        tensors["metric"] = metrics.metric
+        found.append((metrics.loss, tensors))
     (loss, tensors), (expected_loss, expected) = found
     check_close(loss, expected_loss, relative=RUN, what="loss", elementwise=True)
     # Such as an accuracy of 0; they are exactly so in both.

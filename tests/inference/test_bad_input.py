@@ -37,7 +37,9 @@ BAD_PREDICT = {
     "empty file": (["--run", "hello", "--input", "empty.txt"], ["empty.txt", "got an empty file"]),
     "not UTF-8": (["--run", "hello", "--input", "latin.txt"], ["latin.txt: expected UTF-8 text"]),
     "beams of a text": (["--run", "hello", "--beams", "3"], ["--beams", "hello"]),
-    "other columns": (["--run", "weather", "--input", "a.csv"], ["a.csv: expected a column 'date'"]),
+    "other columns": (
+        ["--run", "weather", "--input", "a.csv"], ["a.csv: expected a column 'date'"],
+    ),
     "a folder in the way": (
         ["--run", "hello", "--out", "d.csv", "--overwrite"], ["--out d.csv", "got a folder"],
     ),
@@ -45,7 +47,9 @@ BAD_PREDICT = {
     "a long name": (["--run", "hello", "--out", "a" * 300 + ".csv"], ["too long"]),
     "a long name of a run": (["--run", "a" * 300], ["too long"]),
     "a page in the way": (["--run", "hello", "--out", "a.csv"], ["--out a.csv: exists"]),
-    "wrong suffix": (["--run", "hello", "--out", "o.txt"], ["--out o.txt", ".csv, .json or .parquet"]),
+    "wrong suffix": (
+        ["--run", "hello", "--out", "o.txt"], ["--out o.txt", ".csv, .json or .parquet"],
+    ),
     "no suffix": (["--run", "hello", "--out", "csv"], ["--out csv", ".csv, .json or .parquet"]),
     "no folder": (["--run", "hello", "--out", "x/o.csv"], ["--out x/o.csv", "a folder"]),
     "too many beams": (["--run", "hello", "--beams", "1001"], ["--beams", "got 1001"]),

@@ -252,7 +252,7 @@ def test_a_table_that_cannot_be_predicted_from_is_refused(
          "'wst'; did you mean 'west'.*"),
         (lambda f: f.with_columns(weather=pl.col("weather").replace("sun", "hail")),
          r"the table, row .*: expected a value of the training part in column weather \(rain, sun, "
-         r"wind\), got 'hail'"),
+         r"wind\), got 'hail'; trained with --data.new-categories none, .*"),
         (lambda f: f.filter(pl.col("sold").is_not_null()),
          "the table: expected 3 rows with price, known ahead, after the last value of sold in "
          "series north, got 0"),

@@ -152,12 +152,7 @@ def test_a_run_over_two_devices_is_that_of_one(run: str, tmp_path, monkeypatch) 
     assert one[0].device == "cpu:0 (cpu)"
     assert two[0].device == "cpu:0–1 (cpu), a batch shared among 2"
     check_close(two[1], one[1], relative=RUN, what="loss", elementwise=True)
-    tensors = [flatten(run[2]) for run in (two, one)]
-    for found in tensors:  # of the last step, to which this tensor contributes nothing
-        for name in [name for name in found if name.endswith("weight_hh_l1_reverse")]:
-            assert ("moments" in name) == (not found[name].any())
-            del found[name]
-    check_all_close(*tensors, relative=RUN)
+    check_all_close(flatten(two[2]), flatten(one[2]), relative=RUN)
     check_close(np.array(two[3]), np.array(one[3]), relative=RUN, what="scores")
     check_close(two[4], one[4], relative=RUN, what="predictions")
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from shared.config import Config, resolve
-from shared.config.data import SunspotsData, TextData
+from shared.config.data import TextData
 from shared.errors import InvalidInput
 from shared.report import results_page
 from shared.report.results_page import CHANCE, write_results
@@ -84,9 +84,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     folder = tmp_path_factory.mktemp("runs")
     text = folder / "text.txt"
     text.write_text("the cat sat on the mat, and the dog on the log\n" * 40, encoding="utf-8")
-    series = replace(
-        TASKS["sunspots"].defaults, data=SunspotsData(window=4), epochs=1, batch_size=500
-    )
+    series = replace(TASKS["sunspots"].defaults, epochs=1, batch_size=500)
     words = replace(
         TASKS["text"].defaults, data=TextData(str(text)), epochs=1, batch_size=4, bptt=40
     )
@@ -148,7 +146,7 @@ def test_the_table_shows_the_scores_of_the_runs(task: str, page: Path, plan: lis
     expected = f"{in_unit(goal.score, mean)} ± {in_unit(goal.score, deviation)}"
     row = cells(page, task)
     assert len(row) == 9
-    assert row[1] == {"sunspots": "Elman, 3", "text": "LSTM, 3"}[task]
+    assert row[1] == {"sunspots": "GRU, 3", "text": "LSTM, 3"}[task]
     assert row[2] == {"sunspots": "RMSE, sunspots", "text": "bits per character"}[task]
     assert row[3] == row[4] == expected
     for baseline in found[0]["baselines"]:

@@ -16,7 +16,7 @@ BAD = {
     "unknown option": (["--learning", "3"], ["--learning"]),
     "option of another task": (
         ["--data.path", "x.txt"],
-        ["Unrecognized option --data.path: task hello has none, text have"],
+        ["Unrecognized option --data.path: task hello has none, text, forecast, sequences, labels"],
     ),
     "no number": (["--hidden-size", "big"], ["--hidden-size", "big"]),
     "zero size": (["--hidden-size", "0"], ["--hidden-size", "positive", "0"]),

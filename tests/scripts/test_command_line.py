@@ -28,7 +28,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_a_complete_folder(finished: Path) -> None:
     assert {file.name for file in finished.iterdir()} == {
         "config.json", "metrics.jsonl", "checkpoint-6.safetensors", "checkpoint-9.safetensors",
-        "curves.png", "predictions.npz", "predictions.png", "schema.json", "summary.json",
+        "card.md", "curves.png", "predictions.npz", "predictions.png", "schema.json",
+        "summary.json",
     }  # fmt: skip
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["task"] == "last-value"

@@ -74,7 +74,7 @@ def check_line(error: InvalidInput, file: Path) -> None:
     assert len(said) < 1000, said
 
 
-@pytest.mark.parametrize("suffix", MARKS)
+@pytest.mark.parametrize("suffix", [".csv", pytest.param(".tsv", marks=pytest.mark.slow)])
 @fuzz(80)
 @given(row=st.integers(1, len(ROWS)), column=st.sampled_from(["count", "price"]), cell=CELLS)
 def test_a_damaged_cell_is_read_or_refused_by_its_line(

@@ -101,7 +101,8 @@ IN_ORDER = (
          "part"),
         ("colour", {36: "green"}, {"features": ("colour",), "part": "fold"},
          "a.csv, line 36: expected a value in column colour that the training part has (blue, "
-         "red), got 'green'"),
+         "red), got 'green'; trained with --data.new-categories none, a network reads it as none of "
+         "them"),
         ("colour", {36: ""}, {"features": ("colour",)},
          "a.csv, line 36: expected a value in column colour, got none; --data.missing previous "
          "reads the one before"),
