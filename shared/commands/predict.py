@@ -34,9 +34,9 @@ class Arguments:
     """File to write, CSV, JSON or Parquet by its name; by default CSV to the terminal."""
     overwrite: bool = False
     """Replace the file in --out."""
-    past: bool | None = None
-    """Of a series: predict the times of its rows, too, beside what came; by default only of the
-    tasks whose data comes along."""
+    past: bool = False
+    """Of a forecast: predict from its earlier rows, too, with what came beside; networks of tasks
+    whose data comes along always do."""
     beams: int = 5
     """Of a translation: answers that are followed at once; 1 is greedy decoding."""
     backend: Literal["jax", "torch"] | None = None
@@ -74,11 +74,11 @@ def main(argv: Sequence[str]) -> None:
         raise InvalidInput(
             f"--beams is an option of translations, got a network of task {trained.schema.task}"
         )
-    if trained.schema.series is None and arguments.past is not None:
+    if trained.schema.series is None and arguments.past:
         raise InvalidInput(
             f"--past is an option of series, got a network of task {trained.schema.task}"
         )
-    found = predictions(trained, Path(arguments.input), arguments.beams, arguments.past)
+    found = predictions(trained, Path(arguments.input), arguments.beams, arguments.past or None)
     if out is None:
         sys.stdout.write(as_csv(found))
         return

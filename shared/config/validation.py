@@ -131,7 +131,6 @@ def _check_sizes(config: Config) -> None:
         "epochs": config.epochs,
         "batch_size": config.batch_size,
         "bptt": config.bptt,
-        "highway": config.network.highway or None,
         "eval_every": config.eval_every,
         "log_every": config.log_every,
         "keep_checkpoints": config.keep_checkpoints,
@@ -143,6 +142,8 @@ def _check_sizes(config: Config) -> None:
     }
     for name, size in sizes.items():
         _check_size(name, size)
+    highway = network.highway or 0
+    _require(0 <= highway < 2**31, "highway", "a number of steps, 0 for none", highway)
     Every.of(config.checkpoint_every)
     _require(0 <= config.seed < 2**63, "seed", "a number from 0 to 2^63 - 1", config.seed)
     if isinstance(data, GeneratedData) and data.min_length is not None:

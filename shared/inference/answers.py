@@ -11,9 +11,9 @@ import numpy as np
 from shared.inference.generate import PADDED
 from shared.protocol import Backend
 from shared.protocol.backend import State
-from shared.tasks.pairs import asked, joined
+from shared.tasks.pairs import joined
 from shared.tasks.task import Task
-from shared.tasks.text import UNKNOWN, UNKNOWN_WORD
+from shared.tasks.text import UNKNOWN_WORD
 from shared.tasks.text_scores import nearest
 
 ROWS = 512
@@ -38,33 +38,31 @@ class Block(NamedTuple):
 
 
 def answered(task: Task, backend: Backend, state: State) -> tuple[list[str], list[str], list[str]]:
-    """Returns sources of the test part, the network's answers, and the targets.
+    """Returns the sources of a task's questions, the network's answers, and the targets.
 
-    They are the first `pairs.ASKED` different sources. Of several targets of a source, the one that
-    is nearest to the answer is taken. An unknown token is UNKNOWN in a target and UNKNOWN_WORD in
-    an answer: no answer is right that has one.
+    Of several targets of a source, the one that is nearest to the answer is taken. No answer is
+    right that has an unknown token, or the one between source and target: its text is none of the
+    targets.
     """
-    test, end = task.test, task.end
-    assert test.weights is not None
+    questions, end, between = task.questions, task.end, task.between
     assert task.train.weights is not None
+    assert questions is not None
     assert end is not None
-    groups = asked(test)
-    first = np.array([rows[0] for rows in groups])
-    begins = test.weights.argmax(1)
-    prompts = [np.asarray(test.inputs[row, : begins[row] + 1]) for row in first]
+    assert between is not None
     longest = LONGEST * int(task.train.weights.sum(1).max())
     found = greedy(
-        backend, state, prompts, task.vocabulary.index(end), longest, len(task.vocabulary)
+        backend, state, questions.prompts, task.vocabulary.index(end), longest, len(task.vocabulary)
     )
-    meant = [UNKNOWN if token == UNKNOWN_WORD else token for token in task.vocabulary]
-    right = [
-        [joined(test.targets[row][test.weights[row]][:-1], meant, task.unit) for row in rows]
-        for rows in groups
-    ]
-    answers = [joined(tokens, task.vocabulary, task.unit) for tokens in found]
-    read = [prompt[:-1][::-1] if task.reverse else prompt[:-1] for prompt in prompts]
-    sources = [joined(tokens, task.vocabulary, task.unit) for tokens in read]
-    return sources, answers, nearest(answers, right)
+    targets = "\n".join(target for own in questions.references for target in own)
+    special = {token: _unlike(token, targets) for token in (UNKNOWN_WORD, between)}
+    names = [special.get(token, token) for token in task.vocabulary]
+    answers = [joined(tokens, names, task.unit) for tokens in found]
+    return questions.sources, answers, nearest(answers, questions.references)
+
+
+def _unlike(token: str, text: str) -> str:
+    """Returns a token, in more brackets where a text has it, too."""
+    return _unlike(f"<{token}>", text) if token in text else token
 
 
 def greedy(

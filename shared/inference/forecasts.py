@@ -15,7 +15,7 @@ from shared.protocol.windows import Windows
 from shared.system import tables
 from shared.system.tables import Table
 from shared.tasks import forecast_rows
-from shared.tasks.forecast_layout import Layout, arrange, extended
+from shared.tasks.forecast_layout import Layout, arrange, carried, extended
 from shared.tasks.forecast_times import spelled
 from shared.tasks.task import Column, Series
 
@@ -29,7 +29,8 @@ def forecasts(
     """Predicts the next `horizon` values of each series after its last known target.
 
     The rows after it may hold what is known ahead; they are needed where the network reads such
-    columns. More of them than the horizon are not read.
+    columns. More of them than the horizon are not read, nor are those before the window, unless
+    they are predicted or may hold the last value of a column. What is not read is not checked.
 
     Args:
         table: the rows, or the file that has them.
@@ -92,9 +93,9 @@ def _columns(series: Series, table: Table | Path | str, own: bool) -> Table:
 
 def _last_known(table: Table, series: Series, layout: Layout) -> np.ndarray:
     """Returns the last row of each series with a value of a target, (G,)."""
-    known = np.zeros(len(layout.order), bool)
+    known, unchecked = np.zeros(len(layout.order), bool), np.zeros(len(layout.order), bool)
     for column in series.predicted:
-        known |= ~np.isnan(forecast_rows.numbers(table, column, layout))
+        known |= ~np.isnan(forecast_rows.numbers(table, column, layout, unchecked))
     places = np.where(known, np.arange(len(known)), -1)
     found = np.maximum.reduceat(places, layout.bounds[:-1])
     if (found < 0).any():
@@ -137,6 +138,7 @@ def _rows(
     Both are NaN where there is no value.
     """
     number, last = np.arange(len(layout.order)), ends[layout.group]
+    earlier = past or series.missing == "previous"
     rows = np.empty((len(number), sum(column.width for column in series.columns)))
     actual = np.empty((len(number), series.targets))
     keys = [[*series.scales].index(name) for name in layout.names]
@@ -144,22 +146,25 @@ def _rows(
     at = numeric = 0
     for i, column in enumerate(series.columns):
         place, at = rows[:, at : at + column.width], at + column.width
+        end = last + series.horizon * column.ahead
+        read = (number <= end) & (earlier | (number > end - series.window))
         if column.kind not in ("number", "category"):
-            forecast_rows.write_fact(place, table, series, column, layout)
+            forecast_rows.write_fact(place, table, series, column, layout, read)
             continue
         if column.kind == "number":
-            values = forecast_rows.numbers(table, column, layout)
+            values = forecast_rows.numbers(table, column, layout, read)
             own, numeric = [scale[numeric] for scale in scales], numeric + 1
         else:
-            values, own = forecast_rows.known_codes(table, column, layout), ()
+            values, own = forecast_rows.known_codes(table, column, layout, read), ()
         if column.name in series.groups:  # as in the other rows of its series
-            values = forecast_rows.carried(values, layout)
+            values = carried(values, layout)
         if i < series.targets:
             actual[:, i] = values
         if series.missing == "refuse":
             end = last + series.horizon * _from_table(series, column)
             needed = (number <= end) & (past | (number > end - series.window))
             forecast_rows.check_complete(table, column.name, layout, values, needed)
+        values[~read] = np.nan
         forecast_rows.write(place, table, series, column, values, layout, own)
     return rows, actual
 
@@ -169,16 +174,24 @@ def _check_readable(
 ) -> None:
     """Refuses a series whose last rows are too few, have a jump, or lack a value."""
     for i, (start, first) in enumerate(zip(starts, layout.bounds[:-1], strict=True)):
-        what = f"{table.name}: expected at least {series.window} rows, which the network reads,"
+        what = f"expected at least {series.window} rows, which the network reads,"
+        others = "leave out the rows of this series to predict the others"
         if start < first:
+            begin = table.place(int(layout.order[first])) if series.groups else table.name
             raise InvalidInput(
-                f"{what} up to the last value of {layout.called(i)}, "
-                f"got {start + series.window - first}"
+                f"{begin}: {what} up to the last value of {layout.called(i)}, "
+                f"got {start + series.window - first}" + f"; {others}" * bool(series.groups)
             )
-        if layout.stretch[start] != layout.stretch[start + series.window + series.horizon - 1]:
+        read = slice(start, start + series.window + series.horizon)
+        jumps = np.flatnonzero(np.diff(layout.stretch[read]))
+        if len(jumps):
+            assert layout.times is not None
+            at = start + int(jumps[-1])
+            before, after = spelled(layout.times[at : at + 2])
             raise InvalidInput(
-                f"{what} without a jump in their times before the forecast of {layout.called(i)}, "
-                "got a jump"
+                f"{table.place(int(layout.order[at + 1]))}: {what} without a jump in their times "
+                f"before the forecast of {layout.called(i)}, got {after} after {before}; add the "
+                "rows between them" + f", or {others}" * bool(series.groups)
             )
         empty = np.isnan(rows[start : start + series.window])
         if empty.any():

@@ -71,6 +71,13 @@ def of_arrays(
     """Predicts for arrays: inputs, and lengths and feature_names where they are needed."""
     measured = _measured(trained)
     columns = [column.name for column in measured.features]
+    named = [column.name for column in measured.features if column.kind == "category"]
+    if named:
+        raise InvalidInput(
+            f"{called}: expected a table, whose column {named[0]} holds names, as in training, got "
+            "arrays of numbers; predict from a table with a row for each step, or from a folder of "
+            "tables"
+        )
     steps = sequence_arrays.of_arrays(
         arrays, called, targets=False, missing=measured.missing == "previous"
     )
@@ -112,7 +119,8 @@ def _records(trained: Trained, steps: Steps, numbers: list[Any] | None) -> list[
     """Predicts, and says what for.
 
     Args:
-        numbers: (M,) what the steps are called; None counts them from 1 in each sequence.
+        numbers: (M,) what the steps are called in their column; None counts them from 1 in each
+            sequence, as "step".
     """
     schema, measured = trained.schema, _measured(trained)
     longest = int(steps.lengths.max())
@@ -134,7 +142,11 @@ def _records(trained: Trained, steps: Steps, numbers: list[Any] | None) -> list[
             for name, values in beside.items()
         }
         counted = [i for n in repeats for i in range(1, n + 1)]
-        beside[measured.step or "step"] = counted if numbers is None else numbers
+        if numbers is None:
+            beside["step"] = counted
+        else:
+            assert measured.step is not None
+            beside[measured.step] = numbers
     beside |= _said(schema, outputs)
     return [dict(zip(beside, row, strict=True)) for row in zip(*beside.values(), strict=True)]
 

@@ -133,8 +133,9 @@ def fit_seeds(
     numbers = [*seeds]
     place = None if folder is None else Path(folder)
     config = _configured(task, backend, place, resume, options)
+    task.check_unchanged()
     # Data that is drawn from the seed is drawn for each.
-    data = task.data if task.is_given else None
+    data = task.data if task.is_own else None
     with _kept(place) as own:
         train_seeds(
             config, numbers, own, overwrite=overwrite, resume=resume, quiet=quiet, task=data

@@ -17,6 +17,7 @@ from os.path import exists
 from typing import TYPE_CHECKING, Any
 
 from shared.config import Config, resolve
+from shared.config.own_data import OwnData
 from shared.errors import InvalidInput
 from shared.notebook.options import with_data
 from shared.runs.scores import Scores
@@ -42,14 +43,34 @@ class Problem:
     """The data in its parts, as a network reads it."""
 
     @property
-    def is_given(self) -> bool:
-        """True if the data was given in memory: no file can be read again."""
-        return getattr(self.config.data, "path", None) == ()
+    def is_own(self) -> bool:
+        """True if the data is a user's own: it depends on the options of the data alone."""
+        return isinstance(self.config.data, OwnData)
 
     def data_for(self, config: Config) -> Task | None:
-        """Returns the data if a configuration makes the same of its options; else None."""
-        same = all(getattr(config, name) == getattr(self.config, name) for name in READ)
-        return self.data if same or self.is_given else None
+        """Returns the data if a configuration makes the same of its options; else None.
+
+        Raises:
+            InvalidInput: the file was changed since.
+        """
+        if all(getattr(config, name) == getattr(self.config, name) for name in READ):
+            return self.data
+        self.check_unchanged()
+        return self.data if self.is_own else None
+
+    def check_unchanged(self) -> None:
+        """Reads the file again, if the data is of one, and compares.
+
+        Raises:
+            InvalidInput: the file was changed since.
+        """
+        path = getattr(self.config.data, "path", None)
+        if path and load_task(resolve(self.config)).fingerprint != self.data.fingerprint:
+            named = path if isinstance(path, str) else " ".join(path)
+            raise InvalidInput(
+                f"{named}: expected the data that the task was made of, got other data: the file "
+                "was changed since; make the task again"
+            )
 
     @property
     def baselines(self) -> dict[str, Scores]:

@@ -38,6 +38,10 @@ class Findings:
     """Inputs on which both were compared in evaluation mode: those of the last batch, others, or
     none."""
 
+    def __repr__(self) -> str:
+        """Returns the verdicts: all arrays of all steps would fill pages of a notebook."""
+        return f"Findings({'; '.join(self.verdicts)})"
+
     @property
     def verdicts(self) -> list[str]:
         """Lines that come first, in the report and on the terminal."""

@@ -9,6 +9,9 @@ from shared.runs.predictions import Predictions, counted
 from shared.runs.schema import Schema
 from shared.runs.scores import in_unit, lower_is_better, shown
 from shared.runs.summary import Reference, Summary
+from shared.tasks.forecast_times import of_numbers
+from shared.tasks.parts import IN_TRAINING, TESTED, UNTESTED
+from shared.tasks.task import Series
 
 FEW = 100
 """Fewest examples of the test part by which a score is taken without a warning."""
@@ -59,7 +62,7 @@ def limits(schema: Schema, summary: Summary, found: Predictions) -> list[str]:
     if schema.series is not None:
         told += _of_series(schema, summary)
     elif schema.measured is not None:
-        told += _of_sequences(schema)
+        told += _of_sequences(schema, summary)
     elif schema.tokens:
         told += _of_texts(schema, summary)
     if schema.classes:
@@ -80,10 +83,12 @@ def _of_scores(summary: Summary, found: Predictions) -> list[str]:
     best = _best_baseline(summary)
     if best is not None and not is_ahead(summary, best):
         told.append(f"It is no replacement for {best.name}, which is at least as good.")
-    count = len(found["targets"]) if found else FEW
+    count, what = len(found["targets"]) if found else FEW, "examples"
+    if len(found.get("answers", ())):
+        count, what = len(found["answers"]), "different sources"
     if summary.held_out and count < FEW:
         told.append(
-            f"The test part has {count} examples only: on others its scores may be quite different."
+            f"The test part has {count} {what} only: on others its scores may be quite different."
         )
     return told
 
@@ -92,7 +97,7 @@ def _of_series(schema: Schema, summary: Summary) -> list[str]:
     series = schema.series
     assert series is not None
     rows = "row" if series.horizon == 1 else f"{series.horizon} rows"
-    step = f", of a table in {step_name(series)}" if series.step else ""
+    step = f", of a table in {_steps(series)}" if series.step else ""
     told = [
         f"It predicts the next {rows}{step}. Further ahead, or with other steps, it was never "
         "tested."
@@ -101,6 +106,11 @@ def _of_series(schema: Schema, summary: Summary) -> list[str]:
         told.append(
             f"It knows {len(series.scales):,} series, each by its own mean and spread, and refuses "
             "others."
+        )
+    if UNTESTED in summary.about:
+        told.append(
+            f"Only {summary.about[TESTED]} series have forecasts in the test part. Its scores say "
+            f"nothing of {summary.about[UNTESTED]}."
         )
     told += [
         f"In training, {name.removesuffix(' in training')} went from {values}. Values outside of "
@@ -122,6 +132,14 @@ def _of_series(schema: Schema, summary: Summary) -> list[str]:
     return told + _of_horizon(summary, series.horizon)
 
 
+def _steps(series: Series) -> str:
+    """Names the steps of a series in time, or those of its numbers."""
+    assert series.step is not None
+    if of_numbers(series.step):
+        return f"steps of {series.step} in column {series.time}"
+    return step_name(series)
+
+
 def _of_horizon(summary: Summary, horizon: int) -> list[str]:
     """Compares the error at the horizon's end with that at its beginning."""
     for kind in ("rmse", "mase"):
@@ -135,13 +153,18 @@ def _of_horizon(summary: Summary, horizon: int) -> list[str]:
     return []
 
 
-def _of_sequences(schema: Schema) -> list[str]:
+def _of_sequences(schema: Schema, summary: Summary) -> list[str]:
     measured = schema.measured
     assert measured is not None
     told = [
         "Its features must be in the units of its training data: it cannot notice that they are "
         "in others."
     ]
+    if IN_TRAINING in summary.about:
+        told.append(
+            f"Of the test part's sequences, {summary.about[IN_TRAINING]} stand in the training "
+            "part, too: on new ones its scores may be worse."
+        )
     if schema.longest is not None:
         told.append(f"It was trained on sequences of at most {schema.longest:,} steps.")
     categories = [column.name for column in measured.features if column.kind == "category"]
@@ -169,6 +192,11 @@ def _of_texts(schema: Schema, summary: Summary) -> list[str]:
             f"Of its answers to the test part, {wrong} are not exactly right: check them before "
             "you use them."
         )
+        if UNKNOWN & {*schema.vocabulary}:
+            told.append(
+                "Its accuracy is no score of the answers: it is that of single tokens, each after "
+                "the right ones, where one unknown token is as right as another."
+            )
     return told
 
 

@@ -14,6 +14,7 @@ from shared.config.options import options, settings
 from shared.report.card_limits import against_baselines, limits
 from shared.report.render import write_pages
 from shared.runs import predictions
+from shared.runs.predictions import Predictions
 from shared.runs.run import Run
 from shared.runs.run_folder import CARD
 from shared.runs.schema import Schema, read_schema
@@ -30,6 +31,8 @@ def write_card(run: Run) -> None:
     """Writes card.md into a run's folder."""
     schema, summary = read_schema(run.folder), run.summary
     found = predictions.read(run.folder, summary.predictions)
+    from_python = _from_python(run.config)
+    file = " --data.path FILE" * from_python
     columns = sorted(to_show(summary.test), key=lambda name: name != summary.score)
     context = {
         "task": run.config.task,
@@ -38,7 +41,7 @@ def write_card(run: Run) -> None:
         "network": network_and_size(run.config),
         "summary": summary,
         "computed": described(summary.segments),
-        "scored": _count(len(found["targets"])) if found else "",
+        "scored": _scored(schema, columns, found) if found else "",
         "columns": [long_name(name, summary.unit) for name in columns],
         "rows": [
             (name, [in_unit(score, own[score]) if score in own else "–" for score in columns])
@@ -49,10 +52,11 @@ def write_card(run: Run) -> None:
         ],
         "verdict": against_baselines(summary),
         "limits": limits(schema, summary, found),
-        "command": " ".join(["rnn-parity run", *chosen(run.config)]),
+        "command": " ".join(["rnn-parity run", *chosen(run.config)]) + file,
+        "proof": f"rnn-parity parity --config {shlex.quote(str(run.folder))}/config.json{file}",
         "folder": shlex.quote(str(run.folder)),
         "python_folder": repr(str(run.folder)),
-        "from_python": _from_python(run.config),
+        "from_python": from_python,
         "reads": _file(schema),
         "streams": schema.streams,
     }
@@ -106,8 +110,19 @@ def does(schema: Schema) -> str:
     return f"It reads sequences of {read}, and predicts {goal} {step}."
 
 
-def _count(examples: int) -> str:
-    return f"{examples:,} example{'s' * (examples != 1)}"
+def _scored(schema: Schema, columns: Sequence[str], found: Predictions) -> str:
+    """Tells of how many examples the scores are, and which are of answers to sources instead."""
+    told = _count(len(found["targets"]), "example")
+    count = len(found.get("answers", ()))
+    names = predictions.of_answers(schema.vocabulary)
+    own = ", ".join(long_name(name) for name in columns if name in names)
+    if not count or not own:
+        return told
+    return f"{told} ({own}: of the answers to {_count(count, 'different source')})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def named(names: Sequence[str]) -> str:

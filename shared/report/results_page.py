@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.config.naming import network_and_size
+from shared.errors import InvalidInput
 from shared.report.prediction_plots import save_predictions
 from shared.report.render import write_pages
 from shared.runs import read_run
@@ -125,7 +126,13 @@ def _reached(goal: Goal, run: Run) -> bool:
     if bound == "chance":
         return abs(value - 0.5) <= CHANCE
     if isinstance(bound, str):
-        bound = next(b.scores[goal.score] for b in run.summary.baselines if b.name == bound)
+        known = {b.name: b.scores[goal.score] for b in run.summary.baselines}
+        if bound not in known:
+            raise InvalidInput(
+                f"{run.folder}: expected a run with the baseline {bound}, its task's goal, "
+                f"got {', '.join(known) or 'none'}"
+            )
+        bound = known[bound]
     return value <= bound if goal.score in LOWER_IS_BETTER else value >= bound
 
 

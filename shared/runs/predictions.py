@@ -19,18 +19,18 @@ Pictures are made from it, and scores that do not follow from a mean loss.
 
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from shared.errors import InvalidInput
-from shared.protocol.dataset import Split
 from shared.runs.scores import Scores
 from shared.system.files import DAMAGED, brief, write_atomically
 from shared.tasks import forecast_scores, text_scores
 from shared.tasks.class_scores import class_scores, value_scores
 from shared.tasks.task import Measured, Task
+from shared.tasks.text import UNKNOWN_WORD
 
 FILE = "predictions.npz"
 
@@ -92,27 +92,24 @@ def _of_classes(task: Task, found: Predictions) -> Scores:
 
 
 def _of_answers(task: Task, found: Predictions) -> Scores:
-    """Scores the texts that a network wrote by itself.
-
-    Where a source has several targets, any of them is right, so that what is exactly right is only
-    known of the answers.
-    """
+    """Scores the texts that a network wrote by itself."""
     if not len(found.get("answers", ())):
         return {}
     answers, references = found["answers"].tolist(), found["references"].tolist()
     scored = text_scores.text_scores(answers, references)
-    if not _has_several_targets(task.test):
-        del scored["exact"]  # known of the whole part
-    return scored
+    names = of_answers(task.vocabulary)
+    return {name: score for name, score in scored.items() if name in names}
 
 
-def _has_several_targets(split: Split) -> bool:
-    """Tells whether a source to be answered occurs with different targets, or twice."""
-    assert split.weights is not None
-    inputs = np.asarray(split.inputs)
-    begins = split.weights.argmax(axis=1)[:, None]
-    sources = np.where(np.arange(inputs.shape[1]) <= begins, inputs, -1)
-    return len(np.unique(sources, axis=0)) < len(sources)
+def of_answers(vocabulary: Sequence[str]) -> set[str]:
+    """Returns the names of the scores of texts that a network wrote; others are of the whole part.
+
+    Where each token is known, and each source has one target, a network that reads its own answers
+    makes its first mistake where one that reads the targets does. So what is exactly right is known
+    without answers.
+    """
+    every = {"exact", "edit_rate", "bleu"}
+    return every if UNKNOWN_WORD in vocabulary else every - {"exact"}
 
 
 def longer(found: Predictions) -> Predictions:

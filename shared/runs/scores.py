@@ -14,12 +14,10 @@ bits_per_character  a text's loss in bits, for each character of the text
 perplexity          exp of a text's loss
 unknown             share of the targets that are the unknown token, however many characters it
                     stands for: with many, bits per character are too few to compare with others
-exact               share of the sequences in which every target is predicted right. A network
-                    that reads its own answers instead makes its first mistake at the same
-                    place, so this is what greedy decoding reaches
-edit_rate           characters to insert, delete or replace in the answers, as a share of the
-                    references' characters
-bleu                BLEU of the answers, 0 to 100
+exact               share of the sequences in which every target is predicted right: for translate,
+                    what greedy decoding reaches, since a network that reads its own answers makes
+                    its first mistake at the same place. Of pairs, share of the sources whose answer
+                    is one of their targets
 accuracy_longer     accuracy on sequences longer than any that it was trained on
 
 "rmse_3" and "mase_3" are of the third step of a horizon, "rmse.price" and "mae_units.price" of one

@@ -11,7 +11,7 @@ import numpy as np
 
 from shared.config import Config
 from shared.config.data import ForecastData
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, printable
 from shared.protocol.dataset import Signature, Split
 from shared.protocol.windows import Windows
 from shared.system import tables
@@ -24,7 +24,11 @@ from shared.tasks.forecast_layout import Layout, arrange
 from shared.tasks.forecast_rows import PARTS
 from shared.tasks.forecast_scales import naive_errors, scales_of
 from shared.tasks.forecast_times import PLACES, places, spelled
+from shared.tasks.parts import TESTED, UNTESTED
 from shared.tasks.task import Column, Scale, Series, Task
+
+NAMED = 3
+"""Groups without a test forecast that are named."""
 
 
 def load(config: Config) -> Task:
@@ -266,12 +270,18 @@ def _check_differ(table: Table, column: Column, values: np.ndarray, part: np.nda
 def _about(layout: Layout, part: np.ndarray, starts: Sequence[np.ndarray]) -> dict[str, str]:
     """Returns facts about the data for the run's card."""
 
-    def grouped(number: int) -> str:
+    def grouped(number: int | np.integer) -> str:
         return f"{number:,}".replace(",", " ")
 
     facts = {"rows": grouped(len(part))}
     if layout.names != [""]:
         facts["groups"] = grouped(len(layout.names))
+        scored = np.bincount(layout.group[starts[2]], minlength=len(layout.names)) > 0
+        facts[TESTED] = f"{grouped(scored.sum())} of {facts['groups']}"
+        without = [printable(layout.names[i]) for i in np.flatnonzero(~scored)]
+        if without:
+            more = f" and {grouped(len(without) - NAMED)} more" * (len(without) > NAMED)
+            facts[UNTESTED] = f"{', '.join(without[:NAMED])}{more}"
     times = layout.times
     if times is not None:
         facts |= {"from": _spelled(times.min()), "to": _spelled(times.max())}

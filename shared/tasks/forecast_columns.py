@@ -6,6 +6,7 @@ from shared.config.data import ForecastData
 from shared.errors import InvalidInput
 from shared.system import tables
 from shared.system.tables import Table
+from shared.tasks.output_names import check_free
 from shared.tasks.task import Column
 
 
@@ -42,6 +43,7 @@ def check_options(data: ForecastData) -> None:
         for name in names:
             if name not in allowed:
                 raise InvalidInput(f"{option} {name}: {_EXPECTED[option]}")
+    _check_outputs(data)
     ahead = [*data.known_ahead, *data.calendar]
     if ahead and data.window < data.horizon:
         option = "--data.known-ahead" if data.known_ahead else "--data.calendar"
@@ -50,6 +52,18 @@ def check_options(data: ForecastData) -> None:
             f"--data.horizon, so that a window can hold what {option} {' '.join(ahead)} says of "
             "each time to predict"
         )
+
+
+def _check_outputs(data: ForecastData) -> None:
+    """Refuses columns of groups and times that are named like a column of the predictions."""
+    taken = {"ahead"}
+    for name in data.target:
+        taken |= {f"predicted {name}", f"actual {name}"}
+    if data.time is None:
+        taken.add("row")
+    named = [("--data.group", name) for name in data.group]
+    named += [] if data.time is None else [("--data.time", data.time)]
+    check_free(named, taken)
 
 
 _EXPECTED = {

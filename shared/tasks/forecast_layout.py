@@ -244,3 +244,13 @@ def _refuse_step(table: Table, layout: Layout, series: int) -> None:
             f"{table.name}: expected one step of time, {layout.step}, in all series and as in "
             f"training, got {own} in {layout.called(series)}"
         )
+
+
+def carried(values: np.ndarray, layout: Layout) -> np.ndarray:
+    """Puts the last value of a series where there is none, (M,); NaN before the first one."""
+    empty = np.isnan(values)
+    if not empty.any():
+        return values
+    place = np.where(empty, 0, np.arange(len(values)))
+    np.maximum.accumulate(place, out=place)
+    return np.where(place < layout.bounds[layout.group], np.nan, values[place])

@@ -12,7 +12,7 @@ from shared.config.own_data import NONE_OF_THEM
 from shared.errors import InvalidInput
 from shared.system import tables
 from shared.system.tables import Table
-from shared.tasks.forecast_layout import Layout
+from shared.tasks.forecast_layout import Layout, carried
 from shared.tasks.forecast_times import PLACES, circle, places, spelled
 from shared.tasks.task import Column, Scale, Series
 
@@ -24,27 +24,37 @@ MOMENTS = ("mean", "std")
 PARTS = ("training", "validation", "test")
 
 
-def numbers(table: Table, column: Column, layout: Layout) -> np.ndarray:
+def numbers(
+    table: Table, column: Column, layout: Layout, needed: np.ndarray | None = None
+) -> np.ndarray:
     """Reads numbers of a column in the order of the layout, (M,) float64; NaN where there is none.
+
+    Args:
+        needed: (M,) True where a number is read, so that it is checked; None is everywhere.
 
     Raises:
         InvalidInput: a cell holds no number, one that is too large, or a negative one of which the
             logarithm is asked.
     """
-    found = tables.numbers(table, column.name, missing=True)
-    if column.log and (found < 0).any():
-        row = int((found < 0).argmax())
+    found = _in_order(tables.numbers(table, column.name, missing=True), layout)
+    if column.log and (at := _first(found < 0, needed)) is not None:
         raise InvalidInput(
-            f"{table.place(row)}: expected numbers from 0 on in column {column.name}, for its "
-            f"logarithm (--data.log), got {found[row]:g}"
+            f"{table.place(int(layout.order[at]))}: expected numbers from 0 on in column "
+            f"{column.name}, for its logarithm (--data.log), got {found[at]:g}"
         )
-    if (far := (found > LARGEST) | (found < -LARGEST)).any():
-        row = int(far.argmax())
+    if (at := _first((found > LARGEST) | (found < -LARGEST), needed)) is not None:
         raise InvalidInput(
-            f"{table.place(row)}: expected a number within {LARGEST:g} in column {column.name}, "
-            f"got {found[row]:g}"
+            f"{table.place(int(layout.order[at]))}: expected a number within {LARGEST:g} in column "
+            f"{column.name}, got {found[at]:g}"
         )
-    return _in_order(found, layout)
+    return found
+
+
+def _first(bad: np.ndarray, needed: np.ndarray | None) -> int | None:
+    """Returns the first row of the layout that is bad and needed, or None."""
+    bad = bad if needed is None else bad & needed
+    at = int(bad.argmax())
+    return at if bad[at] else None
 
 
 def _in_order(values: np.ndarray, layout: Layout) -> np.ndarray:
@@ -75,10 +85,15 @@ def codes(table: Table, name: str, layout: Layout) -> tuple[list[str], np.ndarra
     return values, _in_order(found, layout)
 
 
-def known_codes(table: Table, column: Column, layout: Layout) -> np.ndarray:
+def known_codes(
+    table: Table, column: Column, layout: Layout, needed: np.ndarray | None = None
+) -> np.ndarray:
     """Reads a column of categories as numbers of its values in training, (M,) float64.
 
     A value that is not among them has the number after the last, if the column may have others.
+
+    Args:
+        needed: (M,) True where a value is read, so that it is checked; None is everywhere.
 
     Raises:
         InvalidInput: a value is not one of the training part, and the column may have no others.
@@ -87,8 +102,8 @@ def known_codes(table: Table, column: Column, layout: Layout) -> np.ndarray:
     place = {value: i for i, value in enumerate(column.values)}
     for i, value in enumerate(values):
         if value not in place:
-            rows = layout.order[found == i]
-            if column.other or not len(rows):  # in a row that is not read
+            rows = layout.order[found == i if needed is None else (found == i) & needed]
+            if column.other or not len(rows):  # in rows that are not read
                 place[value] = len(column.values)
                 continue
             shown = ", ".join(column.values[:5]) + ", …" * (len(column.values) > 5)
@@ -100,7 +115,9 @@ def known_codes(table: Table, column: Column, layout: Layout) -> np.ndarray:
     return np.where(np.isnan(found), np.nan, known[np.nan_to_num(found).astype(np.int64)])
 
 
-def _known_places(table: Table, column: Column, layout: Layout) -> np.ndarray:
+def _known_places(
+    table: Table, column: Column, layout: Layout, needed: np.ndarray | None
+) -> np.ndarray:
     """Returns the weekdays or months of the rows as numbers from 0, (M,) float64.
 
     Raises:
@@ -111,8 +128,7 @@ def _known_places(table: Table, column: Column, layout: Layout) -> np.ndarray:
     names = PLACES[column.kind]
     found = places(column.kind, layout.times)
     other = ~np.isin(found, [names.index(value) for value in column.values])
-    if other.any():
-        at = int(other.argmax())
+    if (at := _first(other, needed)) is not None:
         (time,) = spelled(layout.times[at : at + 1])
         row = int(layout.order[at])
         where = table.name if row < 0 else table.place(row)
@@ -194,12 +210,18 @@ def _check_size(
 
 
 def write_fact(
-    rows: np.ndarray, table: Table, series: Series, column: Column, layout: Layout
+    rows: np.ndarray,
+    table: Table,
+    series: Series,
+    column: Column,
+    layout: Layout,
+    needed: np.ndarray | None = None,
 ) -> None:
     """Writes the features of a fact about the times to predict.
 
     Args:
         rows: (M, width) to write to.
+        needed: (M,) True where the time is read, so that it is checked; None is everywhere.
 
     Raises:
         InvalidInput: the training part lacks the weekday or month.
@@ -210,17 +232,8 @@ def write_fact(
             rows[:, i] = values
         _shift(rows, layout, series.horizon)
     else:
-        write(rows, table, series, column, _known_places(table, column, layout), layout)
-
-
-def carried(values: np.ndarray, layout: Layout) -> np.ndarray:
-    """Puts the last value of a series where there is none, (M,); NaN before the first one."""
-    empty = np.isnan(values)
-    if not empty.any():
-        return values
-    place = np.where(empty, 0, np.arange(len(values)))
-    np.maximum.accumulate(place, out=place)
-    return np.where(place < layout.bounds[layout.group], np.nan, values[place])
+        values = _known_places(table, column, layout, needed)
+        write(rows, table, series, column, values, layout)
 
 
 def _shift(rows: np.ndarray, layout: Layout, steps: int) -> None:
@@ -260,7 +273,8 @@ def _none_of(flags: np.ndarray, length: int) -> np.ndarray:
 def values(series: Series, scaled: np.ndarray, last: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Returns forecasts in the data's units, (N, horizon, O) float64.
 
-    A forecast of a logarithm of more than log(1e150) is 1e150, so that its error is finite.
+    Where a column's logarithm is predicted, a forecast is within 0, the least value that the column
+    may have, and 1e150, so that its error is finite.
 
     Args:
         scaled: (N, horizon · O) as the network predicts them.
@@ -275,5 +289,5 @@ def values(series: Series, scaled: np.ndarray, last: np.ndarray, group: np.ndarr
     found = found * std[group][:, None] + mean[group][:, None]
     for i, column in enumerate(series.predicted):
         if column.log:
-            found[..., i] = np.expm1(np.minimum(found[..., i], np.log(LARGEST)))
+            found[..., i] = np.maximum(np.expm1(np.minimum(found[..., i], np.log(LARGEST))), 0.0)
     return found

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shared.tasks.task import Baseline
+from shared.tasks.task import Baseline, Questions
 from shared.tasks.text_scores import nearest, text_scores
 from shared.tasks.vocabulary import numbered
 
@@ -14,28 +14,24 @@ EDGE = "\0\0"
 
 
 def of_pairs(
-    sources: Sequence[str],
-    targets: Sequence[str],
-    train: np.ndarray,
-    asked: Sequence[np.ndarray],
+    sources: Sequence[str], targets: Sequence[str], questions: Questions
 ) -> list[Baseline]:
-    """Returns the baselines of pairs, on the sources that the network is asked for.
+    """Returns the baselines of pairs, on the questions that the network answers.
 
     Args:
-        sources, targets: of all pairs.
-        train: rows of the training part.
-        asked: rows of each source that is asked for; it has as many right answers.
+        sources, targets: of the training part.
     """
-    questions = [sources[int(rows[0])] for rows in asked]
-    right = [[targets[int(i)] for i in rows] for rows in asked]
-    known, learned = [sources[int(i)] for i in train], [targets[int(i)] for i in train]
-    frequent = max(sorted({*learned}), key=Counter(learned).__getitem__)
+    asked = questions.sources
+    frequent = max(sorted({*targets}), key=Counter(targets).__getitem__)
     answers = {
-        "most frequent output": [frequent] * len(questions),
-        "output of the most similar source": [learned[int(i)] for i in similar(known, questions)],
-        "the source itself": questions,
+        "most frequent output": [frequent] * len(asked),
+        "output of the most similar source": [targets[int(i)] for i in similar(sources, asked)],
+        "the source itself": asked,
     }
-    return [Baseline(name, text_scores(own, nearest(own, right))) for name, own in answers.items()]
+    return [
+        Baseline(name, text_scores(own, nearest(own, questions.references)))
+        for name, own in answers.items()
+    ]
 
 
 def similar(known: Sequence[str], questions: Sequence[str]) -> np.ndarray:

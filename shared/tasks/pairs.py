@@ -15,7 +15,7 @@ from shared.config.data import PairsData
 from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature, Split
 from shared.system.environment import check_memory
-from shared.tasks import pair_baselines
+from shared.tasks import pair_baselines, pair_questions
 from shared.tasks.parts import Parts, check_parts, named_parts, split_parts
 from shared.tasks.task import Task
 from shared.tasks.text import UNKNOWN_TOKEN, UNKNOWN_WORD
@@ -28,8 +28,6 @@ BETWEEN, END = "<to>", "<end>"
 """Tokens between source and target, and after the target. No text has them: a word that is spelled
 the same is an unknown one."""
 SPECIAL = (UNKNOWN_WORD, BETWEEN, END)
-ASKED = 1000
-"""Most sources of the test part that a network answers for its scores, evenly spaced."""
 
 
 class Pairs(NamedTuple):
@@ -37,6 +35,13 @@ class Pairs(NamedTuple):
 
     sources: Ragged
     targets: Ragged
+
+
+class Texts(NamedTuple):
+    """Sources and targets as texts, a row for each pair."""
+
+    sources: Sequence[str]
+    targets: Sequence[str]
 
 
 def load(config: Config) -> Task:
@@ -90,6 +95,10 @@ def from_table(config: Config, table: "Table", source: str | None = None) -> Tas
     training part; other tokens are one unknown token. A source that occurs several times is in one
     part, unless a column names the parts; its targets may differ, and each of them is right.
 
+    Scores are of texts: of what the network writes to sources of the test part, beside their
+    targets as they are written. The accuracy is that of single tokens, each after the right ones,
+    and takes an unknown token for another: it is no score of the answers.
+
     Raises:
         InvalidInput: a text has no token, a pair has more tokens than --data.longest, a part is
             empty, the vocabulary has no place, or the padded pairs are larger than memory.
@@ -115,18 +124,20 @@ def from_table(config: Config, table: "Table", source: str | None = None) -> Tas
     both = found.take(np.concatenate([parts[0], parts[0] + len(table)]))
     vocabulary, number = frequent(both, tokens, data.vocabulary_size, SPECIAL)
     known = Pairs(*(own.renumbered(number) for own in pairs))
-    spelled = [
-        [joined(own.text(row), tokens, data.unit) for row in range(len(table))] for own in pairs
-    ]
-    task = paired("pairs", known, parts, vocabulary, (BETWEEN, END), data.reverse)
+    texts = Texts(
+        *([joined(own.text(row), tokens, data.unit) for row in range(len(table))] for own in pairs)
+    )
+    task = paired("pairs", known, texts, parts, vocabulary, (BETWEEN, END), data.reverse)
+    learned = Texts(*([own[int(row)] for row in parts[0]] for own in texts))
+    questions = task.questions
+    assert questions is not None
     return replace(
         task,
-        baselines=lambda: pair_baselines.of_pairs(
-            spelled[0], spelled[1], parts[0], [parts[2][rows] for rows in asked(task.test)]
-        ),
+        baselines=lambda: pair_baselines.of_pairs(*learned, questions),
         unit=data.unit,
         by_length=True,
-        about=_facts(data, known, parts, same, vocabulary, len(np.unique(both.numbers))),
+        about=_facts(data, known, parts, same, vocabulary, len(np.unique(both.numbers)))
+        | pair_questions.facts(questions, len(np.unique(same[parts[2]]))),
         source=source or table.name,
     )
 
@@ -145,6 +156,7 @@ def joined(tokens: np.ndarray, vocabulary: Sequence[str], unit: str) -> str:
 def paired(
     name: str,
     pairs: Pairs,
+    texts: Texts,
     parts: Parts,
     vocabulary: tuple[str, ...],
     ends: tuple[str, str],
@@ -156,6 +168,7 @@ def paired(
     reads the source and writes the answer.
 
     Args:
+        texts: of the pairs, also of tokens that the vocabulary lacks.
         parts: rows of the pairs in each part, in the order of its sequences.
         ends: the tokens between source and target, and after the target.
         reverse: read a source from its end.
@@ -181,6 +194,7 @@ def paired(
         between=ends[0],
         end=ends[1],
         reverse=reverse,
+        questions=pair_questions.drawn(*texts, pairs.sources, parts[2], between, reverse),
     )
 
 
@@ -197,21 +211,6 @@ def _split(pairs: Pairs, between: int, end: int, steps: int, reverse: bool) -> S
         inputs[i, : lengths[i]], targets[i, : lengths[i]] = text[:-1], text[1:]
         weights[i, len(source) : lengths[i]] = True
     return Split(inputs, targets, lengths, weights)
-
-
-def asked(part: Split) -> list[np.ndarray]:
-    """Returns the rows of each of at most `ASKED` different sources of a part, evenly spaced.
-
-    A source has several rows where it has several targets.
-    """
-    assert part.weights is not None
-    rows: dict[bytes, list[int]] = {}
-    for row, begin in enumerate(part.weights.argmax(1)):
-        prompt = np.asarray(part.inputs[row, : begin + 1]).tobytes()
-        rows.setdefault(prompt, []).append(row)
-    every = [np.array(own) for own in rows.values()]
-    chosen = np.linspace(0, len(every) - 1, min(ASKED, len(every))).round().astype(int)
-    return [every[place] for place in chosen]
 
 
 def _check_longest(table: "Table", pairs: Pairs, data: PairsData) -> None:

@@ -24,6 +24,11 @@ NAMES = {
 }  # fmt: skip
 """Names of the parts in a column."""
 
+TESTED = "groups with forecasts in the test part"
+UNTESTED = "groups without any there"
+IN_TRAINING = "sequences of the test part that the training part has, too"
+"""Names of facts about the parts, of which a model card warns."""
+
 
 def split_parts(
     count: int,
@@ -178,10 +183,18 @@ def check_parts(
         for example in np.flatnonzero(missing[codes])[:1]:
             raise InvalidInput(
                 f"{place(int(example))}: expected only classes that the training part has "
-                f"({option}), got {names[int(codes[example])]!r}"
+                f"({option}), got {names[int(codes[example])]!r}{_way_in(option, what)}"
             )
     if groups is not None:
         _check_groups(parts, place, option, *groups)
+
+
+def _way_in(option: str, what: str) -> str:
+    """Returns a hint how a class comes into a training part that is drawn."""
+    return (
+        f"; equal {what} and those of a group are drawn together, so that it needs more different "
+        f"{what}, or a column of parts (--data.part)"
+    ) * option.startswith("--data.split")
 
 
 def _check_counts(

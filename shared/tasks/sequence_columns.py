@@ -10,6 +10,7 @@ from shared.config.data import SequencesData
 from shared.errors import InvalidInput
 from shared.system import tables
 from shared.system.table import Table, check_names
+from shared.tasks.output_names import check_free
 from shared.tasks.parts import named_parts
 from shared.tasks.sequence_steps import Steps, Values, few
 
@@ -63,6 +64,20 @@ def features_of(data: SequencesData, table: Table) -> dict[str, Kind | None]:
                 f"--data.categories {name}: expected some of the features {few(names)}"
             )
     return {name: "category" if name in data.categories else None for name in names}
+
+
+def check_outputs(data: SequencesData, targets: Sequence[Values]) -> None:
+    """Refuses columns of a sequence or a step that are named like a column of the predictions."""
+    taken = {"predicted", "probability"}
+    if targets[0].names is None:
+        taken = {f"predicted {target.name}" for target in targets}
+    named = [("--data.sequence", name) for name in data.sequence]
+    if data.per_step and data.step is None:
+        taken.add("step")
+    elif data.per_step and data.step is not None:
+        named.append(("--data.step", data.step))
+        taken |= set() if data.sequence else {"file"}
+    check_free(named, taken)
 
 
 def value(text: str, whole: bool) -> str | int:

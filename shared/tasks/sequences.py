@@ -16,10 +16,10 @@ from shared.errors import InvalidInput
 from shared.protocol.dataset import Signature, Split
 from shared.system.table import Table
 from shared.system.tables import read_table
-from shared.tasks import sequence_baselines
+from shared.tasks import sequence_baselines, sequence_repeats
 from shared.tasks.parts import PARTS, Parts, check_parts, split_parts
 from shared.tasks.sequence_arrays import of_arrays, read_arrays, stacked
-from shared.tasks.sequence_columns import needed
+from shared.tasks.sequence_columns import check_outputs, needed
 from shared.tasks.sequence_files import of_folder, of_table
 from shared.tasks.sequence_steps import Steps, Values, few, fit, inputs_of, padded, scale_of
 from shared.tasks.task import Baseline, Column, Measured, Scale, Task
@@ -104,7 +104,9 @@ def _task(config: Config, steps: Steps, called: str) -> Task:
         called: the data, for messages and as its source.
     """
     data = _data(config)
-    parts = _parts(data, steps, called)
+    check_outputs(data, steps.targets)
+    same = sequence_repeats.same(steps)
+    parts = _parts(data, steps, called, same)
     own = [steps.steps_of(part) if data.per_step else part for part in parts]
     other = data.new_categories == "none"
     columns, scales = fit(steps, steps.steps_of(parts[0]), called, other)
@@ -143,7 +145,7 @@ def _task(config: Config, steps: Steps, called: str) -> Task:
             columns, scales, targets, target_scales, [*data.sequence], data.step, data.missing
         ),
         by_length=train.lengths is not None,
-        about=_about(steps, parts, columns),
+        about=_about(steps, parts, columns) | sequence_repeats.facts(same, parts),
         source=called,
     )
 
@@ -171,8 +173,12 @@ def _split(
     )
 
 
-def _parts(data: SequencesData, steps: Steps, called: str) -> Parts:
-    """Returns the sequences of each part, stratified by the class or a sequence's usual one."""
+def _parts(data: SequencesData, steps: Steps, called: str, same: np.ndarray) -> Parts:
+    """Returns the sequences of each part, stratified by the class or a sequence's usual one.
+
+    Args:
+        same: (N,) equal for sequences that are the same.
+    """
     target, groups = steps.targets[0], steps.groups
     codes = None if target.names is None else target.values
     for column in steps.targets:
@@ -186,8 +192,10 @@ def _parts(data: SequencesData, steps: Steps, called: str) -> Parts:
     if parts is None:
         usual = _usual(steps, codes) if codes is not None and data.per_step else codes
         option = f"--data.split {' '.join(map(str, data.split))}"
-        own = None if groups is None else groups.values
-        parts = split_parts(len(steps.lengths), data.split, "sequences", usual, own)
+        if groups is None:
+            parts = sequence_repeats.draw(data.split, same, usual, called)
+        else:
+            parts = split_parts(len(same), data.split, "sequences", usual, groups.values)
     named = None if groups is None else (groups.names or [], groups.values)
     whole = None if codes is None or data.per_step else (target.names or [], codes)
     way_out = _way_out(data, target)

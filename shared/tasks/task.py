@@ -115,6 +115,19 @@ class Measured:
     missing: Literal["refuse", "previous"] = "refuse"
 
 
+class Questions(NamedTuple):
+    """Different sources of a test part that a network answers for its scores.
+
+    They differ in their texts, also where the vocabulary lacks what they differ in.
+    """
+
+    sources: list[str]
+    references: list[list[str]]
+    """The different targets of each source, of which each is right."""
+    prompts: list[np.ndarray]
+    """(P,) int32 tokens of each source as the network reads it, and the token between."""
+
+
 @dataclass(frozen=True)
 class Task:
     name: str
@@ -145,6 +158,8 @@ class Task:
     """Token that follows a source to be answered, and that ends the answer."""
     reverse: bool = False
     """True if a source is read from its end."""
+    questions: Questions | None = None
+    """What the network answers for its scores, if its sources are to be answered."""
     unit: Literal["char", "word"] = "char"
     """Unit that a token of a text stands for."""
     characters: dict[str, int] = field(default_factory=dict[str, int])
@@ -186,6 +201,8 @@ class Task:
                 else:
                     digest.update(repr((array.dtype.str, array.shape)).encode())
                     digest.update(np.ascontiguousarray(array).data)
+        if self.questions is not None and self.name == "pairs":  # with words that are all unknown
+            digest.update(repr((self.questions.sources, self.questions.references)).encode())
         return digest.hexdigest()[:16]
 
     @property

@@ -9,7 +9,7 @@ from shared.config.data import TranslateData
 from shared.errors import InvalidInput
 from shared.system.randomness import generator
 from shared.tasks import baselines
-from shared.tasks.pairs import Pairs, paired
+from shared.tasks.pairs import Pairs, Texts, paired
 from shared.tasks.task import Task
 from shared.tasks.vocabulary import numbered
 
@@ -44,8 +44,8 @@ def load(config: Config) -> Task:
     number = np.array([vocabulary.index(character) for character in characters], np.int32)
     found, count = found.renumbered(number), np.arange(len(sources))
     pairs = Pairs(found.take(count), found.take(count + len(sources)))
-    parts = train, valid, test
-    task = paired("translate", pairs, parts, vocabulary, (BETWEEN, END), data.reverse)
+    parts, texts = (train, valid, test), Texts(sources, targets)
+    task = paired("translate", pairs, texts, parts, vocabulary, (BETWEEN, END), data.reverse)
     return replace(
         task,
         baselines=lambda: [

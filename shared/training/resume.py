@@ -35,7 +35,8 @@ def check_resumable(folder: Path, config: Config, before: Config | None = None) 
     if config.epochs != before.epochs and config.optimization.schedule == "cosine":
         raise InvalidInput(
             f"--epochs: the cosine schedule of {folder} was laid out for {before.epochs} epochs, "
-            f"got {config.epochs}"
+            f"got {config.epochs}; train anew with --epochs {config.epochs} into another --out, or "
+            "with --schedule constant, whose runs can be prolonged"
         )
 
 

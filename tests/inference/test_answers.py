@@ -122,6 +122,5 @@ def test_a_task_is_answered_from_its_sources(unit: Literal["char", "word"], reve
                            if p == "train") + 1)  # fmt: skip
         found = search(backend, state, np.array(prompt, np.int32), number["<end>"], 1, longest)
         assert answer == glue.join(task.vocabulary[t] for t in found[0].tokens)
-        own = {targets[6 + row], targets[18 + row].replace("q", "\N{REPLACEMENT CHARACTER}")}
-        assert target in own
+        assert target in {targets[6 + row], targets[18 + row]}
     assert len(set(said)) > 1

@@ -282,5 +282,10 @@ def test_a_window_with_a_missing_value_or_a_jump_is_refused_by_name(tmp_path: Pa
         forecasts(trained, as_table(columns))
     assert len(forecasts(trained, as_table(changed("sold", 60, np.nan)))) == 1
     jumped = {name: np.delete(column, 97) for name, column in sales().items()}
-    with pytest.raises(InvalidInput, match=r"7 rows, which .* without a jump .*, got a jump$"):
+    message = (
+        "^the table, row 98: expected at least 7 rows, which the network reads, without a jump in "
+        "their times before the forecast of the series, got 2024-04-08 after 2024-04-06; add the "
+        "rows between them$"
+    )
+    with pytest.raises(InvalidInput, match=message):
         forecasts(trained, as_table(jumped))

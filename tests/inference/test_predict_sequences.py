@@ -179,6 +179,32 @@ def test_arrays_are_read_by_the_names_of_their_features(tmp_path: Path) -> None:
     assert measured.of_arrays(trained, arrays() | {"feature_names": names}) == before
 
 
+def test_arrays_are_refused_where_names_of_a_category_are_needed(
+    write: Write, tmp_path: Path
+) -> None:
+    trained, _ = untrained(config(path=(str(write(rows())),), target=("label",)))
+    np.savez(tmp_path / "a.npz", **arrays(), feature_names=np.array(["x", "kind"]))
+    said = (
+        r"a\.npz: expected a table, whose column kind holds names, as in training, got arrays of "
+        "numbers; predict from a table with a row for each step, or from a folder of tables$"
+    )
+    with pytest.raises(InvalidInput, match=said):
+        predictions(trained, tmp_path / "a.npz")
+
+
+def test_steps_of_arrays_do_not_replace_the_sequences(write: Write, tmp_path: Path) -> None:
+    """Though the table of the training had its steps in a column of that name."""
+    table = rows().rename({"at": "sequence"})
+    options = {"features": ("x",), "target": ("label",), "per_step": True, "step": "sequence"}
+    trained, _ = untrained(config(path=(str(write(table)),), **options))
+    np.savez(tmp_path / "a.npz", inputs=X[..., None], lengths=LENGTHS, feature_names=["x"])
+    found = predictions(trained, tmp_path / "a.npz")
+    expected = [(i + 1, t + 1) for i, length in enumerate(LENGTHS) for t in range(length)]
+    assert [(record["sequence"], record["step"]) for record in found] == expected
+    counted = [(r["id"], r["sequence"]) for r in predictions(trained, write(table))]
+    assert counted == [(f"s{i - 1}", 10 * (t - 1)) for i, t in expected]
+
+
 def test_arrays_of_another_width_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     np.savez(file, **arrays(), targets=np.arange(COUNT) % 2)

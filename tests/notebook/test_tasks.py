@@ -1,5 +1,7 @@
 """Data in memory makes the same task as the file that holds it."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import polars as pl
 import pytest
 
 from shared.errors import InvalidInput
-from shared.notebook import Problem, forecast, labels, pairs, sequences, task
+from shared.notebook import Problem, fit_seeds, forecast, labels, pairs, sequences, task
 from tests.notebook.conftest import table
 
 SERIES = {"target": "sales", "time": "day", "group": "shop", "window": 6, "horizon": 2}
@@ -125,3 +127,43 @@ def test_settings_of_training_do_not_change_the_problem() -> None:
     assert found.config.network.highway is None
     assert found.data.series is not None
     assert found.data.series.window == 6
+
+
+def in_a_file(name: str, folder: Path) -> tuple[Problem, Path]:
+    file = folder / ("sales.csv" if name == "forecast" else "book.txt")
+    if name == "forecast":
+        pl.DataFrame(table()).write_csv(file)
+        return forecast(file, **SERIES), file
+    file.write_text("so it goes. " * 200, encoding="utf-8")
+    return task("text", path=str(file)), file
+
+
+@pytest.mark.parametrize("name", ["forecast", "text"])
+def test_all_runs_of_a_problem_have_its_data_or_are_refused(name: str, tmp_path: Path) -> None:
+    problem, file = in_a_file(name, tmp_path)
+    other = replace(problem.config, seed=problem.config.seed + 1, batch_size=4)
+    assert problem.data_for(problem.config) is problem.data
+    again = problem.data_for(other)
+    assert again is (problem.data if name == "forecast" else None)
+    content = file.read_bytes()
+    last = content.splitlines()[-1].replace(b"2024-04-29", b"2024-04-30").replace(b" so", b" no")
+    file.write_bytes(content + last + b"\n")
+    said = (
+        f"^{re.escape(str(file))}: expected the data that the task was made of, got other data: "
+        "the file was changed since; make the task again$"
+    )
+    with pytest.raises(InvalidInput, match=said):
+        problem.data_for(other)
+    with pytest.raises(InvalidInput, match=said):
+        fit_seeds(problem, range(2), "torch", epochs=1, quiet=True)
+    assert problem.data_for(problem.config) is problem.data
+    file.write_bytes(content)
+    assert problem.data_for(other) is again
+
+
+def test_data_in_memory_and_data_that_is_drawn_are_not_read_again() -> None:
+    own, drawn = forecast(table(), **SERIES), task("hello")
+    assert own.data_for(replace(own.config, seed=9)) is own.data
+    assert drawn.data_for(replace(drawn.config, seed=9)) is None
+    own.check_unchanged()
+    drawn.check_unchanged()

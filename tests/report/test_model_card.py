@@ -18,6 +18,7 @@ from shared.runs.about import facts
 from shared.runs.run_folder import CARD
 from shared.runs.summary import Reference
 from shared.tasks import TASKS
+from shared.tasks.parts import IN_TRAINING, TESTED, UNTESTED
 from shared.tasks.task import Column, Measured, Scale, Series, Task
 from shared.training import train
 from tests.support import stub_runs
@@ -91,6 +92,44 @@ def test_the_card_of_a_forecast_tells_range_horizon_and_series(tmp_path: Path) -
         assert line in text
 
 
+def test_the_card_of_a_forecast_tells_which_series_it_was_not_tested_on(tmp_path: Path) -> None:
+    about = {TESTED: "1 of 6", UNTESTED: "b, c, d and 2 more"}
+    text = card(tmp_path, stub_runs.many_series(), about=about, **BEHIND)
+    assert (
+        "- Only 1 of 6 series have forecasts in the test part. Its scores say nothing of b, c, d "
+        "and 2 more.\n"
+    ) in text
+    (tmp_path / "other").mkdir()
+    whole = card(tmp_path / "other", stub_runs.many_series(), about={TESTED: "6 of 6"}, **BEHIND)
+    assert "| groups with forecasts in the test part | 6 of 6 |" in whole
+    assert "Only" not in whole
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [("1d", "days"), ("15m", "steps of 15 minutes"), ("0.5", "steps of 0.5 in column date")],
+)
+def test_the_card_of_a_forecast_tells_its_step(step: str, told: str, tmp_path: Path) -> None:
+    made, found = stub_runs.many_series()
+    assert made.series is not None
+    made = replace(made, series=replace(made.series, step=step))
+    assert f"- It predicts the next 7 rows, of a table in {told}. Further ahead" in card(
+        tmp_path, (made, found), **BEHIND
+    )
+
+
+def test_the_card_of_sequences_tells_how_many_of_the_test_it_was_trained_on(tmp_path: Path) -> None:
+    scored = {"score": "accuracy", "test": {"accuracy": 0.9}, "baselines": []}
+    text = card(tmp_path, stub_runs.classified(3), about={IN_TRAINING: "12"}, **scored)
+    assert (
+        "- Of the test part's sequences, 12 stand in the training part, too: on new ones its "
+        "scores may be worse.\n"
+    ) in text
+    (tmp_path / "other").mkdir()
+    none = card(tmp_path / "other", stub_runs.classified(3), **scored)
+    assert "stand in the training part" not in none
+
+
 def test_the_card_of_sequences_tells_features_classes_and_what_is_missed(tmp_path: Path) -> None:
     told, found = stub_runs.classified(3)
     found["predicted"][found["targets"] == 2] = 0
@@ -130,6 +169,26 @@ def test_the_card_of_pairs_tells_how_many_answers_are_wrong(tmp_path: Path) -> N
     assert "Other characters it refuses." in text
 
 
+@pytest.mark.parametrize("first", ["<unk>", "a"])
+def test_the_card_of_pairs_tells_of_how_many_sources_its_scores_are(
+    first: str, tmp_path: Path
+) -> None:
+    told, found = stub_runs.answered(60)
+    more = {name: np.concatenate([found[name]] * 2) for name in ("predicted", "targets")}
+    vocabulary = [first, "b", "<to>", "<end>"]
+    test = {"exact": 0.6, "edit_rate": 0.2, "accuracy": 0.9}
+    text = card(
+        tmp_path,
+        (replace(told, vocabulary=vocabulary), {**found, **more}),
+        score="exact",
+        test=test,
+    )
+    own = "exactly right, edits" if first == "<unk>" else "edits"
+    assert f"of 120 examples ({own}: of the answers to 60 different sources):" in text
+    assert "- The test part has 60 different sources only" in text
+    assert ("- Its accuracy is no score of the answers" in text) is (first == "<unk>")
+
+
 def test_a_card_says_how_to_train_prove_and_use_it(tmp_path: Path) -> None:
     run = stub(tmp_path / "my run", *stub_runs.many_series(), "torch")
     data = replace(ForecastData(), path=("sales.csv",), target=("sales",), horizon=7)
@@ -147,7 +206,11 @@ def test_a_card_says_how_to_train_prove_and_use_it(tmp_path: Path) -> None:
 
 
 def test_data_from_python_is_told_where_a_file_is_needed(tmp_path: Path) -> None:
-    assert "Its data was given in Python." in card(tmp_path, stub_runs.many_series())
+    text = card(tmp_path, stub_runs.many_series())
+    assert "Its data was given in Python." in text
+    (trains,) = (line for line in text.splitlines() if line.startswith("    rnn-parity run "))
+    assert trains.endswith(" --data.path FILE")
+    assert f"    rnn-parity parity --config {tmp_path}/run/config.json --data.path FILE\n" in text
 
 
 def test_options_that_follow_from_others_are_not_repeated() -> None:

@@ -323,12 +323,3 @@ def test_a_table_in_memory_stays_as_it_is() -> None:
     forecast.from_table(config, table)
     assert frame.equals(before)
     assert table.frame.equals(before)
-
-
-def test_the_facts_about_the_data_are_told() -> None:
-    assert load(stores(), group=("store",)).about == {
-        "rows": "285", "groups": "3", "from": "2024-01-01", "to": "2024-04-09", "step": "1d",
-        "training": "2024-01-01 to 2024-03-10, 174 forecasts",
-        "validation": "2024-03-11 to 2024-03-25, 45 forecasts",
-        "test": "2024-03-26 to 2024-04-09, 45 forecasts",
-    }  # fmt: skip

@@ -11,7 +11,7 @@ from shared.config import Config
 from shared.config.data import PairsData
 from shared.protocol.dataset import Split
 from shared.tasks import TASKS, load_task
-from shared.tasks.pairs import asked, from_pairs
+from shared.tasks.pairs import from_pairs
 from shared.tasks.task import Task
 
 UNITS = {"char": list, "word": str.split}
@@ -128,10 +128,10 @@ def test_a_source_with_several_targets_is_in_one_part() -> None:
     assert not seen[0] & seen[1] | seen[1] & seen[2] | seen[0] & seen[2]
     assert sum(len(part.inputs) for part in parts(task)) == 60
     assert task.about["different sources"] == "40"
-    groups = asked(task.test)
-    assert sorted(row for rows in groups for row in rows) == [*range(len(task.test.inputs))]
-    assert len(groups) == 10
-    assert {len(rows) for rows in groups} == {1, 2}
+    assert task.questions is not None
+    assert len(task.questions.sources) == 10
+    assert sum(map(len, task.questions.references)) == len(task.test.inputs)
+    assert {len(right) for right in task.questions.references} == {1, 2}
     leaked = from_pairs(config(), again, other, ["train"] * 30 + ["valid"] * 10 + ["test"] * 20)
     assert leaked.about["pairs of the test part whose source another part has"] == "20"
 
@@ -171,7 +171,7 @@ def test_files_give_the_task_of_the_same_pairs(suffix: str, tmp_path: Path) -> N
 
 
 def test_baselines_answer_the_same_sources_as_a_network_does(monkeypatch) -> None:
-    monkeypatch.setattr("shared.tasks.pairs.ASKED", 2)
+    monkeypatch.setattr("shared.tasks.pair_questions.ASKED", 2)
     sources = ["aaaa", "bbbb", "cccc", "dd", "aaab", "x", "aaab", "yy"]
     targets = ["A", "B", "B", "v", "A", "x", "q", "B"]
     named = ["train"] * 3 + ["valid"] + ["test"] * 4

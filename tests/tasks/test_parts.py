@@ -134,7 +134,8 @@ def test_parts_that_can_be_learnt_from_are_no_error() -> None:
         (
             part([0, 1], [2], [3, 4]), ["a", "b\n"], [0, 0, 0, 1, 1],
             r"a.csv, line 5: expected only classes that the training part has (--data.split), got "
-            r"'b\n'",
+            r"'b\n'; equal sequences and those of a group are drawn together, so that it needs "
+            "more different sequences, or a column of parts (--data.part)",
         ),
     ],
 )  # fmt: skip

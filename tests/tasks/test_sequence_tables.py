@@ -51,7 +51,8 @@ def test_steps_are_ordered_by_their_dates_and_numbers_not_by_their_text() -> Non
     times = {"number": [10, 9, 100], "date": ["2024-01-10", "2023-12-31", "2024-02-01"]}
     for at in times.values():
         table = as_table(
-            {"name": np.repeat(np.arange(8), 3), "at": at * 8, "x": [1.0, 0.0, 2.0] * 8,
+            {"name": np.repeat(np.arange(8), 3), "at": at * 8,
+             "x": np.tile([1.0, 0.0, 2.0], 8) * np.repeat(np.arange(1, 9), 3),
              "label": np.repeat(np.arange(8) % 2, 3)}
         )  # fmt: skip
         task = sequences.from_table(config(**OF_TABLE | {"features": ("x",)}, step="at"), table)
@@ -92,11 +93,15 @@ def test_text_is_one_hot_and_a_missing_value_is_the_previous_one() -> None:
 
 def test_whole_numbers_are_names_where_an_option_says_so() -> None:
     table = as_table(
-        {"id": np.repeat(np.arange(12), 2), "code": [3, 10] * 12, "goal": np.arange(24) // 2 % 2}
+        {
+            "id": np.repeat(np.arange(12), 2),
+            "code": [3, 10] * 12,
+            "goal": np.arange(24) // 2 % 2,
+            "fold": np.repeat(["train"] * 8 + ["valid", "test"] * 2, 2),
+        }
     )
-    task = sequences.from_table(
-        config(sequence=("id",), target=("goal",), categories=("code",)), table
-    )
+    options = {"sequence": ("id",), "target": ("goal",), "part": "fold"}
+    task = sequences.from_table(config(**options, categories=("code",)), table)
     assert task.measured is not None
     assert task.measured.features[0].values == ["3", "10"]
     assert np.asarray(task.train.inputs)[0].tolist() == [[1, 0], [0, 1]]

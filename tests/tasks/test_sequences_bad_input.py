@@ -60,7 +60,7 @@ IN_ORDER = (
          "a.csv, line 18: expected a number in column x, got none; --data.missing previous reads "
          "the one before"),
         ("x", {18: "inf"}, {}, "a.csv, line 18: expected a finite number in column x, got inf"),
-        ("x", dict.fromkeys(range(2, 38), "1e308"), {"missing": "previous"}, None),
+        ("x", dict.fromkeys(range(2, 38), "1e308"), {"part": "fold"}, None),
         ("x", {3: "-1e308", 4: "1.7e308"}, {"part": "fold"},
          "a.csv: expected numbers in column x whose mean and deviation can be computed, got some "
          "from -1e+308 to 1.7e+308"),
@@ -101,8 +101,8 @@ IN_ORDER = (
          "part"),
         ("colour", {36: "green"}, {"features": ("colour",), "part": "fold"},
          "a.csv, line 36: expected a value in column colour that the training part has (blue, "
-         "red), got 'green'; trained with --data.new-categories none, a network reads it as none of "
-         "them"),
+         "red), got 'green'; trained with --data.new-categories none, a network reads it as none "
+         "of them"),
         ("colour", {36: ""}, {"features": ("colour",)},
          "a.csv, line 36: expected a value in column colour, got none; --data.missing previous "
          "reads the one before"),

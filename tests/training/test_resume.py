@@ -79,7 +79,11 @@ def test_other_settings_are_named(run: Path) -> None:
 def test_a_cosine_schedule_keeps_its_length(tmp_path: Path) -> None:
     config = last_value(optimization=OptimizationConfig(schedule="cosine"))
     train(config, tmp_path / "run", quiet=True)
-    check_refused(tmp_path / "run", "cosine schedule .* laid out for 2 epochs, got 3", epochs=3)
+    said = (
+        "cosine schedule .* laid out for 2 epochs, got 3; train anew with --epochs 3 into another "
+        "--out, or with --schedule constant, whose runs can be prolonged$"
+    )
+    check_refused(tmp_path / "run", said, epochs=3)
 
 
 def test_another_text_is_refused(tmp_path: Path) -> None:
