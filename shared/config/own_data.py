@@ -31,7 +31,8 @@ class ForecastData:
     """Facts about the times to predict, from --data.time: hour of the day and place in the year as
     sine and cosine, weekday and month as categories."""
     time: str | None = None
-    """Column of dates, times or numbers in even steps; None takes each row for the next step."""
+    """Column of dates, times or numbers in even steps; None takes each row for the next step. Times
+    with a zone are those of its clock; their offset from UTC must be the same in all rows."""
     group: tuple[str, ...] = ()
     """Columns that say to which of many series a row belongs. Each is scaled by itself."""
     window: int = 24
@@ -80,7 +81,8 @@ class SequencesData:
     per_step: bool = False
     """Predict a target at each step instead of one for the sequence."""
     split: tuple[float, float, float] = (0.7, 0.15, 0.15)
-    """Shares of the sequences, of each class alike, for training, validation and test."""
+    """Shares of the sequences, of each class alike, for training, validation and test. Equal
+    sequences are in one part."""
     part: str | None = None
     """Column that says the part of a sequence: train, valid or test."""
     group: str | None = None
@@ -167,7 +169,10 @@ def check_columns(data: OwnData) -> None:
                 "time": time,
             }
         )
-        _check_apart({"target": data.target, "features": data.features, "group": data.group})
+        # A group may be known ahead, too, so that the network is told which series it reads.
+        _check_apart(
+            {"target": data.target, "features": data.features, "time": time, "group": data.group}
+        )
         _check_among("categories", data.categories, (*data.features, *data.known_ahead))
         _check_among("log", data.log, tuple(c for c in read if c not in data.categories))
         if data.calendar and data.time is None:

@@ -88,6 +88,12 @@ def of_arrays(
             "features"
         )
     check_names(called, found, columns)
+    shape = np.shape(arrays["inputs"])
+    if measured.ragged and "lengths" not in arrays and len(shape) == 3 and shape[0] > 1:
+        raise InvalidInput(
+            f"{called}: expected lengths beside inputs, as the network was trained on sequences of "
+            "unequal lengths, got none: what fills them up would be read, too"
+        )
     features = [steps.features[found.index(name)] for name in columns]
     return _records(trained, replace(steps, features=features), None)
 

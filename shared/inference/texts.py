@@ -49,7 +49,7 @@ def of_file(trained: Trained, file: Path, beams: int) -> list[Record]:
     from shared.system import tables
 
     column = data.text if isinstance(data, LabelsData) else data.source
-    table = tables.read_table([file], {column}, option="--input")
+    table = tables.read_table([file], {column}, option="--input", text={column})
     return of_texts(trained, tables.texts(table, column), table.place, beams)
 
 

@@ -25,7 +25,7 @@ UNKNOWN = {"<unk>", "\N{REPLACEMENT CHARACTER}"}
 
 def against_baselines(summary: Summary) -> str:
     """Tells whether the network is better than the best predictor without one."""
-    score, best = summary.score, _best_baseline(summary)
+    score, best = summary.score, best_baseline(summary)
     value = shown(score, summary.test[score], summary.unit)
     if best is None:
         return f"There is no baseline with a score like its {value}: nothing says how good that is."
@@ -41,7 +41,7 @@ def against_baselines(summary: Summary) -> str:
     )
 
 
-def _best_baseline(summary: Summary) -> Reference | None:
+def best_baseline(summary: Summary) -> Reference | None:
     """Returns the baseline with the best score of those that say how good the network is."""
     score = summary.score
     known = [one for one in summary.baselines if score in one.scores]
@@ -80,7 +80,7 @@ def _of_scores(summary: Summary, found: Predictions) -> list[str]:
         told.append(
             "Its score is on the very sequence that it was trained on, and says nothing of others."
         )
-    best = _best_baseline(summary)
+    best = best_baseline(summary)
     if best is not None and not is_ahead(summary, best):
         told.append(f"It is no replacement for {best.name}, which is at least as good.")
     count, what = len(found["targets"]) if found else FEW, "examples"

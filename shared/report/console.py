@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 
+from shared.report.card_limits import best_baseline, is_ahead
 from shared.runs.scores import long_name, shown, spread, to_show
 from shared.runs.summary import Summary, located_notes
+from shared.tasks.registry import WITH_DATA
 
 SHOWN = 3
 """Number of sequences that are spelled out."""
@@ -21,6 +23,7 @@ def print_summary(summary: Summary, folder: Path, resumed: bool) -> None:
     kind = "test" if summary.held_out else "final, on the training sequence itself:"
     print(kind, "  ".join(shown(name, test[name], summary.unit) for name in to_show(test)))
     _print_baselines(summary)
+    _print_standing(summary)
     print(_times(summary, resumed))
     print(f"wrote {folder}")
 
@@ -28,6 +31,13 @@ def print_summary(summary: Summary, folder: Path, resumed: bool) -> None:
 def _print_notes(summary: Summary) -> None:
     for where, note in located_notes(summary):
         print(f"note{where and f' on {where}'}: {note}")
+
+
+def _print_standing(summary: Summary) -> None:
+    """Says plainly that a network on a user's data is no answer; goals judge the other tasks."""
+    best = best_baseline(summary)
+    if summary.task not in WITH_DATA and best is not None and not is_ahead(summary, best):
+        print(f"no better than without a network: {best.name}")
 
 
 def _print_baselines(summary: Summary) -> None:

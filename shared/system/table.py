@@ -81,6 +81,20 @@ def check_names(where: str, found: Sequence[str], wanted: Sequence[str]) -> None
         raise InvalidInput(f"{where}: expected a column {name!r}, got {some or 'none'}{hint}")
 
 
+def check_named(where: str, names: Sequence[str]) -> None:
+    """Refuses columns to read of which one has no name, such as the index that pandas writes.
+
+    Raises:
+        InvalidInput: that; the message counts the columns from 1 on.
+    """
+    for at, name in enumerate(names, start=1):
+        if not name.strip():
+            raise InvalidInput(
+                f"{where}: expected a name for each column that is read, got none for column {at} "
+                f"of {len(names)}; give it a name, or name the columns to read without it"
+            )
+
+
 def check_printable(where: str, names: Sequence[str]) -> None:
     """Refuses names that do not fit into a line of text.
 

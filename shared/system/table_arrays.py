@@ -9,15 +9,15 @@ import numpy as np
 import polars as pl
 from numpy.lib.npyio import NpzFile
 
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, printable
 from shared.system.files import DAMAGED, brief
-from shared.system.table import Numbered, check_names, check_printable
+from shared.system.table import Numbered, check_names, check_printable, shown
 from shared.system.table_kinds import kind_of
 
 _FIRST_DAY, _LAST_DAY = (day.toordinal() - 719_163 for day in (date.min, date.max))
 """Days from 1970-01-01 to the first and to the last day of Python's dates."""
-_UNITS = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
-"""Units of a day."""
+_UNITS = {"ms": 86_400_000, "us": 86_400_000_000}
+"""Units of a day. Nanoseconds in 64 bits reach only from 1677 to 2262."""
 
 
 def load_arrays(
@@ -67,26 +67,38 @@ def read_npz_table(file: Path, columns: Collection[str] | None) -> Numbered:
 
 def check_kinds(where: str, frame: pl.DataFrame) -> None:
     """Refuses columns of lists, structures and other things that are no numbers, text or dates, and
-    dates that Python does not have.
+    times that Python does not have.
 
     Raises:
         InvalidInput: that; the message names the column.
     """
     for column in frame.iter_columns():
-        dtype = column.dtype
-        if kind_of(dtype) == "dates":
-            unit = 1 if dtype == pl.Date else _UNITS[getattr(dtype, "time_unit", "us")]
-            found = column.to_physical().drop_nulls()
-            if not found.is_between(_FIRST_DAY * unit, (_LAST_DAY + 1) * unit - 1).all():
-                raise InvalidInput(
-                    f"{where}: expected dates of the years 1 to 9999 in column {column.name}, "
-                    "got others"
-                )
+        if kind_of(column.dtype) == "dates":
+            _check_times(where, column)
         if kind_of(column.dtype) not in ("numbers", "text", "booleans", "dates", "nothing"):
             raise InvalidInput(
                 f"{where}: expected numbers, text or dates in column {column.name}, "
                 f"got {column.dtype}"
             )
+
+
+def _check_times(where: str, column: pl.Series) -> None:
+    found = column.to_physical()
+    unit = "day" if column.dtype == pl.Date else getattr(column.dtype, "time_unit", "us")
+    if unit == "ns":
+        finer = (found % 1000 != 0).fill_null(False)
+        if finer.any():
+            row = finer.arg_max() or 0
+            raise InvalidInput(
+                f"{where}, row {row + 1}: expected times in whole microseconds in column "
+                f"{column.name}, got nanoseconds"
+            )
+        return
+    day = _UNITS.get(unit, 1)
+    if not found.drop_nulls().is_between(_FIRST_DAY * day, (_LAST_DAY + 1) * day - 1).all():
+        raise InvalidInput(
+            f"{where}: expected dates of the years 1 to 9999 in column {column.name}, got others"
+        )
 
 
 def frame_of(where: str, arrays: Mapping[str, Any]) -> pl.DataFrame:
@@ -115,7 +127,7 @@ def series(where: str, name: str, values: Any) -> pl.Series:
     if isinstance(values, np.ndarray):
         return _of_array(where, name, cast(np.ndarray, values))
     try:
-        return _of_list(name, list(values))
+        return _of_list(where, name, list(values))
     except TypeError as error:
         raise InvalidInput(
             f"{where}: expected an array or a list as column {name}, got {type(values).__name__}"
@@ -136,7 +148,7 @@ def _of_array(where: str, name: str, values: np.ndarray) -> pl.Series:
                 f"{where}: expected UTF-8 text in column {name}, got other bytes"
             ) from error
     if kind in "OUT":
-        return _of_list(name, values.tolist())
+        return _of_list(where, name, values.tolist())
     if kind not in "biufM":
         raise InvalidInput(f"{where}: expected real numbers in {name}, got {values.dtype}")
     if kind == "f" and values.dtype.itemsize not in (4, 8):
@@ -147,7 +159,10 @@ def _of_array(where: str, name: str, values: np.ndarray) -> pl.Series:
 
 
 def _of_times(where: str, name: str, values: np.ndarray) -> np.ndarray:
-    """Returns times in microseconds, of which no one may be too far away for them."""
+    """Returns times in microseconds, of which no one may be too far away for them; nanoseconds stay
+    for `check_kinds`."""
+    if np.datetime_data(values.dtype)[0] == "ns":
+        return values.astype("datetime64[ns]", copy=False)
     found = values.astype("datetime64[us]")
     known = ~np.isnat(values)
     if (found.astype(values.dtype) != values)[known].any():
@@ -157,8 +172,12 @@ def _of_times(where: str, name: str, values: np.ndarray) -> np.ndarray:
     return found
 
 
-def _of_list(name: str, values: list[Any]) -> pl.Series:
-    """Makes a column of Python's values; of several kinds, a column of text."""
+def _of_list(where: str, name: str, values: list[Any]) -> pl.Series:
+    """Makes a column of Python's values; of several kinds, a column of text.
+
+    Raises:
+        InvalidInput: a text has half of a surrogate pair, which UTF-8 does not have.
+    """
     cells = [None if _is_missing(value) else value for value in values]
     kinds: set[type[Any]] = {type(value) for value in cells if value is not None}
     numeric = all(issubclass(kind, int | float | np.number) and kind is not bool for kind in kinds)
@@ -170,7 +189,26 @@ def _of_list(name: str, values: list[Any]) -> pl.Series:
             return found
     except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):
         pass
-    return pl.Series(name, [None if v is None else str(v) for v in cells], pl.String)
+    written = [None if v is None else str(v) for v in cells]
+    for row, text in enumerate(written, start=1):
+        if text is not None:
+            check_text(f"{where}, row {row}", name, text)
+    return pl.Series(name, written, pl.String)
+
+
+def check_text(place: str, column: str, text: str) -> None:
+    """Refuses text that UTF-8 cannot write: half of a surrogate pair, such as \\ud83d alone.
+
+    Raises:
+        InvalidInput: that.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"{place}: expected text that UTF-8 can write in column {printable(column)}, got half "
+            f"of a surrogate pair at character {error.start + 1}: {shown(text)}"
+        ) from error
 
 
 def _is_missing(value: Any) -> bool:

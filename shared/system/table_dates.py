@@ -53,17 +53,23 @@ def has_zone(cells: pl.Series) -> pl.Series:
     return cells.str.contains(f":.*{_ZONE}$")
 
 
+def offsets(cells: pl.Series) -> pl.Series:
+    """Returns the offset from UTC of each cell that has a zone: +0100, and +0000 also for Z."""
+    written = cells.str.extract(f"{_ZONE}$").str.replace(":", "", literal=True)
+    return written.replace({"Z": "+0000", "-0000": "+0000"})
+
+
 def mixed_dates(cells: pl.Series, zoned: bool) -> pl.Series:
     """Reads text in which each cell `is_written` in one of the ways.
 
     Args:
-        zoned: all have a time zone; the times are converted to UTC.
+        zoned: all have a time zone, which is left out: the times are those of its clock.
 
     Returns:
         Times without a zone; null where a date does not exist.
     """
     if zoned:
-        cells = cells.str.replace("Z$", "+00:00")
+        cells = cells.str.replace(f"{_ZONE}$", "")
     found = pl.Series(cells.name, [None] * len(cells), MICROSECONDS)
     rest = cells
     for day in ("%Y-%m-%d", "%Y-%m-%dT", "%Y-%m-%d "):
@@ -71,14 +77,13 @@ def mixed_dates(cells: pl.Series, zoned: bool) -> pl.Series:
         for clock in clocks:
             if rest.null_count() == len(rest):
                 return found
-            part = _read(rest, day + clock, zoned)
+            part = _read(rest, day + clock)
             found = found.fill_null(part) if found.null_count() < len(found) else part
             rest = rest.set(part.is_not_null(), None)
     months = rest.set(~rest.str.contains(_MONTH).fill_null(False), None)
-    return found.fill_null(_read(months + "-01", "%Y-%m-%d", False))  # polars needs a day
+    return found.fill_null(_read(months + "-01", "%Y-%m-%d"))  # polars needs a day
 
 
-def _read(cells: pl.Series, pattern: str, zoned: bool) -> pl.Series:
-    kind, zone = (pl.Datetime("us", "UTC"), "%:z") if zoned else (MICROSECONDS, "")
-    found = cells.str.strptime(kind, pattern + zone, strict=False).dt.replace_time_zone(None)
+def _read(cells: pl.Series, pattern: str) -> pl.Series:
+    found = cells.str.strptime(MICROSECONDS, pattern, strict=False)
     return found.set(found.dt.year() == 0, None)  # which Python does not have

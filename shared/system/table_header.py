@@ -23,7 +23,8 @@ def read_header(path: Path, block: Block, quotes: bool) -> Header:
     """Reads the names of the columns from the first line that is not blank.
 
     Raises:
-        InvalidInput: there are none, a name is there twice, or the line holds numbers.
+        InvalidInput: there are none, a name is there twice, or the line holds numbers. A column
+            may have no name as long as it is not read.
     """
     text = block.text.lstrip(b"\n")
     blank = len(block.text) - len(text)
@@ -66,8 +67,9 @@ def check_header(path: Path, names: list[str]) -> None:
     if _of_values(names):
         shown = printable(", ".join(names))
         raise InvalidInput(f"{path}: expected a line of names first, got numbers: {shown}")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
+    given = [name for name in names if name]
+    if len(set(given)) < len(given):
+        twice = next(name for name in given if given.count(name) > 1)
         raise InvalidInput(f"{path}: expected a name for each column, got {twice!r} twice")
 
 

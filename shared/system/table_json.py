@@ -9,12 +9,16 @@ import numpy as np
 
 from shared.errors import InvalidInput, printable
 from shared.system.table import Numbered, check_names, check_printable
-from shared.system.table_arrays import frame_of
+from shared.system.table_arrays import check_text, frame_of
 from shared.system.table_blocks import blocks
 
 
-def read_lines(path: Path, columns: Collection[str] | None) -> Numbered:
+def read_lines(path: Path, columns: Collection[str] | None, text: Collection[str] = ()) -> Numbered:
     """Reads columns of a file in JSON Lines; a key that a line lacks is an empty cell.
+
+    Args:
+        columns: their names; None reads all.
+        text: names of the columns whose numbers are read as the text that stands in the file.
 
     Raises:
         InvalidInput: a line is no object of numbers, texts, true, false and null.
@@ -25,7 +29,8 @@ def read_lines(path: Path, columns: Collection[str] | None) -> Numbered:
     for block in blocks(path, quotes=False):
         for number, line in enumerate(block.text.split(b"\n")[:-1], start=block.line):
             if line.strip():
-                _add(path, number, line, columns, found, len(places))
+                values = _values(path, number, line, columns, text)
+                _add(values, columns, found, len(places))
                 places.append(number)
     check_printable(str(path), [*found])
     if not places:
@@ -40,15 +45,10 @@ def read_lines(path: Path, columns: Collection[str] | None) -> Numbered:
     return Numbered(frame, lines)
 
 
-def _add(
-    path: Path,
-    number: int,
-    line: bytes,
-    columns: Collection[str] | None,
-    found: dict[str, list[Any]],
-    rows: int,
-) -> None:
-    """Adds the values of a line. Of columns that are not wanted, the names alone are kept."""
+def _values(
+    path: Path, number: int, line: bytes, columns: Collection[str] | None, text: Collection[str]
+) -> dict[str, Any]:
+    """Reads the object of a line, and checks its values in the columns that are wanted."""
     try:
         values: Any = json.loads(line, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
@@ -60,8 +60,9 @@ def _add(
         raise InvalidInput(
             f"{path}, line {number}: expected a JSON object, got {type(values).__name__}"
         )
-    for name, value in cast(dict[str, Any], values).items():
-        column = found.setdefault(name, [])
+    values = cast(dict[str, Any], values)
+    written: dict[str, Any] = json.loads(line, parse_float=str, parse_int=str) if text else {}
+    for name, value in values.items():
         if columns is not None and name not in columns:
             continue
         if isinstance(value, list | dict):
@@ -69,8 +70,26 @@ def _add(
                 f"{path}, line {number}: expected a number or text in column {printable(name)}, "
                 f"got {'a list' if isinstance(value, list) else 'an object'}"
             )
-        column += [None] * (rows - len(column))
-        column.append(value)
+        if isinstance(value, str) and b"\\u" in line:
+            check_text(f"{path}, line {number}", name, value)
+        if name in text:
+            value = written[name]
+            values[name] = str(value).lower() if isinstance(value, bool) else value
+    return values
+
+
+def _add(
+    values: dict[str, Any],
+    columns: Collection[str] | None,
+    found: dict[str, list[Any]],
+    rows: int,
+) -> None:
+    """Adds the values of a line. Of columns that are not wanted, the names alone are kept."""
+    for name, value in values.items():
+        column = found.setdefault(name, [])
+        if columns is None or name in columns:
+            column += [None] * (rows - len(column))
+            column.append(value)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

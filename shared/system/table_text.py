@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from shared.errors import InvalidInput
-from shared.system.table import Numbered, check_names
+from shared.system.table import Numbered, check_named, check_names
 from shared.system.table_blocks import NEWLINE, QUOTE, Block, StrayQuote, blocks, check_quotes
 from shared.system.table_header import read_header
 from shared.system.table_kinds import Pieces
@@ -66,6 +66,7 @@ def _pass(
     names = header.names
     check_names(str(path), names, names if columns is None else [*columns])
     wanted = [name for name in names if columns is None or name in columns]
+    check_named(str(path), wanted)
     found = {name: Pieces(pl.String() if name in text else pl.Null()) for name in wanted}
     places: list[Lines] = []
     for block in _chain(header.rest, parts):

@@ -74,15 +74,22 @@ def texts(table: Table, column: str, missing: bool = False, way_out: str = "") -
     return _as_text(cells).fill_null("").to_list()
 
 
-def categories(table: Table, column: str, way_out: str = "") -> tuple[list[str], np.ndarray]:
+def categories(
+    table: Table, column: str, way_out: str = "", strip: bool = False
+) -> tuple[list[str], np.ndarray]:
     """Returns the different texts of a column in order, and the number of each cell's, (N,) int32.
 
     Whole numbers are in the order of their size.
+
+    Args:
+        strip: leave out blanks around a text.
 
     Raises:
         InvalidInput: no such column, or a cell is empty; the message names file, row and column.
     """
     cells = _filled(table, column)
+    if strip and kind_of(cells.dtype) == "text":
+        cells = filled(cells.cast(pl.String)).str.strip_chars()
     _refuse_empty(table, column, cells, way_out)
     values: list[str] = _as_text(cells.unique()).to_list()
     whole = all(re.fullmatch("-?[0-9]{1,18}", value) for value in values)

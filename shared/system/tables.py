@@ -13,7 +13,7 @@ import polars as pl
 
 from shared.errors import InvalidInput
 from shared.system.files import brief
-from shared.system.table import Numbered, Table, check_names, check_printable
+from shared.system.table import Numbered, Table, check_named, check_names, check_printable
 from shared.system.table_arrays import check_kinds, frame_of, read_npz_table
 from shared.system.table_json import read_lines
 from shared.system.table_kinds import joined, kind_of
@@ -45,6 +45,7 @@ def read_table(
     paths: Sequence[str | Path],
     columns: Collection[str] | None = None,
     option: str = "--data.path",
+    text: Collection[str] = (),
 ) -> Table:
     """Reads tables with the same columns, one after the other.
 
@@ -54,6 +55,8 @@ def read_table(
     Args:
         columns: names of the columns to read; None reads all.
         option: the option that has the paths, for messages.
+        text: columns to read as the text that stands in a CSV, TSV or JSON Lines file, such as
+            1.50, which as a number would be 1.5. Columns of Parquet and NPZ keep their kinds.
 
     Raises:
         InvalidInput: a file cannot be read or is no such table, or lacks a column; the message
@@ -65,13 +68,13 @@ def read_table(
     for file in files[1:]:
         if _kind(file) != _kind(files[0]):
             raise InvalidInput(f"{file}: expected a file of the kind of {files[0]}")
-    tables = [_read(file, columns, option) for file in files]
+    tables = [_read(file, columns, option, text) for file in files]
     if len(tables) == 1:
         return tables[0]
-    text = _check_columns(tables)  # what one file made numbers of is text in another
+    mixed = _check_columns(tables)  # what one file made numbers of is text in another
     for at, table in enumerate(tables):
-        if not all(is_text(table, name) for name in text):
-            tables[at] = _read(files[at], columns, option, text)
+        if not all(is_text(table, name) for name in mixed):
+            tables[at] = _read(files[at], columns, option, {*text, *mixed})
     return _together(tables)
 
 
@@ -97,6 +100,7 @@ def as_table(data: Any, columns: Collection[str] | None = None, name: str = "the
     found = [*given] if isinstance(given, Mapping) else given.columns
     check_names(name, found, found if columns is None else [*columns])
     kept = [one for one in found if columns is None or one in columns]
+    check_named(name, kept)
     if isinstance(given, pl.DataFrame):
         check_printable(name, kept)
         frame = given.select(kept)
@@ -137,14 +141,8 @@ def _check_once(names: list[str], name: str) -> None:
         raise InvalidInput(f"{name}: expected a name for each column, got {twice!r} twice")
 
 
-def _read(
-    file: Path, columns: Collection[str] | None, option: str, text: Collection[str] = ()
-) -> Table:
-    """Reads one file.
-
-    Args:
-        text: columns of a CSV or TSV file to read as text.
-    """
+def _read(file: Path, columns: Collection[str] | None, option: str, text: Collection[str]) -> Table:
+    """Reads one file."""
     named = f"{option} {file}".strip()
     try:
         before = _state(file)
@@ -158,7 +156,8 @@ def _read(
                 f"{named}: expected a table, a file named {', '.join(SUFFIXES)}, "
                 f"got {file.suffix or 'no such end'}"
             )
-        frame, lines = READERS[kind](file, columns, *([text] if text else []))
+        as_written = [text] if text and kind in (DELIMITED, JSON_LINES) else []
+        frame, lines = READERS[kind](file, columns, *as_written)
         if _state(file) != before:
             raise InvalidInput(
                 f"{named}: expected a file that stays the same, got one that changed while it was "
@@ -172,6 +171,7 @@ def _read(
         raise InvalidInput(
             f"{file}: expected a table, got {frame.width} columns and {frame.height} rows"
         )
+    check_named(str(file), frame.columns)
     return Table(
         frame,
         files=((str(file), frame.height),),
@@ -209,13 +209,19 @@ def _check_columns(tables: list[Table]) -> set[str]:
             joint = _joint(dtypes[name], dtype)
             if joint is None and _kind(Path(first.name)) != DELIMITED:
                 raise InvalidInput(
-                    f"{table.name}: expected {kind_of(dtypes[name])} in column {name}, as in "
-                    f"{first.name}, got {kind_of(dtype)}"
+                    f"{table.name}: expected {_named(dtypes[name])} in column {name}, as in "
+                    f"{first.name}, got {_named(dtype)}"
                 )
             if joint is None:
                 text.add(name)
             dtypes[name] = joint or pl.String()
     return text
+
+
+def _named(dtype: pl.DataType) -> str:
+    """Names what a column holds, and the time zone of times that have one."""
+    zone = getattr(dtype, "time_zone", None)
+    return kind_of(dtype) + (f" of the time zone {zone}" if zone else "")
 
 
 def _together(tables: list[Table]) -> Table:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 
-from shared.config.data import ForecastData
+from shared.config.own_data import ForecastData, check_columns
 from shared.errors import InvalidInput
 from shared.system import tables
 from shared.system.tables import Table
 from shared.tasks.output_names import check_free
 from shared.tasks.task import Column
+from shared.tasks.untidy import refuse_mostly_numbers
 
 
 def check_options(data: ForecastData) -> None:
@@ -18,31 +19,7 @@ def check_options(data: ForecastData) -> None:
     """
     if not data.target:
         raise InvalidInput("--data.target: expected the columns to predict, got none")
-    uses = {
-        "--data.target": data.target,
-        "--data.features": data.features,
-        "--data.known-ahead": data.known_ahead,
-        "--data.time": () if data.time is None else (data.time,),
-    }
-    named: dict[str, str] = {}
-    for option, names in uses.items():
-        for name in names:
-            if name in named:
-                raise InvalidInput(f"{option} {name}: expected each column once, got it in "
-                                   f"{named[name]}, too")  # fmt: skip
-            named[name] = option
-    groups = set(data.group)
-    for option, names, allowed in (
-        ("--data.group", data.group, groups - {*data.target, *data.features, data.time}),
-        ("--data.group", data.group, {n for n in groups if data.group.count(n) == 1}),
-        ("--data.categories", data.categories, {*data.features, *data.known_ahead}),
-        ("--data.log", data.log, {*data.target, *data.features, *data.known_ahead}),
-        ("--data.log", data.log, {*data.log} - {*data.categories, *data.group}),
-        ("--data.calendar", data.calendar, {n for n in data.calendar if data.time is not None}),
-    ):
-        for name in names:
-            if name not in allowed:
-                raise InvalidInput(f"{option} {name}: {_EXPECTED[option]}")
+    check_columns(data)
     _check_outputs(data)
     ahead = [*data.known_ahead, *data.calendar]
     if ahead and data.window < data.horizon:
@@ -66,16 +43,6 @@ def _check_outputs(data: ForecastData) -> None:
     check_free(named, taken)
 
 
-_EXPECTED = {
-    "--data.group": "expected columns that name series, each once and neither target, feature nor "
-    "time; --data.known-ahead may have them, too",
-    "--data.categories": "expected columns of --data.features or --data.known-ahead",
-    "--data.log": "expected columns of numbers of --data.target, --data.features or "
-    "--data.known-ahead",
-    "--data.calendar": "expected --data.time, the column of dates that it is computed from",
-}
-
-
 def names_of(data: ForecastData) -> list[str]:
     """Returns the names of all columns that the options need, each once."""
     time = () if data.time is None else (data.time,)
@@ -96,9 +63,13 @@ def columns_of(table: Table, data: ForecastData, units: Mapping[str, str]) -> li
     columns = [Column(n, unit=units.get(n, ""), log=n in data.log) for n in data.target]
     for name in (*data.features, *data.known_ahead):
         ahead = name in data.known_ahead
+        if name not in named and tables.is_text(table, name):
+            refuse_mostly_numbers(table, name, f"--data.categories {name}")
         if name in named or tables.is_text(table, name):
             if name in data.log:
-                raise InvalidInput(f"--data.log {name}: {_EXPECTED['--data.log']}")
+                raise InvalidInput(
+                    f"--data.log {name}: expected a column of numbers, got one of names"
+                )
             columns.append(Column(name, "category", other=other, ahead=ahead))
         else:
             unit = units.get(name, "")

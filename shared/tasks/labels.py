@@ -32,7 +32,9 @@ SHOWN = 20
 def load(config: Config) -> Task:
     """Reads tables with the columns --data.text and --data.label, or a folder of folders.
 
-    A folder has a folder for each label, with a UTF-8 file for each text.
+    Texts, labels and groups are read as they are written: 1.50 stays 1.50. A folder has a folder
+    for each label, with a UTF-8 file for each text; hidden folders and files, whose names begin
+    with a point, are not read.
 
     Raises:
         InvalidInput: a file cannot be read, an option does not fit the others, or the texts or
@@ -49,8 +51,9 @@ def load(config: Config) -> Task:
         return from_table(config, _folder(data), data.path[0])
     from shared.system.tables import read_table
 
-    columns = (data.text, data.label, data.part, data.group)
-    return from_table(config, read_table(data.path, {c for c in columns if c is not None}))
+    written = {c for c in (data.text, data.label, data.group) if c is not None}
+    columns = written if data.part is None else {*written, data.part}
+    return from_table(config, read_table(data.path, columns, text=written))
 
 
 def from_texts(
@@ -86,7 +89,8 @@ def from_table(config: Config, table: "Table", source: str | None = None) -> Tas
 
     A token is a character, or a word or a mark of punctuation (`words_and_marks`). The vocabulary
     is that of the training part; other tokens are one unknown token. Texts with the same tokens
-    come into the same part, unless a column names the parts.
+    come into the same part, unless a column names the parts. Labels are read without the blanks
+    around them.
 
     Raises:
         InvalidInput: a text has no token, there are fewer than two labels, a label occurs once or
@@ -98,7 +102,7 @@ def from_table(config: Config, table: "Table", source: str | None = None) -> Tas
     data = config.data
     assert isinstance(data, LabelsData)
     texts = tables.texts(table, data.text)
-    names, codes = tables.categories(table, data.label)
+    names, codes = tables.categories(table, data.label, strip=True)
     found, tokens, cut = _read(texts, data)
     for row in np.flatnonzero(found.lengths == 0)[:1]:
         raise InvalidInput(
@@ -155,7 +159,7 @@ def _folder(data: LabelsData) -> "Table":
                 f"got a folder: --data.path {data.path[0]}"
             )
     folder = Path(data.path[0])
-    labels = sorted(path for path in folder.iterdir() if path.is_dir())
+    labels = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
     files = [
         (label.name, file)
         for label in labels

@@ -56,8 +56,9 @@ def load(config: Config) -> Task:
         raise InvalidInput("--data.path: expected tables of pairs of texts, got none")
     from shared.system.tables import read_table
 
-    columns = (data.source, data.target, data.part)
-    return from_table(config, read_table(data.path, {c for c in columns if c is not None}))
+    written = {data.source, data.target}  # 1.50 stays 1.50
+    columns = written if data.part is None else {*written, data.part}
+    return from_table(config, read_table(data.path, columns, text=written))
 
 
 def from_pairs(

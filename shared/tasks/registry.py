@@ -158,7 +158,7 @@ TASKS: dict[str, Row] = {
         "series:weather",
         Config(
             task="weather",
-            network=NetworkConfig(cell="gru", hidden_size=16),
+            network=NetworkConfig(cell="gru", hidden_size=16, highway=0),
             data=data.WeatherData(),
             epochs=200,
             batch_size=32,

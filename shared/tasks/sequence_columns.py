@@ -13,6 +13,7 @@ from shared.system.table import Table, check_names
 from shared.tasks.output_names import check_free
 from shared.tasks.parts import named_parts
 from shared.tasks.sequence_steps import Steps, Values, few
+from shared.tasks.untidy import refuse_mostly_numbers
 
 PREVIOUS = "--data.missing previous reads the one before"
 
@@ -117,7 +118,7 @@ def _feature(
     table: Table, name: str, kind: Kind | None, missing: bool, rows: np.ndarray | slice
 ) -> Values:
     if kind is None and tables.is_text(table, name):
-        _refuse_mostly_numbers(table, name, f"--data.categories {name}")
+        refuse_mostly_numbers(table, name, f"--data.categories {name}")
         kind = "category"
     way_out = "" if missing else PREVIOUS
     if kind != "category":
@@ -129,28 +130,6 @@ def _feature(
     names = sorted({*texts} - {""})
     place = {text: i for i, text in enumerate(names)} | {"": -1}
     return Values(name, np.array([place[text] for text in texts], np.int32)[rows], names)
-
-
-def _refuse_mostly_numbers(table: Table, name: str, option: str) -> None:
-    """Refuses a column of numbers in which some text stands, which would become categories.
-
-    Args:
-        option: reads the column as names all the same.
-    """
-    different: list[str] = [text for text in table.column(name).unique().to_list() if text]
-    if 2 * sum(map(_is_number, different)) > len(different):
-        try:
-            tables.numbers(table, name, missing=True)
-        except InvalidInput as error:
-            raise InvalidInput(f"{error}; {option} reads names") from error
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def with_targets(data: SequencesData, table: Table, order: Order, steps: Steps) -> Steps:
@@ -214,7 +193,7 @@ def _targets(data: SequencesData, table: Table) -> list[Values]:
         whole = tables.is_whole(table, named[0]) and not table.column(named[0]).dtype.is_float()
         kind = "class" if whole or tables.is_text(table, named[0]) else "number"
         if tables.is_text(table, named[0]):
-            _refuse_mostly_numbers(table, named[0], "--data.kind class")
+            refuse_mostly_numbers(table, named[0], "--data.kind class")
     if kind == "class" and len(named) > 1:
         raise InvalidInput(f"--data.target: expected one column of a class, got {', '.join(named)}")
     if kind == "class":

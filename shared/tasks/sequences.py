@@ -142,7 +142,14 @@ def _task(config: Config, steps: Steps, called: str) -> Task:
         baselines=baselines,
         classes=classes,
         measured=Measured(
-            columns, scales, targets, target_scales, [*data.sequence], data.step, data.missing
+            columns,
+            scales,
+            targets,
+            target_scales,
+            [*data.sequence],
+            data.step,
+            data.missing,
+            ragged=train.lengths is not None,
         ),
         by_length=train.lengths is not None,
         about=_about(steps, parts, columns) | sequence_repeats.facts(same, parts),

@@ -113,6 +113,8 @@ class Measured:
     step: str | None
     """Column by which the rows of a sequence are ordered."""
     missing: Literal["refuse", "previous"] = "refuse"
+    ragged: bool = False
+    """True if sequences have unequal lengths, so that arrays need theirs beside them."""
 
 
 class Questions(NamedTuple):

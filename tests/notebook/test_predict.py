@@ -99,3 +99,15 @@ def test_records_become_columns() -> None:
     np.testing.assert_array_equal(found["b"], [1.5, np.nan])
     assert found["c"].tolist() == ["x", None]
     assert columns([]) == {}
+
+
+def test_padded_arrays_need_their_lengths_where_these_were_unequal() -> None:
+    draw = np.random.default_rng(0)
+    lengths = draw.integers(2, 6, 24)
+    inputs, targets = draw.normal(size=(24, 5, 2)), np.arange(24) % 2
+    trained = fit(sequences(inputs, targets, lengths), **QUICK)
+    given = trained.predict(inputs[:4], lengths[:4])["predicted"]
+    cut = [row[:length] for row, length in zip(inputs[:4], lengths, strict=False)]
+    assert given.tolist() == trained.predict(cut)["predicted"].tolist()
+    with pytest.raises(InvalidInput, match="the arrays: expected lengths beside inputs, as the"):
+        trained.predict(inputs[:4])

@@ -32,7 +32,9 @@ def in_units(series: Series, scaled: np.ndarray, last: np.ndarray, group: np.nda
             for k in range(series.targets):
                 value = row[step * series.targets + k] + last[i, k] * series.difference
                 value = value * own[k].std + own[k].mean
-                found[i, step, k] = np.exp(value) - 1 if series.columns[k].log else value
+                if series.columns[k].log:  # a forecast of it is at least 0
+                    value = max(0.0, np.exp(value) - 1)
+                found[i, step, k] = value
     return found
 
 

@@ -115,6 +115,10 @@ CELLS: dict[str, tuple[Callable[..., Any], str, str]] = {
     "a zone": (times, "2024-03-01T10:00Z\n2024-03-01T11:00", "line 3: expected times in column c "
                "with a time zone in all rows or in none, got '2024-03-01T11:00' after "
                "'2024-03-01T10:00Z'"),
+    "another zone": (times, "2024-03-01T10:00+01:00\n2024-03-01T11:00+0100\n2024-04-01T10:00Z",
+                     "line 4: expected times in column c with the same offset from UTC in all "
+                     "rows, got '2024-04-01T10:00Z' after '2024-03-01T10:00+01:00'; write all "
+                     "times in UTC with Z, or all as those of a clock without a zone"),
     "true": (times, "true", ": expected dates in column c, got booleans"),
 }  # fmt: skip
 
