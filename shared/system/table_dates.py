@@ -20,6 +20,7 @@ _UNIFORM: list[tuple[str, str, pl.DataType]] = [
         for ending, rest, kind in (
             ("", "", MICROSECONDS),
             (":[0-9]{2}", ":%S", MICROSECONDS),
+            (":[0-9]{2}[.][0-9]{1,6}", ":%S%.f", MICROSECONDS),
             (":[0-9]{2}Z", ":%SZ", pl.Datetime("us", "UTC")),
         )
     ),

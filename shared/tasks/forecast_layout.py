@@ -41,6 +41,12 @@ class Layout(NamedTuple):
     """(M,) number of the stretch of rows without a jump."""
     step: str | None
 
+    @property
+    def as_read(self) -> bool:
+        """True if the rows are those of the table, in its order."""
+        first = np.arange(len(self.order), dtype=self.order.dtype)
+        return np.array_equal(self.order, first)
+
     def series(self) -> Iterator[slice]:
         """Yields the rows of each series."""
         for first, end in pairwise(self.bounds.tolist()):
@@ -92,7 +98,7 @@ def arrange(
         raise InvalidInput(
             f"{table.name}: expected {kinds[0]} in column {time}, as in training, got {kinds[1]}"
         )
-    at = at[order]
+    at = at if layout.as_read else at[order]
     layout = layout._replace(times=at)
     follows = group[1:] == group[:-1]
     _check_repeats(table, layout, follows)
@@ -171,6 +177,8 @@ def _as_known(
 
 def _order(codes: np.ndarray, at: np.ndarray | None) -> np.ndarray:
     """Returns the rows by series and time; rows of one time keep their order."""
+    if not codes.any() and (at is None or bool((at[1:] >= at[:-1]).all())):
+        return np.arange(len(codes), dtype=np.int32)  # as most tables are; sorting takes memory
     if at is None:
         order = np.argsort(codes, kind="stable")
     elif codes.any():

@@ -59,6 +59,8 @@ def _first(bad: np.ndarray, needed: np.ndarray | None) -> int | None:
 
 def _in_order(values: np.ndarray, layout: Layout) -> np.ndarray:
     """Returns a column in the order of the layout, (M,); NaN for times that the table has not."""
+    if layout.as_read:
+        return values
     found = values[layout.order]
     if layout.order.min() < 0:
         found[layout.order < 0] = np.nan
