@@ -116,16 +116,18 @@ def fit_seeds(
 ) -> list[Fit]:
     """Trains from several seeds; in JAX in one program where that is faster.
 
+    What is not described here is as in `fit`.
+
     Args:
         seeds: one or more, each once: `range(3)`.
-        task, backend, folder, overwrite, resume, quiet, options: as in `fit`. The folder gets a run
-            for each seed.
+        folder: it gets a run for each seed.
 
     Returns:
         What was trained, for each seed.
 
     Raises:
-        InvalidInput, TrainingDiverged: as `fit`.
+        InvalidInput: as `fit`.
+        TrainingDiverged: as `fit`.
     """
     check_problem(task, "fit_seeds")
     if "seed" in options:
@@ -156,7 +158,8 @@ def load(
 
     Args:
         backend: framework to compute in, if not that of the run.
-        device, precision: others than those of the run.
+        device: where to compute, if not where the run was told to.
+        precision: floating-point type, if not that of the run.
 
     Raises:
         InvalidInput: the folder holds no finished run, or a file of it is damaged.

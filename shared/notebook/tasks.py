@@ -5,8 +5,8 @@
     problem = task("vowels")
 
 Data is a file, several, or in memory. The options are those of the command line, `--data.window` as
-`window`: `shared/config/data.py` has them all. Where several columns may be named, one is given as
-a text or as a list.
+`window`: `shared/config/own_data.py` has them all. Where several columns may be named, one is given
+as a text or as a list.
 """
 
 from collections.abc import Callable, Mapping, Sequence
