@@ -97,11 +97,7 @@ def _several_seeds(
 
 
 class Classifier(nnx.Module):
-    """Recurrent layers → last step → linear.
-
-    In one direction the last step is the final state, which all layers give sooner than they do the
-    outputs of every step.
-    """
+    """Recurrent layers → final state of each direction → linear."""
 
     def __init__(self, rnn: Any, weights: Weights):
         self.rnn = rnn
@@ -112,11 +108,10 @@ class Classifier(nnx.Module):
 
 class Ours(Classifier):
     def __call__(self, x: jax.Array) -> jax.Array:
-        output, final = self.rnn(x)
-        if self.rnn.bidirectional:
-            return self.head(output[:, -1])
+        _, final = self.rnn(x)
         h = final[0] if isinstance(final, tuple) else final
-        return self.head(h[-1])
+        directions = 2 if self.rnn.bidirectional else 1
+        return self.head(jnp.concatenate([*h[-directions:]], axis=-1))
 
 
 class Theirs(Classifier):
@@ -127,7 +122,10 @@ class Theirs(Classifier):
         if isinstance(top, nnx.RNN):
             carry, _ = top(x, return_carry=True)
             return self.head(carry[1] if isinstance(carry, tuple) else carry)  # an LSTM has (c, h)
-        return self.head(top(x)[:, -1])
+        outputs = top(x)  # of both directions: the reverse one ends at the first step
+        half = outputs.shape[-1] // 2
+        ends = [outputs[:, -1, :half], outputs[:, 0, half:]]
+        return self.head(jnp.concatenate(ends, axis=-1))
 
 
 def _our_layer(case: Case, weights: Weights) -> tuple[Logits, Any]:
@@ -160,11 +158,9 @@ def _keras(case: Case, weights: Weights) -> tuple[Logits, Any]:
     kind = {"rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU"}[case.cell]
     model = keras.Sequential([keras.layers.Input((case.length, cases.INPUT_SIZE))])
     for number in range(case.num_layers):
-        below = case.bidirectional or number < case.num_layers - 1
+        below = number < case.num_layers - 1
         layer = getattr(keras.layers, kind)(case.hidden_size, return_sequences=below)
         model.add(keras.layers.Bidirectional(layer) if case.bidirectional else layer)
-    if case.bidirectional:  # of both directions the last step, as everywhere here
-        model.add(keras.layers.Lambda(lambda outputs: outputs[:, -1]))
     model.add(keras.layers.Dense(cases.CLASSES))
     model.set_weights(_keras_weights(case, weights))
     fixed = [variable.value for variable in model.non_trainable_variables]

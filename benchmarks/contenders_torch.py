@@ -64,11 +64,7 @@ def _backend(case: Case, device: str) -> Prepared:
 
 
 class Classifier(nn.Module):
-    """Recurrent layers → last step → linear.
-
-    In one direction the last step is the final state, whose gradient is smaller than one of the
-    outputs of every step.
-    """
+    """Recurrent layers → final state of each direction → linear."""
 
     def __init__(self, rnn: nn.Module, width: int):
         super().__init__()
@@ -76,11 +72,10 @@ class Classifier(nn.Module):
         self.head = nn.Linear(width, cases.CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        output, final = self.rnn(x)
-        if self.rnn.bidirectional:
-            return self.head(output[:, -1])
+        _, final = self.rnn(x)
         h = final[0] if isinstance(final, tuple) else final
-        return self.head(h[-1])
+        directions = 2 if self.rnn.bidirectional else 1
+        return self.head(torch.cat([*h[-directions:]], dim=-1))
 
 
 def _layer(name: str, case: Case, device: str) -> Prepared:

@@ -47,7 +47,7 @@ DAMAGES = st.builds(
     Damage,
     st.sampled_from(["remove", "repeat", "keep", "shuffle", "constant", "set", "set", "set"]),
     st.sampled_from(["date", "sold", "returned", "price", "weather"]),
-    st.floats(0, 0.999),
+    st.floats(0, 0.999, allow_subnormal=False),
     st.integers(1, 40) | st.just(400),
     st.sampled_from(
         [None, float("nan"), float("inf"), -1.0, 0.0, 3, 1e-300, 1e200, -1e100, "", "n/a", "7",
