@@ -58,25 +58,22 @@ def numbers(table: Table, column: str, missing: bool = False, way_out: str = "")
     return found.to_numpy(writable=True)
 
 
-def texts(table: Table, column: str, missing: bool = False, way_out: str = "") -> list[str]:
+def texts(table: Table, column: str, missing: bool = False) -> list[str]:
     """Returns the text of each cell; whole numbers as 3, not 3.0.
 
     Args:
         missing: read an empty cell as "" instead of refusing it.
-        way_out: what to do about an empty cell, for the refusal.
 
     Raises:
         InvalidInput: no such column, or a cell is empty; the message names file, row and column.
     """
     cells = _filled(table, column)
     if not missing:
-        _refuse_empty(table, column, cells, way_out)
+        _refuse_empty(table, column, cells)
     return _as_text(cells).fill_null("").to_list()
 
 
-def categories(
-    table: Table, column: str, way_out: str = "", strip: bool = False
-) -> tuple[list[str], np.ndarray]:
+def categories(table: Table, column: str, strip: bool = False) -> tuple[list[str], np.ndarray]:
     """Returns the different texts of a column in order, and the number of each cell's, (N,) int32.
 
     Whole numbers are in the order of their size.
@@ -90,7 +87,7 @@ def categories(
     cells = _filled(table, column)
     if strip and kind_of(cells.dtype) == "text":
         cells = filled(cells.cast(pl.String)).str.strip_chars()
-    _refuse_empty(table, column, cells, way_out)
+    _refuse_empty(table, column, cells)
     values: list[str] = _as_text(cells.unique()).to_list()
     whole = all(re.fullmatch("-?[0-9]{1,18}", value) for value in values)
     values.sort(key=lambda value: (int(value), value) if whole else (0, value))
@@ -143,10 +140,10 @@ def _as_text(cells: pl.Series) -> pl.Series:
     return cells.cast(pl.Int64, strict=False).cast(pl.String).zip_with(whole.fill_null(False), text)
 
 
-def _refuse_empty(table: Table, column: str, cells: pl.Series, way_out: str) -> None:
+def _refuse_empty(table: Table, column: str, cells: pl.Series) -> None:
     if cells.null_count():
         row = _first(cells.is_null())
-        raise _absent(table, row, f"a value in column {column}", "none", way_out)
+        raise _absent(table, row, f"a value in column {column}", "none", "")
 
 
 def _absent(table: Table, row: int, what: str, value: Any, way_out: str) -> InvalidInput:

@@ -234,7 +234,8 @@ def test_the_last_value_is_the_value_before(name: str) -> None:
     ],
 )
 def test_a_window_that_is_too_long_is_refused(name: str, data: Data, rows: int) -> None:
-    window = getattr(data, "window")  # noqa: B009
+    assert isinstance(data, VolumeData | WeatherData | SunspotsData)
+    window = data.window
     message = (
         f"^--data.window {window}, --data.horizon 1: expected at least {window + 1} rows in the "
         f"training part of the series, got {rows} of its "
