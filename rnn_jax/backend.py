@@ -4,9 +4,10 @@ See `shared/protocol/backend.py` for the contract. A state is a tuple of arrays;
 is pure.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,19 +16,19 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from rnn_jax import compilation, devices, native, optimizers, scans, sharding
-from rnn_jax.network import Network
+from rnn_jax import compilation, devices, native, optimizers, scans, sharding, tracing
+from rnn_jax.network import without_numbers
 from rnn_jax.sharding import BATCHES, CARRY, WHOLE
 from rnn_jax.step import REFERENCE, Algebra, State, Step
 from shared.config import Config
 from shared.config.choices import moment_names
-from shared.config.settings import NetworkConfig
 from shared.protocol import Batch, Snapshot
 from shared.protocol.backend import Evaluation, Metrics
 from shared.protocol.dataset import Signature
+from shared.protocol.row_parts import own_rows
 from shared.protocol.sampling import Sampling
 from shared.protocol.trace import Trace, ordered
-from shared.protocol.weights import Weights
+from shared.system.team import ALONE, Team
 
 MOST_TOGETHER = 1e7
 """Largest number of operations of a step with which several seeds are trained in one program on a
@@ -61,10 +62,15 @@ class Backend:
         signature: Signature,
         algebra: Algebra = REFERENCE,
         compiled: bool = True,
+        team: Team = ALONE,
+        rows: int = 0,
     ):
         if config.precision == "float64":
             jax.config.update("jax_enable_x64", True)
         devices.use_all_cores()
+        self.team = team
+        self.devices = team.count
+        self._rows = rows
         self._device = devices.find(config.device)
         self.device = devices.named(self._device)
         self.config = config
@@ -85,7 +91,7 @@ class Backend:
             same if config.implementation == "handcrafted" else native.layout(config.network)
         )
         self._compiled: dict[Any, Callable] = {}
-        network = _without_numbers(config.network, signature, config.implementation, self._dtype)
+        network = without_numbers(config.network, signature, config.implementation, self._dtype)
         graph, state = nnx.split(network, nnx.Param)
         paths = [path for path, _ in nnx.to_flat_state(state)]
         optimizer = algebra.optimizer(config.optimization)
@@ -106,7 +112,7 @@ class Backend:
         params = place(self._layout.from_weights(snapshot.weights))
         moments = self._no_moments(params)
         tensors = {
-            kind: self._layout.from_moments(_below(kind, snapshot.moments))
+            kind: self._layout.from_moments(optimizers.of_kind(kind, snapshot.moments))
             for kind in {name.split(".")[0] for name in snapshot.moments}
         }
         if snapshot.step:
@@ -114,7 +120,10 @@ class Backend:
                 self.config.optimization, moments, tensors, snapshot.step
             )
         step = jnp.asarray(snapshot.step, jnp.int32)
-        return State(params, place(moments), place(snapshot.carry), place(step))
+        carry = snapshot.carry
+        if self.team.several:
+            carry = tuple(part[:, own_rows(part.shape[1], self.team)] for part in carry)
+        return State(params, place(moments), place(carry), place(step))
 
     def advance(
         self, states: Sequence[State], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
@@ -129,8 +138,7 @@ class Backend:
                 self.path += f", {len(states)} seeds in one program (jax.vmap)"
             return self._run(scans.advance_seeds, (states, [*batches], rates), donate=(0,))
         (state,), (batch,) = states, batches
-        mesh = self._mesh(batch.inputs.shape[1:3], 6)
-        self.device = devices.named(self._device, mesh)
+        mesh = self._shared(batch)
         places = (PLACES, BATCHES, WHOLE)
         outputs = (PLACES, Metrics(WHOLE, WHOLE, WHOLE))
         arguments = state, batch, rates
@@ -138,6 +146,8 @@ class Backend:
         return [state], [metrics]
 
     def together(self, operations: float) -> bool:
+        if self.team.several:
+            return False
         # Steps of few operations are mostly the cost of starting each, which vmap pays once for all
         # seeds. Larger ones are faster alone: shared among the cores, their products not batched.
         return self._device.platform != "cpu" or operations <= MOST_TOGETHER
@@ -147,27 +157,29 @@ class Backend:
     ) -> tuple[State, Trace]:
         state = self._with_carry(state, batch)
         arguments = state, batch, rates.astype(self._dtype)
-        by_operation = self._by_operation
-        state, traced = (
-            self._run(scans.trace, arguments) if self._whole else by_operation(*arguments)
-        )
+        if self.team.several or sharding.ALWAYS in os.environ:
+            state, traced = self._on_all_devices(*arguments)
+        elif self._whole:
+            state, traced = self._run(scans.trace, arguments)
+        else:
+            state, traced = tracing.by_operation(self._step, self._device, *arguments)
         seen = {name: np.asarray(traced[name]) for name in ordered(traced)}
         if self.config.implementation == "native":
             seen = native.canonical(self._layout, seen, moment_names(self.config.optimization))
         return state, seen
 
-    def _by_operation(
+    def _on_all_devices(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
-    ) -> tuple[State, dict[str, jax.Array]]:
-        steps = []
-        with jax.default_matmul_precision("highest"), jax.default_device(self._device):
-            for i in range(len(rates)):
-                of_step = jax.tree.map(lambda part: part[i], (batch, rates))  # noqa: B023
-                now, rate = jax.device_put(of_step)
-                count = self._step.algebra.divisor(now.weights)
-                state, seen = self._step.take(state, now, rate, count)
-                steps.append(seen)
-        return state, {name: jnp.stack([seen[name] for seen in steps]) for name in steps[0]}
+    ) -> tuple[State, dict[str, Any]]:
+        """Takes the steps on all devices, and returns what each computed as that of one."""
+        mesh, arguments = self._shared(batch), (state, batch, rates)
+        if mesh is None:
+            return self._run(scans.trace, arguments)
+        axes = tracing.axes(self._step, *arguments)
+        outputs = PLACES, tracing.places(axes)
+        places = (PLACES, BATCHES, WHOLE)
+        state, traced = self._run(scans.trace, arguments, mesh, places, outputs)
+        return state, tracing.whole(traced, axes, self._rows) if self.team.several else traced
 
     def evaluate(self, state: State, batches: Iterable[Batch[np.ndarray]]) -> Evaluation:
         found, carry = [], None
@@ -222,10 +234,13 @@ class Backend:
             for kind, tensors in optimizers.moments(self.config.optimization, state.moments).items()
             for name, array in self._layout.to_moments(to_numpy(tensors)).items()
         }
+        carry = state.carry
+        if self.team.several:
+            carry = sharding.rows(carry, 1, self._rows)
         return Snapshot(
             self._layout.to_weights(to_numpy(state.params)),
             moments,
-            to_numpy(state.carry),
+            to_numpy(carry),
             int(state.step),
         )
 
@@ -236,11 +251,18 @@ class Backend:
         zeros = self._step.merge(state.params).zero_state(batch.inputs.shape[1])
         return state._replace(carry=jax.device_put(zeros, self._device))
 
+    def _shared(self, batch: Batch[np.ndarray]) -> Mesh | None:
+        """Returns the devices among which a batch is trained on, and notes them."""
+        mesh = self._mesh(batch.inputs.shape[1:3], 6)
+        self.devices = 1 if mesh is None else mesh.size
+        self.device = devices.named(self._device, mesh)
+        return mesh
+
     def _mesh(self, shape: tuple[int, ...], operations: int) -> Mesh | None:
         """Returns the devices among which to share B sequences of T steps; None for one device.
         `operations` are those with each element of a recurrent layer's matrices for a row and a
         time step: 2 forth and 4 back."""
-        if self.config.implementation == "native":
+        if self.config.implementation == "native" and not self.team.several:
             return None
         rows, steps = shape
         work = operations * self._matrix_elements * rows * steps
@@ -274,23 +296,3 @@ class Backend:
                 self._compiled[key] = lowered.compile()
             self.compile_s += time.perf_counter() - start
         return self._compiled[key](*arguments)
-
-
-@lru_cache(maxsize=8)
-def _without_numbers(
-    network: NetworkConfig, signature: Signature, implementation: str, dtype: Any
-) -> Network:
-    """Returns a network without numbers, only with its shapes: its weights come from `shared`, so
-    nothing is drawn here. It is made once, since a diagnosis has a backend for each of its
-    suspects."""
-    return nnx.eval_shape(
-        lambda: Network(network, signature, implementation, param_dtype=dtype, rngs=nnx.Rngs(0))
-    )
-
-
-def _below(prefix: str, tensors: Weights) -> Weights:
-    return {
-        name.removeprefix(f"{prefix}."): array
-        for name, array in tensors.items()
-        if name.startswith(f"{prefix}.")
-    }

@@ -3,6 +3,8 @@ linear highway, where one is wanted."""
 
 import math
 from dataclasses import replace
+from functools import lru_cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +91,18 @@ class Network(nnx.Module):
         if seen is not None:
             seen |= trace.forward(x, layers or [outputs], final, logits)
         return logits, final
+
+
+@lru_cache(maxsize=8)
+def without_numbers(
+    network: NetworkConfig, signature: Signature, implementation: str, dtype: Any
+) -> Network:
+    """Returns a network without numbers, only with its shapes: its weights come from `shared`, so
+    nothing is drawn here. It is made once, since a diagnosis has a backend for each of its
+    suspects."""
+    return nnx.eval_shape(
+        lambda: Network(network, signature, implementation, param_dtype=dtype, rngs=nnx.Rngs(0))
+    )
 
 
 class Linear(nnx.Module):

@@ -96,6 +96,15 @@ def moments(optimization: OptimizationConfig, state: optax.OptState) -> dict[str
     return {name: optax.tree.get(state, FIELDS[name]) for name in moment_names(optimization)}
 
 
+def of_kind(kind: str, moments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the moments of one kind by parameter: "exp_avg.head.bias" → "head.bias"."""
+    return {
+        name.removeprefix(f"{kind}."): array
+        for name, array in moments.items()
+        if name.startswith(f"{kind}.")
+    }
+
+
 def with_moments(
     optimization: OptimizationConfig,
     state: optax.OptState,

@@ -56,11 +56,17 @@ def advance_seeds(
 
 
 def trace(
-    step: Step, mesh: None, state: State, batch: Batch[Array], rates: Float[Array, " S"]
+    step: Step, mesh: Mesh | None, state: State, batch: Batch[Array], rates: Float[Array, " S"]
 ) -> tuple[State, dict[str, Array]]:
     """Does the same as `advance`, and returns all that was seen in each step."""
-    counts = jax.vmap(step.algebra.divisor)(batch.weights)
-    return jax.lax.scan(lambda state, now: step.take(state, *now), state, (batch, rates, counts))
+
+    def take(state: State, now: tuple[Batch[Array], Array, Array]) -> tuple[State, Any]:
+        state, seen = step.take(state, *now, mesh)
+        loss, metric = sharding.total(mesh, (seen["loss/loss"], seen["loss/metric"]))
+        return state, seen | {"loss/loss": loss, "loss/metric": metric}
+
+    counts = sharding.total(mesh, jax.vmap(step.algebra.divisor)(batch.weights))
+    return jax.lax.scan(take, state, (batch, rates, counts))
 
 
 def evaluate(

@@ -46,6 +46,8 @@ class Algebra(NamedTuple):
     forward: Callable[..., tuple[jax.Array, cells.State]] = forward
     divisor: Callable[[jax.Array], jax.Array] = jnp.sum
     """Function: weights of the targets → the number by which their summed loss is divided."""
+    summed: Callable[[jax.Array], jax.Array] = lambda weights: weights
+    """Function: weights of the targets → those with which their losses are summed."""
     clip: Callable[[Params, float], Params] = optimizers.clip
     optimizer: Callable[[OptimizationConfig], optax.GradientTransformation] = optimizers.make
 
@@ -103,9 +105,8 @@ class Step:
         def mean_loss(params: Params) -> tuple[jax.Array, Any]:
             network, on_the_way = self.merge(self.algebra.weights(params)), {}
             outputs, carry = self.algebra.forward(network, batch, before, on_the_way)
-            loss, metric, _ = losses.sums(
-                self.signature.loss, outputs, batch.targets, batch.weights
-            )
+            weights = self.algebra.summed(batch.weights)
+            loss, metric, _ = losses.sums(self.signature.loss, outputs, batch.targets, weights)
             return loss / count, (metric / count, carry, on_the_way)
 
         gradient = jax.value_and_grad(mean_loss, has_aux=True)

@@ -23,7 +23,7 @@ from shared.config import Config
 from shared.errors import InvalidInput
 from shared.parity.diagnosis import Suspect
 from shared.parity.lockstep import Side
-from shared.parity.traps import TRAPS, about, check_shown, find
+from shared.parity.traps import NEEDS, PROCESSES, TRAPS, about, check_shown, find, uneven
 from shared.protocol import Batch
 from shared.protocol.batching import Batches
 from shared.protocol.dataset import Signature
@@ -58,6 +58,11 @@ def switches(config: Config, batches: Batches) -> list[Switch]:
         ),
         Switch("rmsprop-epsilon", "", _optimizer(scale_by_rms=_rms)),
         Switch("ragged-mean", "", _part(divisor=lambda weights: jnp.asarray(weights.size))),
+        *(
+            Switch("mean-of-means", str(count), partial(_mean_of_means, count))
+            for count in PROCESSES
+            if uneven(batches, count)
+        ),
         Switch("padding", "", _forward(_into_the_padding)),
         Switch("float32", "", _forward(_in_float32)),
         *(
@@ -190,7 +195,26 @@ def _in_float32(forward: Forward, network: Network, batch: Batch, carry: Any, se
     return logits.astype(dtype), tuple(part.astype(dtype) for part in carry)
 
 
-# Update -----------------------------------------------------------------------------------------
+# Loss and update --------------------------------------------------------------------------------
+
+
+def _mean_of_means(processes: int, algebra: Algebra) -> Algebra:
+    """Multiplies the weights of process p of P, whose sum is c_p, by C / (P c_p), where C is the
+    sum of all. Divided by C, the summed loss is (1/P) Σ_p (Σ losses of p / c_p), as it is where
+    DistributedDataParallel averages gradients. A process without targets adds 0 (in PyTorch, NaN).
+
+    The weights, (B,) or (B, T), must be those of all rows of a batch.
+    """
+
+    def summed(weights: jax.Array) -> jax.Array:
+        weights = algebra.summed(weights)
+        rows = -(-len(weights) // processes)
+        parts = [weights[start : start + rows] for start in range(0, len(weights), rows)]
+        counts = [processes * jnp.where(part.any(), part.sum(), 1) for part in parts]
+        scaled = [part * weights.sum() / c for part, c in zip(parts, counts, strict=True)]
+        return jnp.concatenate(scaled)
+
+    return algebra._replace(summed=summed)
 
 
 def _clip(gradients: Params, max_norm: float) -> Params:
@@ -270,4 +294,5 @@ def find_switch(name: str, config: Config, batches: Batches) -> Switch:
         if variant in (None, switch.variant):
             return switch
     known = ", ".join(switch.name for switch in found)
-    raise InvalidInput(f"--inject: expected {trap} or one of {known}, got {name}")
+    needs = f", which needs {NEEDS[name]}" if name in NEEDS else ""
+    raise InvalidInput(f"--inject: expected {trap} or one of {known}, got {name}{needs}")

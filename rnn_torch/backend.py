@@ -9,16 +9,28 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import torch
 
-from rnn_torch import bptt, cells, devices, losses, native, optimizers, private, sampling
+from rnn_torch import (
+    bptt,
+    cells,
+    devices,
+    losses,
+    native,
+    optimizers,
+    private,
+    processes,
+    sampling,
+)
 from rnn_torch.network import Network
 from rnn_torch.step import State, Step
 from shared.config import Config
 from shared.protocol import Batch, Snapshot
 from shared.protocol.backend import Evaluation, Metrics
 from shared.protocol.dataset import Signature
+from shared.protocol.row_parts import own_rows
 from shared.protocol.sampling import Sampling
-from shared.protocol.trace import Trace, ordered
+from shared.protocol.trace import Trace, ordered, row_axis
 from shared.protocol.weights import layer_config, network_shapes
+from shared.system.team import ALONE, Team
 
 
 class Backend:
@@ -37,11 +49,14 @@ class Backend:
         InvalidInput: PyTorch has no such device.
     """
 
-    def __init__(self, config: Config, signature: Signature):
+    def __init__(self, config: Config, signature: Signature, team: Team = ALONE, rows: int = 0):
+        self.team = team
+        self.devices = team.count
+        self._rows = rows
         self._device = devices.find(config.device)
         self.config = config
         self._threads = devices.threads_for(config)
-        self.device = devices.named(self._device, self._threads)
+        self.device = devices.named(self._device, self._threads, team.count)
         self.signature = signature
         shapes = network_shapes(config.network, signature.input_size, signature.output_size)
         self.parameters = [*shapes]
@@ -61,7 +76,7 @@ class Backend:
                 self.path = "a loop over time with its own backward pass (rnn_torch/bptt.py)"
             self.path += private.lacking()
         self.own_masks = config.implementation == "native" and config.network.dropout > 0
-        self._step = Step(config, signature, self.parameters, self.own_masks)
+        self._step = Step(config, signature, self.parameters, self.own_masks, team)
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.set_flush_denormal(True)
@@ -86,7 +101,7 @@ class Backend:
             optimizers.set_moments(
                 self.config.optimization, optimizer, params, tensors, snapshot.step
             )
-        carry = tuple(self._tensor(part) for part in snapshot.carry)
+        carry = tuple(self._tensor(self._own_rows(part)) for part in snapshot.carry)
         return State(network, params, optimizer, carry, snapshot.step)
 
     def advance(
@@ -98,10 +113,11 @@ class Backend:
     def _advance(self, state: State, batch: Batch[np.ndarray], rates: np.ndarray) -> Metrics:
         """Takes the steps of one state, which changes in place."""
         self._prepare(state, batch)
-        taken = []
+        counts, taken = self._counts(batch), []
         with devices.threads(self._threads):
             for i, rate in enumerate(rates):
-                taken.append(self._step.take(state, self._batch(batch, i), float(rate)))
+                now = self._batch(batch, i)
+                taken.append(self._step.take(state, now, float(rate), counts[i]))
         loss, metric, norms = zip(*taken, strict=True)
         flat = torch.stack([norm for step in norms for norm in step])
         stacked = torch.stack(loss), torch.stack(metric), flat.view(len(norms), -1)
@@ -114,10 +130,12 @@ class Backend:
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Trace]:
         self._prepare(state, batch)
-        steps = []
+        counts, steps = self._counts(batch), []
         for i, rate in enumerate(rates):
             seen: dict[str, torch.Tensor] = {}
-            self._step.take(state, self._batch(batch, i), float(rate), seen)
+            self._step.take(state, self._batch(batch, i), float(rate), counts[i], seen)
+            if self.team.several:
+                seen = {name: self._all_rows(name, tensor) for name, tensor in seen.items()}
             # Where torch has int64 tokens, `shared` gave int32.
             whole = {name: t if t.is_floating_point() else t.int() for name, t in seen.items()}
             steps.append({name: _array(tensor) for name, tensor in whole.items()})
@@ -138,6 +156,8 @@ class Backend:
                     outputs, carry = state.network(batch.inputs, carry, batch.lengths)
                     sums = losses.sums(self.signature.loss, outputs, batch.targets, batch.weights)
                     totals += torch.stack(sums)
+        if self.team.several:
+            processes.total([totals])
         loss, metric, weight = totals.tolist()
         return Evaluation(loss / weight, metric / weight)
 
@@ -193,9 +213,29 @@ class Backend:
                 for kind, tensors in moments.items()
                 for name, tensor in tensors.items()
             },
-            tuple(_array(part) for part in state.carry),
+            tuple(_array(self._all_rows("before/carry.", part)) for part in state.carry),
             state.step,
         )
+
+    def _counts(self, batch: Batch[np.ndarray]) -> torch.Tensor:
+        """Returns the number of targets of each step, (S,), with their weights; in a team that of
+        all processes."""
+        weights = self._tensor(batch.weights)
+        counts = torch.stack([weights[i].sum() for i in range(len(weights))])
+        if self.team.several:
+            processes.total([counts])
+        return counts
+
+    def _own_rows(self, carry: np.ndarray) -> np.ndarray:
+        """Returns of a whole carry (L·D, B, H) the rows of this process."""
+        return carry[:, own_rows(carry.shape[1], self.team)] if self.team.several else carry
+
+    def _all_rows(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
+        """Returns a tensor of the whole batch, by its name in a trace."""
+        axis = row_axis(name)
+        if axis is None or not self.team.several:
+            return tensor
+        return processes.rows(tensor.detach(), axis).narrow(axis, 0, self._rows)
 
     def _prepare(self, state: State, batch: Batch[np.ndarray]) -> None:
         """Switches training mode on, and gives the state a carry of zeros where it has none yet."""

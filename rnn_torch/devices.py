@@ -50,11 +50,14 @@ def use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def named(device: torch.device, threads: int) -> str:
-    """Names the device of a run: "cpu (2 threads)", "gpu:0 (NVIDIA H200)"."""
+def named(device: torch.device, threads: int, processes: int = 1) -> str:
+    """Names the device of a run: "cpu (2 threads)", "gpu:0 (NVIDIA H200)"; of several processes
+    "cpu (1 thread), a batch shared among 2 processes"."""
+    share = f", a batch shared among {processes} processes" if processes > 1 else ""
     if device.type == "cuda":
-        return f"gpu:{torch.cuda.current_device()} ({torch.cuda.get_device_name(device)})"
-    return f"cpu ({threads} thread{'s' * (threads > 1)})"
+        name = torch.cuda.get_device_name(device)
+        return f"gpu:{torch.cuda.current_device()} ({name}){share}"
+    return f"cpu ({threads} thread{'s' * (threads > 1)}){share}"
 
 
 @contextmanager

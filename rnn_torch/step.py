@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import torch
 
-from rnn_torch import cells, losses, optimizers, private
+from rnn_torch import cells, losses, optimizers, private, processes
 from rnn_torch.network import Network
 from shared.config import Config
 from shared.protocol import Batch
 from shared.protocol.dataset import Signature
 from shared.protocol.trace import below, given
+from shared.system.team import Team
 
 
 @dataclass
@@ -33,21 +34,27 @@ class Step:
     Args:
         parameters: names of the parameters whose norms it returns, in this order.
         own_masks: True if torch draws the dropout masks.
+        team: processes that take the step together.
     """
 
     config: Config
     signature: Signature
     parameters: Sequence[str]
     own_masks: bool
+    team: Team
 
     def take(
         self,
         state: State,
         batch: Batch[torch.Tensor],
         rate: float,
+        count: torch.Tensor,
         seen: dict[str, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, Sequence[torch.Tensor]]:
         """Takes one optimizer step: loss, gradients, clipping, moments, weights.
+
+        The summed loss is divided by the count of targets. In a team, the batch is the part of one
+        process, and the count that of all: gradients, loss and metric are summed over them.
 
         Args:
             seen: gets all of them, by the names in `shared/protocol/trace.py`.
@@ -65,15 +72,16 @@ class Step:
             seen |= _copied(given(batch, rate_now, state.params, before))
         state.optimizer.zero_grad()
         outputs, carry = state.network(batch.inputs, before, batch.lengths, batch.masks, seen)
-        loss, metric, weight = losses.sums(
-            self.signature.loss, outputs, batch.targets, batch.weights
-        )
-        loss = loss / weight
+        loss, metric, _ = losses.sums(self.signature.loss, outputs, batch.targets, batch.weights)
+        loss, metric = loss / count, metric / count
         loss.backward()
+        loss, metric = loss.detach(), metric.detach()
         gradients = [_gradient(state.params[name]) for name in self.parameters]
+        if self.team.several:
+            processes.total([*gradients, loss, metric])
         norms = private.norms(gradients)
         if seen is not None:
-            seen |= {"loss/loss": loss, "loss/metric": metric / weight}
+            seen |= {"loss/loss": loss, "loss/metric": metric}
             named = {name: _gradient(param) for name, param in state.params.items()}
             norm = torch.nn.utils.get_total_norm(named.values())
             seen |= below("gradients", _copied(named)) | {"norm/norm": norm}
@@ -94,7 +102,7 @@ class Step:
             seen |= below("weights", _copied(state.params))
         state.carry = tuple(part.detach() for part in carry)
         state.step += 1
-        return loss.detach(), (metric / weight).detach(), norms
+        return loss, metric, norms
 
 
 def _copied(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

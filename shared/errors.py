@@ -23,6 +23,11 @@ class TrainingDiverged(RuntimeError):
     """The loss is no longer a finite number. Scripts print it and exit with 1."""
 
 
+class LostProcess(RuntimeError):
+    """Another process of the same run is gone, or no longer answers. Scripts print it and exit with
+    1."""
+
+
 def printable(text: str) -> str:
     """One line of a text that a user or a file gave, whatever line breaks or control characters it
     holds."""

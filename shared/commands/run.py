@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.commands import cli
-from shared.config import Config
+from shared.config import Config, resolve
 from shared.config.naming import run_name
 from shared.errors import InvalidInput
+from shared.system.launch import is_first, place
 from shared.system.signals import Interrupted, number_of
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Arguments:
     seeds: tuple[str, ...] = ()
     """Train from several seeds, such as 0 1 2 or 0..4: in JAX in one program where that is faster,
     else one after the other. The folder then has a run for each."""
+    cluster: str | None = None
+    """Of several seeds: train each as a job over a cluster of Ray's, on a core and, where there are
+    some, a GPU of its own: ray for the one that this machine belongs to, or ray://HOST:PORT of its
+    head."""
     tune_allocator: bool = True
     """Have glibc keep the memory that a step gives back for the next one."""
 
@@ -60,6 +65,8 @@ def main(argv: Sequence[str]) -> None:
     arguments = cli.parse(Arguments, argv, default, cli.with_tasks(__doc__))
     config, folder = arguments.settings, _folder(arguments)
     seeds = _seeds(arguments, argv)
+    if arguments.cluster is not None and not seeds:
+        raise InvalidInput("--cluster: expected --seeds beside it; each of them is a job")
 
     if arguments.tune_allocator:  # before a framework is imported and starts threads
         from shared.system.allocator import keep_pages
@@ -69,17 +76,38 @@ def main(argv: Sequence[str]) -> None:
     from shared.report.console import print_seeds, print_summary
     from shared.training import train, train_seeds
 
-    print(f"{run_name(config)} → {folder}", flush=True)
-    resume, overwrite = arguments.resume is not None, arguments.overwrite
-    if seeds:
+    first = is_first()  # of the processes that a launcher started; the others write nothing
+    if first:
+        print(f"{run_name(config)} → {folder}", flush=True)
+    resume = arguments.resume is not None or _restarted(folder)
+    overwrite = arguments.overwrite and not resume
+    if seeds and arguments.cluster is not None:
+        from shared.commands.seed_jobs import Seeds, train_over_cluster
+
+        wanted = Seeds(resolve(config), seeds, folder, overwrite, resume)
+        later = f"--resume {folder} finishes the seeds that are not done"
+        train_over_cluster([wanted], arguments.cluster, arguments.tune_allocator, later)
+    elif seeds:
         train_seeds(config, seeds, folder, overwrite=overwrite, resume=resume)
     elif not (resume and _lacks_only_pictures(folder, config)):
         train(config, folder, overwrite=overwrite, resume=resume)
+    if not first:
+        return
     summaries = [run.summary for run in _draw(folder)]
     if seeds:
         print_seeds(summaries, folder)
     else:
         print_summary(summaries[0], folder, resume)
+
+
+def _restarted(folder: Path) -> bool:
+    """Tells whether a launcher has started the processes anew after one of them failed, so that the
+    run goes on from its last checkpoint."""
+    from shared.runs.run_folder import status
+    from shared.runs.seeds import are_in
+
+    found = place()
+    return found is not None and found.restarts > 0 and (are_in(folder) or status(folder).begun)
 
 
 def _config_of(folder: Path) -> Path:
@@ -162,6 +190,12 @@ def _folder(arguments: Arguments) -> Path:
         return Path(arguments.resume)
     if arguments.out is not None:
         return Path(arguments.out)
+    found = place()
+    if found is not None and found.most_restarts:
+        raise InvalidInput(
+            f"--max-restarts {found.most_restarts}: expected --out FOLDER beside it, from which a "
+            "run that is started anew goes on"
+        )
     from shared.system.folders import free_folder
 
     name = f"{config.task}-{config.backend}-{config.implementation}-{config.network.cell}"

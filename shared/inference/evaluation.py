@@ -29,7 +29,7 @@ def evaluate(
     config: Config, task: Task, backend: Backend, state: State, split: Split
 ) -> Evaluation:
     """Computes loss and metric of a state on one part of a task's data."""
-    batches = evaluation_batches(config, task, split)
+    batches = evaluation_batches(config, task, split, backend.team)
     total, size = batches.per_epoch, batches.evaluation_chunk
 
     def stacked() -> Iterator[Batch[np.ndarray]]:

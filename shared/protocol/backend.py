@@ -27,6 +27,7 @@ from shared.protocol.dataset import Signature
 from shared.protocol.trace import Trace
 from shared.protocol.weights import Weights, initialize, network_shapes
 from shared.system import environment
+from shared.system.team import ALONE, Team
 
 if TYPE_CHECKING:
     from shared.protocol.sampling import Sampling
@@ -92,8 +93,12 @@ class Evaluation(NamedTuple):
 
 
 class Backend(Protocol):
+    team: Team
+    """The processes that take its steps together. Of a batch, each gets its part."""
     device: str
     """Device that it computes on, as the framework names it."""
+    devices: int
+    """Devices among which a batch is shared, in all processes."""
     path: str
     """Implementation that really runs."""
     notes: list[str]
@@ -111,7 +116,9 @@ class Backend(Protocol):
         """Description of what was compiled so far, and of how much of it came from a cache."""
         ...
 
-    def __init__(self, config: Config, signature: Signature) -> None: ...
+    def __init__(
+        self, config: Config, signature: Signature, team: Team = ALONE, rows: int = 0
+    ) -> None: ...
 
     def init(self, snapshot: Snapshot) -> State: ...
 
@@ -142,11 +149,11 @@ class Backend(Protocol):
     def trace(
         self, state: State, batch: Batch[np.ndarray], rates: np.ndarray
     ) -> tuple[State, Trace]:
-        """Takes the steps of `advance` for one state, on a single device, and shows what each
-        computes.
+        """Takes the steps of `advance` for one state and shows what each computes; a single process
+        takes them on a single device.
 
         The trace holds the arrays of `shared/protocol/trace.py` in canonical names and shapes, each
-        with a leading axis S.
+        with a leading axis S; in a team, of the whole batch.
         """
         ...
 
@@ -203,12 +210,20 @@ def import_backend(name: str) -> None:
         _failed[name] = error
 
 
-def load_backend(config: Config, signature: Signature) -> Backend:
+def load_backend(
+    config: Config, signature: Signature, team: Team = ALONE, rows: int = 0
+) -> Backend:
     """Returns the backend of a configuration; imports its framework if that has not happened yet.
+
+    Args:
+        team: processes that take the steps together.
+        rows: of a whole batch; several processes need it.
 
     Raises:
         InvalidInput: the framework is not installed, cannot be imported, or has no such device.
     """
+    if team.several and rows < 1:
+        raise ValueError(f"rows: expected those of a whole batch, got {rows}")
     try:
         module = part_of(config.backend, "backend")
     except Exception as second:
@@ -217,7 +232,7 @@ def load_backend(config: Config, signature: Signature) -> Backend:
             raise error from error.__cause__
         # Such as JAX_ENABLE_COMPILATION_CACHE=maybe.
         raise InvalidInput(f"--backend {config.backend}: cannot be imported: {error}") from error
-    return module.Backend(config, signature)
+    return module.Backend(config, signature, team=team, rows=rows)
 
 
 def part_of(framework: str, name: str) -> ModuleType:

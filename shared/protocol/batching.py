@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 
 from shared.protocol.buckets import EVALUATION_BUCKETS, TRAINING_BUCKETS, Buckets, bucketed
 from shared.protocol.dataset import Split
+from shared.protocol.row_parts import part_of_rows
 from shared.protocol.windows import Windows
 from shared.system.randomness import generator
 
@@ -71,6 +72,10 @@ class Batches:
     An epoch visits every sequence once. With `window`, a batch of sequences is read in windows of
     that many steps before the next batch of sequences begins.
 
+    With several parts, a batch is shared among as many processes, and these are the batches of one
+    of them: B = `batch_size` rows in all, in each part ceil(B / parts). Rows past the last one
+    repeat it with weights of 0.
+
     With `by_length`, which needs lengths and no window, a batch has sequences of similar lengths
     and no more time steps than the longest of its bucket. A call takes steps of one run, as many as
     `alike` says.
@@ -85,6 +90,8 @@ class Batches:
     per_step: bool
     dropout: Dropout | None = None
     by_length: bool = False
+    part: int = 0
+    parts: int = 1
 
     def __post_init__(self) -> None:
         if self.by_length and (self.split.lengths is None or self.window is not None):
@@ -93,6 +100,11 @@ class Batches:
     @property
     def rows(self) -> int:
         return len(self.split.inputs)
+
+    @property
+    def places(self) -> np.ndarray:
+        """Numbers within the whole batch of the rows of this part, also of those past its end."""
+        return part_of_rows(self.batch_size, self.part, self.parts)
 
     @property
     def length(self) -> int:
@@ -175,7 +187,7 @@ class Batches:
         target_type = np.int32 if classes else self.dtype
         length = self._steps(start, count)
         steps = np.arange(length)
-        weights = np.arange(self.batch_size) < real[:, None]
+        weights = self.places < real[:, None]
         if self.per_step:
             ends = self.length if lengths is None else lengths[rows][..., None]
             weights = weights[..., None] & (begins[:, None, None] + steps < ends)
@@ -227,7 +239,8 @@ class Batches:
         batch, window = np.divmod(self._batches(start, count), self.windows)
         first = batch * self.batch_size
         # A ragged batch repeats its last row: real numbers, kept out of the mean by weights of 0.
-        rows = np.minimum(first[:, None] + np.arange(self.batch_size), self.rows - 1)
+        places = np.minimum(self.places, self.batch_size - 1)
+        rows = np.minimum(first[:, None] + places, self.rows - 1)
         if self.shuffle and self.rows > 1:
             sizes = (self.rows,) if self.buckets is None else self.buckets.sizes
             for epoch in np.unique(epochs):
@@ -263,10 +276,12 @@ class Batches:
             return None
         probability, layers, width = self.dropout
         shape = (layers, self.batch_size, steps, width)
-        masks = np.empty((count, *shape), self.dtype)
+        places = np.minimum(self.places, self.batch_size - 1)
+        masks = np.empty((count, layers, len(places), steps, width), self.dtype)
         for i in range(count):
+            # Of the whole batch, so that its rows have theirs however it is shared.
             drawn = generator(self.seed, "dropout", start + i).random(shape, np.float32)
-            masks[i] = (drawn >= probability) / (1 - probability)
+            masks[i] = (drawn[:, places] >= probability) / (1 - probability)
         return masks
 
 

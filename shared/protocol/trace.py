@@ -40,6 +40,15 @@ PHASES_OF_A_RUN = PHASES[:-2]
 """Those that a backend shows of a run of this project."""
 
 
+def row_axis(name: str) -> int | None:
+    """Returns the axis of a tensor that has a place for each row of the batch; None if it has none,
+    such as a weight."""
+    phase, _, rest = name.partition("/")
+    if name == "inputs/learning_rate" or phase not in ("inputs", "embedded", "layers", "logits"):
+        return 1 if name.startswith("before/carry.") else None
+    return 1 if name == "inputs/masks" or ".state." in rest else 0
+
+
 def below(phase: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the tensors with names below this phase."""
     return {f"{phase}/{name}": tensor for name, tensor in tensors.items()}

@@ -17,6 +17,9 @@ class Segment:
     """Milliseconds that a steady step took."""
     notes: list[str]
     """Notes for a reader of the numbers (see `shared/protocol/backend.py`)."""
+    processes: int = 1
+    devices: int = 1
+    """Devices among which a batch was shared, in all processes."""
 
     @property
     def label(self) -> str:

@@ -47,6 +47,10 @@ class Summary:
     cell: str
     precision: str
     device: str
+    processes: int
+    """Processes that took the steps of the last segment together."""
+    devices: int
+    """Devices among which they shared a batch."""
     versions: dict[str, str]
     parameters: int
     seed: int
@@ -138,6 +142,8 @@ def summarize(
         cell=config.network.cell,
         precision=config.precision,
         device=backend.device,
+        processes=final.segments[-1].processes,
+        devices=final.segments[-1].devices,
         versions=environment.versions(config.backend),
         parameters=sum(array.size for array in final.snapshot.weights.values()),
         seed=config.seed,

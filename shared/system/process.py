@@ -6,26 +6,37 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from shared.errors import InvalidInput, TrainingDiverged, printable
+from shared.errors import InvalidInput, LostProcess, TrainingDiverged, printable
+from shared.system.launch import check_alone, is_first
 from shared.system.signals import SIGNALS, number_of, raise_interrupted
 
 _name = ""
 """Name that stands before a message."""
+_silent = False
+"""True if another process says why all of them end."""
+_parted = False
+"""True if it is known which of several processes says it."""
+FIRST_S = 5.0
+"""Seconds after which a process speaks that waits for rank 0 to do it."""
 
 
-def run(main: Callable[[Sequence[str]], Any], name: str | None = None) -> NoReturn:
+def run(
+    main: Callable[[Sequence[str]], Any], name: str | None = None, several: bool = False
+) -> NoReturn:
     """Runs a command's main function with this process's arguments, and exits.
 
     Args:
         name: the command's name in its messages; by default the file that was started.
+        several: True if it may run in several processes of a launcher, which work together.
 
     Bad input (2), divergence (1), a machine that fails us, such as a full disk (1), Ctrl-C (130)
     and SIGTERM (143) each end in one line on stderr. For the last two, the line is the message of
-    the KeyboardInterrupt.
+    the KeyboardInterrupt. Of several processes, one writes it.
     """
     global _name
     _name = name or Path(sys.argv[0]).name
@@ -36,10 +47,12 @@ def run(main: Callable[[Sequence[str]], Any], name: str | None = None) -> NoRetu
         if isinstance(stream, io.TextIOWrapper):  # a terminal in ASCII still shows "hello ? elloh"
             stream.reconfigure(errors="replace")
     try:
+        if not several:
+            check_alone()
         main(sys.argv[1:])
     except InvalidInput as error:
         _stop(str(error), 2)
-    except TrainingDiverged as error:
+    except (TrainingDiverged, LostProcess) as error:
         _stop(str(error), 1)
     except BrokenPipeError as error:  # such as `--help | head`
         # Python would complain again at its exit.
@@ -54,7 +67,8 @@ def run(main: Callable[[Sequence[str]], Any], name: str | None = None) -> NoRetu
     except MemoryError:
         _stop("out of memory; smaller sizes need less", 1)
     except KeyboardInterrupt as error:
-        say(str(error) or "interrupted")
+        if _parted or _is_first():
+            say(str(error) or "interrupted")
         sys.stdout.flush()
         _leave(128 + number_of(error))
     for number in SIGNALS:  # all is done: too late for one that comes while Python shuts down
@@ -82,10 +96,48 @@ def _interrupt_again(unraisable: Any) -> None:
 
 
 def _stop(message: str, code: int) -> NoReturn:
+    if not _parted and not _is_first():
+        _wait_for_first(code)
     say(message)
-    sys.exit(code)
+    _exit(code)
+
+
+def _is_first() -> bool:
+    """Tells whether this process is rank 0, or is alone, or cannot know it."""
+    try:
+        return is_first()
+    except InvalidInput:
+        return True
+
+
+def _wait_for_first(code: int) -> None:
+    """Leaves rank 0 the time to say what most often stops all processes, such as a bad option; the
+    launcher then stops this one, which ends without a word."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: _leave(code))
+    time.sleep(FIRST_S)
+
+
+def part(silent: bool | None) -> None:
+    """Has this process end by itself, without waiting for the others of its run.
+
+    Args:
+        silent: print nothing: another one says why all of them end; None where that is not known.
+    """
+    global _silent, _parted, _exit
+    _silent, _parted, _exit = bool(silent), silent is not None, _exit_at_once
+
+
+def _exit_at_once(code: int) -> NoReturn:
+    sys.stdout.flush()
+    os._exit(code)
+
+
+_exit: Callable[[int], NoReturn] = sys.exit
 
 
 def say(message: str) -> None:
     """Prints a line on stderr, after the command's name."""
+    if _silent:
+        return
     print(f"{_name}: {printable(message)}", file=sys.stderr, flush=True)

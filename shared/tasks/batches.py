@@ -9,10 +9,12 @@ from shared.protocol.batching import (
     Dropout,
 )
 from shared.protocol.dataset import Split
+from shared.system.team import ALONE, Team
 from shared.tasks.task import Task
 
 
-def training_batches(config: Config, task: Task) -> Batches:
+def training_batches(config: Config, task: Task, team: Team = ALONE) -> Batches:
+    """Returns the batches of training; in a team, the part of this process."""
     network = config.network
     width = network.hidden_size * (2 if network.bidirectional else 1)
     dropout = Dropout(network.dropout, network.num_layers - 1, width) if network.dropout else None
@@ -26,10 +28,13 @@ def training_batches(config: Config, task: Task) -> Batches:
         per_step=task.signature.per_step,
         dropout=dropout,
         by_length=_by_length(config, task, task.train),
+        part=team.rank,
+        parts=team.count,
     )
 
 
-def evaluation_batches(config: Config, task: Task, split: Split) -> Batches:
+def evaluation_batches(config: Config, task: Task, split: Split, team: Team = ALONE) -> Batches:
+    """Returns the batches that score a part of the data; in a team, the part of this process."""
     by_length = _by_length(config, task, split)
     rows = EVALUATION_ROWS_BY_LENGTH if by_length else EVALUATION_ROWS
     return Batches(
@@ -41,6 +46,8 @@ def evaluation_batches(config: Config, task: Task, split: Split) -> Batches:
         dtype=config.precision,
         per_step=task.signature.per_step,
         by_length=by_length,
+        part=team.rank,
+        parts=team.count,
     )
 
 

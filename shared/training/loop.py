@@ -49,6 +49,7 @@ def take_steps(
         step = end
         for record, state in zip(records, states, strict=True):
             record.evaluate(state, step)
+        _agree(first, False, interruption)
         _check_interrupted(interruption)
     return list(states)
 
@@ -69,7 +70,7 @@ def _take_calls(
         rates = records[0].rates(call.start, call.steps)
         if pending is not None:
             _read(records, *pending)
-            if due.after(call.start) or interruption.received is not None:
+            if _agree(records[0], due.after(call.start), interruption):
                 for record, state in zip(records, states, strict=True):
                     record.save(state, call.start)
                 due.written()
@@ -102,6 +103,18 @@ def _read(
 ) -> None:
     for record, own in zip(records, metrics, strict=True):
         record.read(call, own, found)
+
+
+def _agree(record: Record, due: bool, interruption: Interruption) -> bool:
+    """Tells whether a checkpoint is to be written now: it is due, or a signal came. In a team, the
+    first process knows what is due, and a signal to one is one to all."""
+    team = record.backend.team
+    if team.several:
+        found = team.gather((due, interruption.received))
+        due = found[0][0]
+        received = [number for _, number in found if number is not None]
+        interruption.received = received[0] if received else None
+    return due or interruption.received is not None
 
 
 def _start_clocks(records: Sequence[Record]) -> None:

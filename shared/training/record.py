@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
@@ -27,17 +28,29 @@ from shared.training.clock import Timing
 from shared.training.progress import Progress
 
 
+@dataclass(frozen=True)
+class Files:
+    """The files of a run to which its course is written."""
+
+    lock: Lock
+    history: History
+    events: Events
+
+
 @dataclass
 class Record:
-    """The files and the progress of one run, from its first step to its test."""
+    """The files and the progress of one run, from its first step to its test.
+
+    Every process of a team has one, whose numbers are the same. Only the first writes files.
+    """
 
     config: Config
     task: Task
     backend: Backend
     batches: Batches
-    lock: Lock
-    history: History
-    events: Events
+    folder: Path
+    files: Files | None
+    """None in a process that writes none."""
     progress: Progress
     position: Checkpoint
     """Place where this process begins."""
@@ -47,7 +60,6 @@ class Record:
     """Runs whose steps are taken in one call, this one among them."""
 
     def __post_init__(self) -> None:
-        self.folder = self.lock.folder
         self.timing = Timing(self.backend, self.together)
         self.reached = self.position
         """The last checkpoint."""
@@ -56,7 +68,8 @@ class Record:
         self.running = self.position.running
         step, best = self.position.snapshot.step, self.position.best_step
         self.retention = Retention(self.folder, self.config.keep_checkpoints, {step: best})
-        self.retention.clean()  # a run that was killed may not have come to it
+        if self.files is not None:
+            self.retention.clean()  # a run that was killed may not have come to it
 
     def read(self, call: Call, metrics: Metrics, anomaly: Anomaly | None) -> None:
         """Waits for a call, then writes and shows its steps.
@@ -70,11 +83,13 @@ class Record:
         good = int(wrong.argmax()) if wrong.any() else len(loss)
         for i in range(good):
             step, epoch = call.start + i + 1, (call.start + i) // self.batches.per_epoch + 1
-            self.history.train(step, epoch, float(loss[i]), float(metric[i]))
+            if self.files is not None:
+                self.files.history.train(step, epoch, float(loss[i]), float(metric[i]))
             self.running = self.running.add(float(loss[i]), float(metric[i]))
-        self.history.flush()
-        if self.events.written:
-            self._note(call, loss[:good], metric[:good], norms[:good])
+        if self.files is not None:
+            self.files.history.flush()
+            if self.files.events.written:
+                self._note(self.files.events, call, loss[:good], metric[:good], norms[:good])
         if anomaly is not None:
             self._diverged(str(anomaly), call.start + len(loss), norms[-1], found=True)
         if wrong.any():
@@ -88,7 +103,14 @@ class Record:
             self._diverged(" and ".join(what), call.start + good + 1, norms[good])
         self.progress.advance(call.steps, float(loss[-1]), float(metric[-1]))
 
-    def _note(self, call: Call, loss: np.ndarray, metric: np.ndarray, norms: np.ndarray) -> None:
+    def _note(
+        self,
+        events: Events,
+        call: Call,
+        loss: np.ndarray,
+        metric: np.ndarray,
+        norms: np.ndarray,
+    ) -> None:
         """Writes steps to the events: what the history has of them, the rate and the gradient
         norm."""
         rates = self.rates(call.start, call.steps)
@@ -96,7 +118,7 @@ class Record:
             if (call.start + i + 1) % self.config.log_every == 0:
                 values = {"loss": loss[i], self.task.metric: metric[i]}
                 values |= {"learning_rate": rates[i], "gradient_norm": norm(norms[i])}
-                self.events.add("train", call.start + i + 1, values)
+                events.add("train", call.start + i + 1, values)
 
     def evaluate(self, state: State, step: int) -> None:
         """Scores the validation part and writes a checkpoint."""
@@ -111,8 +133,7 @@ class Record:
             valid = evaluate(self.config, self.task, self.backend, state, self.task.valid)
             if not math.isfinite(valid.loss):
                 self._diverged(f"the validation loss is {valid.loss}", step, found=True)
-            self.history.add(step, epoch, "valid", valid.loss, valid.metric)
-            self.events.add("valid", step, named(self.task, valid))
+            self._add(step, epoch, "valid", valid)
             line += f"  valid loss {valid.loss:.4f}  {self._shown(valid)}"
             if best is None or valid.loss < best["loss"]:
                 best = named(self.task, valid) | {"step": step}
@@ -127,8 +148,11 @@ class Record:
 
     def _write(self, snapshot: Snapshot) -> None:
         """Writes a checkpoint. The history that it refers to is on the disk before."""
-        self.lock.check()
-        self.events.flush()
+        digest = ""
+        if self.files is not None:
+            self.files.lock.check()
+            self.files.events.flush()
+            digest = self.files.history.sync()
         self.reached = Checkpoint(
             snapshot,
             self.task.fingerprint,
@@ -136,10 +160,17 @@ class Record:
             self.reached.best,
             self._segments(snapshot.step),
             self.running,
-            self.history.sync(),
+            digest,
         )
-        self.retention.write(self.reached)
+        if self.files is not None:
+            self.retention.write(self.reached)
         self.saved = snapshot.step
+
+    def _add(self, step: int, epoch: int, part: str, found: Evaluation) -> None:
+        """Writes the scores of a part of the data."""
+        if self.files is not None:
+            self.files.history.add(step, epoch, part, found.loss, found.metric)
+            self.files.events.add(part, step, named(self.task, found))
 
     def _exported(self, state: State, step: int) -> Snapshot:
         """Returns the state as a snapshot, and checks it. The loss of a step is that of the weights
@@ -167,6 +198,8 @@ class Record:
             step,
             self.timing.step_ms,
             self.backend.notes,
+            self.backend.team.count,
+            self.backend.devices,
         )
         return [*self.position.segments, current]
 
@@ -201,12 +234,21 @@ class Record:
         """Scores the test part, once, with the best checkpoint; also returns its state."""
         step = self.total
         if self.reached.best_step is not None:
-            chosen = checkpoint.read(checkpoint.path(self.folder, self.reached.best_step)).snapshot
+            chosen = self._chosen(self.reached.best_step)
             state, step = self.backend.init(chosen), chosen.step
         scores = evaluate(self.config, self.task, self.backend, state, self.task.test)
         epoch = -(-step // self.batches.per_epoch)
         if not math.isfinite(scores.loss):
             self._diverged(f"the test loss is {scores.loss}", step, found=True)
-        self.history.add(step, epoch, "test", scores.loss, scores.metric)
-        self.events.add("test", step, named(self.task, scores))
+        self._add(step, epoch, "test", scores)
         return state, derived(self.task, "test", scores) | {"step": step}
+
+    def _chosen(self, step: int) -> Snapshot:
+        """Returns the best checkpoint, which only the first process has."""
+        team, chosen = self.backend.team, None
+        with team.agreed():
+            if team.first:
+                chosen = checkpoint.read(checkpoint.path(self.folder, step)).snapshot
+        chosen = team.of_first(chosen)
+        assert chosen is not None
+        return chosen

@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.config import Config, resolve
 from shared.errors import InvalidInput
 from shared.protocol import Backend
+from shared.protocol.processes import joined
 from shared.runs import run_folder
 from shared.runs.seeds import (
     FILE,
@@ -29,6 +30,7 @@ from shared.system import lock
 from shared.system.files import TEMPORARY
 from shared.system.folders import occupants, remove, reserved
 from shared.system.signals import Interrupted, number_of
+from shared.system.team import Team
 from shared.tasks.task import Task
 from shared.training import calls
 from shared.training.prepare import Ready, prepare
@@ -72,32 +74,63 @@ def train_seeds(
     """
     folder = Path(folder)
     config, seeds = resolve(config), _integers(seeds)
-    left = _left(config, seeds, folder, overwrite, resume)
-    begun = False
+    with joined(config) as team:
+        left = None
+        with team.agreed():
+            if team.first:
+                left = _left(config, seeds, folder, overwrite, resume)
+        left = team.of_first(left)
+        assert left is not None
+        how = _Purpose(folder, seeds, config, overwrite, resume, quiet, team)
+        return _train(how, left, task)
+
+
+class _Purpose(NamedTuple):
+    """What `train_seeds` was asked for."""
+
+    folder: Path
+    seeds: Sequence[int]
+    config: Config
+    overwrite: bool
+    resume: bool
+    quiet: bool
+    team: Team
+
+
+def _train(how: _Purpose, left: dict[int, Config], task: Task | None) -> list[Summary]:
+    """Trains the seeds that are left, group after group."""
+    folder, begun = how.folder, False
     summaries: list[Summary] = []
     try:
         while left:
             started = time.perf_counter()
             with ExitStack() as stack:
-                group = _group([*left.values()], folder, overwrite, stack, task)
+                group = _group(how, [*left.values()], stack, task)
                 if not begun:
-                    stack.enter_context(reserved(folder, "--out"))
-                    if not resume:
-                        _clear(folder)
-                    save_seeds(folder, seeds, config)
+                    with how.team.agreed():
+                        if how.team.first:
+                            _begin(how, stack)
                     begun = True
-                summaries += train_together(group, overwrite, quiet, started, stack)
+                summaries += train_together(group, how.overwrite, how.quiet, started, stack)
             for run in group:
                 del left[run.config.seed]
     except KeyboardInterrupt as stop:
-        how = f"; --resume {folder} finishes the seeds that are not done"
-        message = f"interrupted{how}" if begun else UNTOUCHED
+        advice = f"; --resume {folder} finishes the seeds that are not done"
+        message = f"interrupted{advice}" if begun else UNTOUCHED
         raise Interrupted(number_of(stop), message) from stop
     except OSError as error:
         if not begun or error.errno is None:
             raise
         raise _advised(error, folder) from error
     return summaries
+
+
+def _begin(how: _Purpose, stack: ExitStack) -> None:
+    """Makes the folder of the seeds."""
+    stack.enter_context(reserved(how.folder, "--out"))
+    if not how.resume:
+        _clear(how.folder)
+    save_seeds(how.folder, how.seeds, how.config)
 
 
 def _left(
@@ -150,30 +183,29 @@ def _advised(error: OSError, folder: Path) -> OSError:
 
 
 def _group(
-    left: Sequence[Config], folder: Path, overwrite: bool, stack: ExitStack, task: Task | None
+    how: _Purpose, left: Sequence[Config], stack: ExitStack, task: Task | None
 ) -> list[Ready]:
     """Returns the first seed that is left, and the seeds whose steps are taken together with its
     own."""
-    first = _prepare(folder, left[0], overwrite, stack, task)
+    first = _prepare(how, left[0], stack, task)
     group = [first]
     for other in left[1:]:
-        if _may_join(first, folder, other, overwrite):
-            one = _prepare(folder, other, overwrite, stack, task, first.backend)
+        if _may_join(first, how.folder, other, how.overwrite):
+            one = _prepare(how, other, stack, task, first.backend)
             group += [one] * _alike(first, one)
     return group
 
 
 def _prepare(
-    folder: Path,
+    how: _Purpose,
     config: Config,
-    overwrite: bool,
     stack: ExitStack,
     task: Task | None,
     backend: Backend | None = None,
 ) -> Ready:
-    own = seed_folder(folder, config.seed)
-    resume = not overwrite and run_folder.status(own).begun
-    return prepare(config, own, overwrite, resume, stack, backend, task)
+    own = seed_folder(how.folder, config.seed)
+    resume = how.team.of_first(not how.overwrite and run_folder.status(own).begun)
+    return prepare(config, own, how.overwrite, resume, stack, how.team, backend, task)
 
 
 def _finished(folder: Path, config: Config) -> bool:
@@ -193,6 +225,8 @@ def _finished(folder: Path, config: Config) -> bool:
 
 def _may_join(first: Ready, folder: Path, other: Config, overwrite: bool) -> bool:
     """Tells whether another seed's steps belong into one call with the first's."""
+    if first.backend.team.several:  # whose folders only one of them sees
+        return False
     if first.config.detect_anomaly or other.seed == first.config.seed:
         return False
     kept = None if overwrite else run_folder.status(seed_folder(folder, other.seed)).step

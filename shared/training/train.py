@@ -12,12 +12,14 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from shared.config import Config, resolve
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, LostProcess
 from shared.inference import evaluation
 from shared.protocol.backend import State
+from shared.protocol.processes import is_lost, joined, lost
 from shared.runs import predictions, run_folder
 from shared.runs.history import History
 from shared.runs.schema import save_schema, schema_of
+from shared.runs.scores import Scores
 from shared.runs.summary import Summary, summarize
 from shared.runs.tensorboard import Events
 from shared.system import lock
@@ -26,7 +28,7 @@ from shared.tasks.task import Task
 from shared.training.loop import take_steps
 from shared.training.prepare import Ready, prepare
 from shared.training.progress import Progress
-from shared.training.record import Record
+from shared.training.record import Files, Record
 from shared.training.resume import resumption
 
 NOTICE = "stopping after the steps at hand, with a checkpoint; once more stops at once"
@@ -70,8 +72,10 @@ def train(
     check_purpose(folder, overwrite, resume)
     started = time.perf_counter()
     with ExitStack() as stack:
+        config = resolve(config)
+        team = stack.enter_context(joined(config))
         try:
-            ready = prepare(resolve(config), folder, overwrite, resume, stack, task=task)
+            ready = prepare(config, folder, overwrite, resume, stack, team, task=task)
         except KeyboardInterrupt as stop:
             raise Interrupted(number_of(stop), UNTOUCHED) from stop
         (summary,) = train_together([ready], overwrite, quiet, started, stack)
@@ -98,13 +102,13 @@ def train_together(
         started: the `time.perf_counter` of their beginning.
         stack: holds their locks and files.
     """
-    backend = runs[0].backend
+    config, backend = runs[0].config, runs[0].backend
     records: list[Record] = []
     try:
         states = [backend.init(run.position.snapshot) for run in runs]
         for run in runs:
             records.append(_begin(run, overwrite, quiet, run is runs[0], len(runs), stack))
-        with Interruption("" if quiet else NOTICE) as interruption:
+        with Interruption("" if quiet or not backend.team.first else NOTICE) as interruption:
             states = take_steps(records, states, interruption)
         return [_finish(one, state, started) for one, state in zip(records, states, strict=True)]
     except KeyboardInterrupt as stop:
@@ -117,6 +121,12 @@ def train_together(
             raise
         reason = f"{error.strerror}; when it can be, {advice}"
         raise OSError(error.errno, reason, error.filename) from error
+    except RuntimeError as error:
+        if not is_lost(config, error):
+            raise
+        advice = _advice(runs[0], records)
+        message = lost(backend.team) + (f"; {advice}" if advice else "")
+        raise LostProcess(message) from error
 
 
 def _begin(
@@ -129,29 +139,20 @@ def _begin(
         together: how many seeds take their steps in one call.
     """
     config, folder, reached = ready.config, ready.folder, ready.position.snapshot.step
-    if ready.lock is None:
-        own = stack.enter_context(run_folder.created(folder, config, overwrite))
-    else:
-        own = ready.lock
-        run_folder.reopen(folder, config)
-    save_schema(folder, schema_of(config, ready.task))
     metric, total = ready.task.metric, ready.total
-    history = stack.enter_context(History(folder, metric, config.log_every, keep=reached))
-    events = stack.enter_context(Events(folder, config, keep=reached))
     prefix = f"seed {config.seed}: " if together > 1 else ""
+    files, written = None, ready.backend.team.first
+    quiet = quiet or not written
     progress = stack.enter_context(Progress(reached, total, metric, quiet, prefix, bar=first))
-    if ready.lock is not None:
-        if own.stale is not None:
-            progress.line(f"taking over {lock.FILE} of {own.stale}: nobody holds it any more")
-        progress.line(resumption(config, folder, ready.position, total))
+    if written:
+        files = _files(ready, overwrite, progress, stack)
     return Record(
         config=config,
         task=ready.task,
         backend=ready.backend,
         batches=ready.batches,
-        lock=own,
-        history=history,
-        events=events,
+        folder=folder,
+        files=files,
         progress=progress,
         position=ready.position,
         total=total,
@@ -159,16 +160,46 @@ def _begin(
     )
 
 
+def _files(ready: Ready, overwrite: bool, progress: Progress, stack: ExitStack) -> Files:
+    """Opens the files of a run."""
+    config, folder, reached = ready.config, ready.folder, ready.position.snapshot.step
+    if ready.lock is None:
+        own = stack.enter_context(run_folder.created(folder, config, overwrite))
+    else:
+        own = ready.lock
+        run_folder.reopen(folder, config)
+    save_schema(folder, schema_of(config, ready.task))
+    metric, log_every = ready.task.metric, config.log_every
+    history = stack.enter_context(History(folder, metric, log_every, keep=reached))
+    events = stack.enter_context(Events(folder, config, keep=reached))
+    if ready.lock is not None:
+        if own.stale is not None:
+            progress.line(f"taking over {lock.FILE} of {own.stale}: nobody holds it any more")
+        progress.line(resumption(config, folder, ready.position, ready.total))
+    return Files(own, history, events)
+
+
 def _finish(record: Record, state: State, started: float) -> Summary:
-    """Scores the test part and writes the summary."""
-    task, backend = record.task, record.backend
+    """Scores the test part; the first process writes the summary, and all return it."""
     state, test = record.test(state)
+    summary = None
+    if record.files is not None:
+        summary = _write_summary(record, record.files, state, test, started)
+    summary = record.backend.team.of_first(summary)
+    assert summary is not None
+    return summary
+
+
+def _write_summary(
+    record: Record, files: Files, state: State, test: Scores, started: float
+) -> Summary:
+    task, backend = record.task, record.backend
     found = evaluation.predict(task, backend, state)
     test |= predictions.scores(task, found)
     generated = evaluation.written_on(task, backend, state)
-    record.lock.check()
+    files.lock.check()
     saved = predictions.save(record.folder, found) if found else None
-    digest = record.history.sync()
+    digest = files.history.sync()
     summary = summarize(
         record.config,
         task,

@@ -17,6 +17,7 @@ from shared.protocol.backend import Evaluation, first_snapshot
 from shared.protocol.batching import EVALUATION_ROWS_BY_LENGTH, Batches, Dropout
 from shared.protocol.buckets import EVALUATION_BUCKETS, LEAST_GAIN, TRAINING_BUCKETS, bucketed
 from shared.protocol.dataset import Signature, Split
+from shared.system.team import ALONE
 from shared.tasks import TASKS
 from shared.tasks.batches import evaluation_batches, training_batches
 from shared.tasks.task import Task
@@ -246,6 +247,8 @@ def test_evaluation_counts_every_sequence_once(rows: int) -> None:
     seen: list[int] = []
 
     class Recorder:
+        team = ALONE
+
         def evaluate(self, state: object, stacked: Iterable[Batch[np.ndarray]]) -> Evaluation:
             for batch in stacked:
                 seen.extend(batch.targets[batch.weights == 1])

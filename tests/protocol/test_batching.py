@@ -14,6 +14,7 @@ from shared.protocol import Backend, Batch
 from shared.protocol.backend import Evaluation
 from shared.protocol.batching import CHUNK_BYTES, Batches, Dropout
 from shared.protocol.dataset import Split
+from shared.system.team import ALONE
 from shared.tasks import TASKS, load_task
 from shared.tasks.batches import evaluation_batches, training_batches
 
@@ -265,6 +266,8 @@ def test_evaluation_counts_every_row_once_in_calls_of_one_size(rows: int, batch_
     sizes, seen = [], []
 
     class Recorder:
+        team = ALONE
+
         def evaluate(self, state: object, stacked: Iterable[Batch[np.ndarray]]) -> Evaluation:
             for batch in stacked:
                 sizes.append(len(batch.weights))

@@ -33,6 +33,14 @@ RUNNING = {
 }  # fmt: skip
 
 
+OWN = {
+    "shared/system/team.py": {"pickle.loads"},
+    "shared/system/mapped_values.py": {"pickle.load"},
+}
+"""What the processes of one run send each other, or map of a file that one of them has just
+written: never a file of a user's, and torch.distributed itself unpickles there, too."""
+
+
 def violations(source: str) -> list[str]:
     """Calls that may run what they read."""
     found = []
@@ -55,7 +63,8 @@ def violations(source: str) -> list[str]:
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_nothing_is_unpickled_or_run(file: Path) -> None:
-    assert violations(file.read_text()) == []
+    own = OWN.get(str(file.relative_to(ROOT)), set())
+    assert {*violations(file.read_text())} == own
 
 
 def test_a_violation_is_found() -> None:

@@ -12,7 +12,7 @@ import jaxtyping
 def install() -> None:
     """Before the packages are imported; `checked` switches it on."""
     # Not where there are generic named tuples such as Batch, which beartype does not know.
-    generic = {"backend", "scans", "step", "traps"}
+    generic = {"backend", "scans", "step", "tracing", "traps"}
     for package in ("rnn_jax", "rnn_torch"):
         modules = {module.name for module in pkgutil.iter_modules([package])} - generic
         names = [f"{package}.{name}" for name in modules]

@@ -19,6 +19,7 @@ from shared.protocol.backend import Evaluation, Metrics
 from shared.protocol.dataset import Signature
 from shared.protocol.sampling import Sampling
 from shared.protocol.weights import Weights, network_shapes, state_shapes
+from shared.system.team import ALONE, Team
 
 
 class State(NamedTuple):
@@ -29,7 +30,8 @@ class State(NamedTuple):
 
 
 class Backend:
-    def __init__(self, config: Config, signature: Signature):
+    def __init__(self, config: Config, signature: Signature, team: Team = ALONE, rows: int = 0):
+        self.team, self.devices = team, 1
         self.config, self.signature = config, signature
         self.device, self.path, self.notes = "numpy", "numbers in NumPy", []
         self.own_masks = False
