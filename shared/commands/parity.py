@@ -5,11 +5,13 @@ For example:
     rnn-parity parity --task last-value --optimizer sgd --momentum 0.9 --steps 200
     rnn-parity parity --inject reset-gate
     rnn-parity parity --trap-gallery
+    rnn-parity parity --task last-value --processes 2
     rnn-parity parity traces/mine traces/theirs
 
 Both backends take the same steps from the same weights, and every phase of every step is compared:
-in float64 as the proof, then in float32 to measure how far rounding carries them apart. It exits
-with 0 if the proof holds, with 1 if not.
+in float64 as the proof, then in float32 to measure how far rounding carries them apart. With
+--processes, the second one's steps are taken by several processes together. It exits with 0 if the
+proof holds, with 1 if not.
 """
 
 import sys
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING
 import tyro
 
 from shared.commands import cli
+from shared.commands.processes import check_processes, crew, extent
 from shared.config import Config
 from shared.errors import InvalidInput, printable
 from shared.system.folders import report_folder, reserved
@@ -47,7 +50,13 @@ class Arguments:
     """Runs in each framework, with weights moved by one unit, that make the float32 envelope; 0
     leaves float32 out."""
     contenders: tuple[str, str] = ("jax/handcrafted", "torch/handcrafted")
-    """The two backend/implementation pairs to compare."""
+    """The two backend/implementation pairs to compare; with --processes, they may be the same."""
+    processes: int | None = None
+    """Processes of this machine that take the steps of the second contender together; 1 only with
+    --devices."""
+    devices: int | None = None
+    """With --processes, CPU devices among which each of them shares its rows, in JAX; by default
+    1."""
     inject: str | None = None
     """A trap to plant in the first side, which must be jax/handcrafted: a name of --list-traps, or
     one with a variant, such as gates:transposed."""
@@ -123,8 +132,16 @@ def parse_arguments(argv: Sequence[str], base: Config) -> Arguments:
             "traps are planted in the first side: expected --contenders jax/handcrafted …, "
             f"got {arguments.contenders[0]}"
         )
-    if arguments.trap_gallery and (planted or arguments.traces):
-        raise InvalidInput("--trap-gallery plants every trap: expected no --inject or --traces")
+    if arguments.trap_gallery and (planted or arguments.traces or arguments.processes):
+        raise InvalidInput(
+            "--trap-gallery plants every trap: expected no --inject, --traces or --processes"
+        )
+    check_processes(
+        arguments.processes,
+        arguments.devices,
+        arguments.contenders[1],
+        arguments.settings.device,
+    )
     return arguments
 
 
@@ -170,37 +187,40 @@ def _prove(arguments: Arguments, argv: Sequence[str]) -> None:
     from shared.parity.traps import check_seen
 
     config, task = load(arguments.settings)
+    if arguments.devices is not None:
+        config = replace(config, device="cpu")
     folder = _folder(arguments, config.task)
-    first, second = sides = lockstep.sides(config, task, arguments.contenders)
-    steps, planted = lockstep.count_steps(arguments.steps, config, first), []
-    if arguments.inject is not None:
-        planted = [find_switch(arguments.inject, config, first)]
-    title = naming.task_and_cell(config)
-    with reserved(folder, "--out"):
-        with _trace_folders(arguments, sides) as traces:
-            print(
-                f"{title}: {first.name} against {second.name}, {steps} steps in float64", flush=True
+    with crew(arguments.processes, arguments.devices, arguments.contenders[1]) as processes:
+        first, second = sides = lockstep.sides(config, task, arguments.contenders, processes)
+        steps, planted = lockstep.count_steps(arguments.steps, config, first), []
+        if arguments.inject is not None:
+            planted = [find_switch(arguments.inject, config, first)]
+        title = naming.task_and_cell(config)
+        with reserved(folder, "--out"):
+            with _trace_folders(arguments, sides) as traces:
+                about = f"{title}: {first.name} against {second.name}, {steps} steps in float64"
+                print(about, flush=True)
+                ran, diagnosis = run_planted(
+                    config, task.signature, sides, planted, steps, arguments.tolerance, traces
+                )
+                if planted:
+                    check_seen(planted[0].name, ran.comparison)
+            envelope = None
+            if ran.comparison.equal and arguments.runs:
+                single = replace(config, precision="float32")
+                a, b = lockstep.sides(single, task, arguments.contenders, processes)
+                envelope = measure(single, a, b, steps, arguments.runs)
+            findings = Findings(
+                ran.comparison,
+                ran.losses,
+                diagnosis,
+                planted[0].name if planted else None,
+                envelope,
+                sides,
+                config,
+                hints=extent(second) if processes and ran.comparison.equal else (),
             )
-            ran, diagnosis = run_planted(
-                config, task.signature, sides, planted, steps, arguments.tolerance, traces
-            )
-            if planted:
-                check_seen(planted[0].name, ran.comparison)
-        envelope = None
-        if ran.comparison.equal and arguments.runs:
-            single = replace(config, precision="float32")
-            a, b = lockstep.sides(single, task, arguments.contenders)
-            envelope = measure(single, a, b, steps, arguments.runs)
-        findings = Findings(
-            ran.comparison,
-            ran.losses,
-            diagnosis,
-            planted[0].name if planted else None,
-            envelope,
-            sides,
-            config,
-        )
-        _finish(findings, folder, title, argv)
+            _finish(findings, folder, title, argv)
 
 
 def _finish(findings: "Findings", folder: Path, title: str, argv: Sequence[str]) -> None:
@@ -240,7 +260,7 @@ def _trace_folders(
         return nullcontext(())
     from shared.parity.trace_files import new_folders
 
-    names = [side.name.replace("/", "-") for side in sides]
+    names = [side.name.replace("/", "-").replace(" ", "-") for side in sides]
     if names[0] == names[1]:
         raise InvalidInput(
             f"--traces: expected two different contenders, got {sides[0].name} twice"

@@ -11,7 +11,7 @@ by one.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from shared.config import Config
 from shared.errors import InvalidInput
 from shared.parity.comparison import PROVED, Comparison, in_both
 from shared.parity.trace_files import write_trace
-from shared.protocol import Backend, Snapshot, load_backend
+from shared.protocol import Batch, Snapshot, load_backend
+from shared.protocol.backend import Metrics
 from shared.protocol.batching import Batches
 from shared.protocol.schedule import learning_rates
 from shared.protocol.trace import Trace, split_steps
@@ -27,9 +28,40 @@ from shared.tasks.batches import training_batches
 from shared.tasks.start import first_position
 from shared.tasks.task import Task
 
+if TYPE_CHECKING:
+    from shared.parity.crew import Crew
+
 CALL_BYTES = 64 * 2**20
 """Approximate largest size of the traces of one call."""
 CALL_STEPS = 100
+
+
+class Stepper(Protocol):
+    """What a comparison needs of a backend: `Backend` in `shared/protocol/backend.py` has it, and
+    so have several processes (`shared/parity/in_processes.py`)."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def notes(self) -> list[str]: ...
+    @property
+    def parameters(self) -> list[str]: ...
+    @property
+    def own_masks(self) -> bool: ...
+
+    def init(self, snapshot: Snapshot) -> Any: ...
+
+    def advance(
+        self, states: Sequence[Any], batches: Sequence[Batch[np.ndarray]], rates: np.ndarray
+    ) -> tuple[list[Any], list[Metrics]]: ...
+
+    def trace(
+        self, state: Any, batch: Batch[np.ndarray], rates: np.ndarray
+    ) -> tuple[Any, Trace]: ...
+
+    def export(self, state: Any) -> Snapshot: ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +69,7 @@ class Side:
     """One program of a lockstep run."""
 
     name: str
-    backend: Backend
+    backend: Stepper
     batches: Batches
     start: Snapshot
     """Place where it begins."""
@@ -51,13 +83,22 @@ class Lockstep(NamedTuple):
     """The second side's state before the first step that differs."""
 
 
-def side(config: Config, task: Task, contender: str) -> Side:
-    """Makes a side from a backend/implementation of a resolved configuration, at its first step."""
+def side(config: Config, task: Task, contender: str, crew: "Crew | None" = None) -> Side:
+    """Makes a side from a backend/implementation of a resolved configuration, at its first step.
+
+    Args:
+        crew: processes that take its steps; None has this one take them.
+    """
     backend, _, implementation = contender.partition("/")
     config = replace(config, backend=backend, implementation=implementation)
-    loaded = load_backend(config, task.signature)
+    if crew is None:
+        name, loaded = contender, load_backend(config, task.signature)
+    else:
+        from shared.parity.in_processes import load
+
+        name, loaded = f"{contender} {crew.described}", load(crew, config, task.fingerprint)
     start = first_position(config, task)
-    return Side(contender, loaded, training_batches(config, task), start)
+    return Side(name, loaded, training_batches(config, task), start)
 
 
 def run(
@@ -77,7 +118,7 @@ def run(
         traces: a folder for the traces of every step of each side; none writes none.
     """
     comparison = Comparison(first.name, second.name, tolerance)
-    native = any(side.name.endswith("/native") for side in (first, second))
+    native = any("/native" in side.name for side in (first, second))
     losses: list[tuple[np.ndarray, np.ndarray]] = []
     before, moments = None, dict(second.start.moments)
     pairs = zip(step_traces(config, first, steps), step_traces(config, second, steps), strict=True)
@@ -138,13 +179,18 @@ def tensors_of(trace: Trace, phase: str) -> Trace:
 MOST_STEPS = 1000
 
 
-def sides(config: Config, task: Task, names: Sequence[str]) -> tuple[Side, Side]:
+def sides(
+    config: Config, task: Task, names: Sequence[str], crew: "Crew | None" = None
+) -> tuple[Side, Side]:
     """Makes both sides.
+
+    Args:
+        crew: processes that take the steps of the second one; None has this one take them.
 
     Raises:
         InvalidInput: one of them draws dropout masks of its own.
     """
-    first, second = (side(config, task, name) for name in names)
+    first, second = side(config, task, names[0]), side(config, task, names[1], crew)
     for own in (first, second):
         if own.backend.own_masks:
             raise InvalidInput(f"--contenders: {own.name}: {own.backend.notes[0]}")

@@ -75,6 +75,29 @@ def _several_words(config: Config) -> Config:
     return config
 
 
+PROCESSES = (2, 4, 8)
+"""Numbers of processes among which `mean-of-means` shares a batch."""
+
+
+def uneven(batches: Batches, processes: int) -> bool:
+    """Tells whether processes can have unequal counts of targets in some batch: its rows cannot be
+    shared equally, or rows have several lengths, or targets have weights of their own.
+
+    Process p of P has the rows p·b … (p + 1)·b − 1 of a batch of B, where b = ceil(B / P). With
+    fewer rows than processes, False. No batch is read for this: by chance, all may be equal.
+    """
+    lengths, rows = batches.split.lengths, batches.batch_size
+    if rows < processes:
+        return False
+    if batches.per_step and lengths is not None and lengths.min() < lengths.max():
+        return True
+    return batches.split.weights is not None or batches.rows % rows > 0 or rows % processes > 0
+
+
+def _make_uneven(config: Config) -> Config:
+    return _make_ragged(replace(config, batch_size=max(2, config.batch_size)))
+
+
 def _ragged(config: Config, batches: Batches) -> bool:
     """Tells whether the targets of some batch count unequally: it is not full, or its sequences
     have several lengths, or weights of their own."""
@@ -135,6 +158,15 @@ TRAPS: dict[str, Trap] = {
         otherwise=lambda _: "full batches of one length",
         show=_make_ragged,
     ),
+    "mean-of-means": Trap(
+        "each of several processes divides by the count of its own targets, not by that of all, "
+        "and their gradients are averaged",
+        needs="--batch-size of 2 or more, and parts of a batch with unequal counts of targets (a "
+        "batch that is not full, targets at every step of sequences of several lengths, weights)",
+        shown_by=lambda _, batches: any(uneven(batches, count) for count in PROCESSES),
+        otherwise=lambda config: f"full batches of one length, --batch-size {config.batch_size}",
+        show=_make_uneven,
+    ),
     "padding": Trap(
         "the recurrence runs on into the padding, whose outputs are not zero",
         needs="sequences of several lengths (--data.words, --data.min-length)",
@@ -167,6 +199,11 @@ VARIANTS: dict[str, dict[str, str]] = {
         "epsilon-in-root": "Adam's epsilon is under the root",
         "no-correction": "Adam's moments are not corrected for their bias",
     },
+    "mean-of-means": {
+        str(count): f"each of {count} processes divides by the count of its own targets, not by "
+        "that of all, and their gradients are averaged"
+        for count in PROCESSES
+    },
     "gates": {
         "igfo": "the gates are read in the order i g f o of TensorFlow 1 and Haiku, not i f g o",
         "ifog": "the gates are read in the order i f o g of Stanford's CS231n, not i f g o",
@@ -178,8 +215,12 @@ VARIANTS: dict[str, dict[str, str]] = {
 """Variants of each trap that has several. The first that fits a network is the default."""
 
 
-NEEDS = {"gates:transposed": "--hidden-size above 1"}
-"""Needs of a variant, where it needs more than the trap does."""
+NEEDS = {"gates:transposed": "--hidden-size above 1"} | {
+    f"mean-of-means:{count}": f"a batch of {count} or more rows, and unequal counts of targets in "
+    f"the parts of {count} processes"
+    for count in PROCESSES
+}
+"""Needs of a variant, where it needs something else than the trap does."""
 
 
 def about(name: str) -> str:

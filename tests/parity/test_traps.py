@@ -25,6 +25,7 @@ FIRST_PHASE = {
     "adam": "weights",
     "rmsprop-epsilon": "weights",
     "ragged-mean": "loss",
+    "mean-of-means": "loss",
     "padding": "layers",
     "float32": "layers",
     "gates": "layers",
@@ -33,7 +34,7 @@ FIRST_PHASE = {
 }
 
 
-VARIED = ("adam:epsilon-hat", "gates:ifog", "gates:zrn", "gates:transposed")
+VARIED = ("adam:epsilon-hat", "gates:ifog", "gates:zrn", "gates:transposed", "mean-of-means:4")
 USUAL = [name for name in EVERY if ":" not in name or name in VARIED]
 
 
@@ -46,8 +47,8 @@ def test_a_planted_trap_is_named_and_no_other(name: str) -> None:
     assert diagnosis.causes == [name]
 
 
-def test_there_are_eleven_traps_and_all_are_planted_above() -> None:
-    assert len(TRAPS) == 11
+def test_there_are_twelve_traps_and_all_are_planted_above() -> None:
+    assert len(TRAPS) == 12
     assert {name.partition(":")[0] for name in EVERY} == set(TRAPS) == set(FIRST_PHASE)
 
 

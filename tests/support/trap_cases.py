@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from rnn_jax import traps
 from shared.config import Config, resolve
+from shared.config.data import HelloData
 from shared.config.settings import NetworkConfig, OptimizationConfig
 from shared.parity import lockstep
 from shared.parity.diagnosis import Diagnosis, diagnose
@@ -27,6 +28,9 @@ def shown(name: str) -> Config:
     """The configuration for a trap or a variant."""
     trap, _, variant = name.partition(":")
     config = TRAPS[trap].show(BASE)
+    if trap == "mean-of-means" and variant:
+        words = ("hello", "orange", "pink", "lilac", "red", "turquoise", "blue", "ultramarine")
+        config = replace(config, data=HelloData(words), batch_size=int(variant))
     cell = {"igfo": "lstm", "ifog": "lstm", "iofg": "lstm", "zrn": "gru"}.get(variant)
     if cell is not None:
         config = replace(config, network=replace(config.network, cell=cell))
