@@ -9,29 +9,20 @@ For example:
     rnn-parity compare --suite results --out docs --overwrite
 """
 
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from threading import Event
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import tyro
 
-from shared.commands import cli, program
+from shared.commands import cli
 from shared.config import Config, resolve
 from shared.errors import InvalidInput
-from shared.system import process
 from shared.system.children import Children
 from shared.system.folders import occupants, report_folder
 from shared.tasks.registry import WITH_DATA
-
-if TYPE_CHECKING:
-    from shared.runs.jobs import Job
 
 RUNS = "runs"
 SUITE_SEEDS = [0, 1, 2]
@@ -63,6 +54,9 @@ class Arguments:
     """Of a suite: folder of the runs."""
     jobs: int = 1
     """Of a suite: runs to train at once, each on its share of the cores."""
+    cluster: str | None = None
+    """Train over a cluster of Ray's, each run on a core and, where there are some, a GPU of its
+    own: ray for the one that this machine belongs to, or ray://HOST:PORT of its head."""
     tune_allocator: bool = True
     """Have glibc keep the memory that a step gives back for the next one."""
 
@@ -84,8 +78,9 @@ def main(argv: Sequence[str]) -> None:
     for name in ("--tasks", "--runs", "--jobs"):
         if cli.option(argv, name) is not None:
             raise InvalidInput(f"{name}: expected --suite results beside it")
-    if arguments.folders and own:
-        raise InvalidInput("run folders are compared as they are: expected no settings beside them")
+    if arguments.folders and (own or arguments.cluster is not None):
+        given = "settings" if own else "--cluster"
+        raise InvalidInput(f"run folders are compared as they are: expected no {given} beside them")
 
     from shared.report import comparison_page
 
@@ -119,11 +114,14 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
         raise InvalidInput(
             "--suite trains tasks with their defaults: expected no settings beside it"
         )
+    from shared.jobs import run_jobs
+    from shared.jobs.suite import jobs as planned
     from shared.report import results_page
-    from shared.runs.jobs import jobs as planned
     from shared.system import environment
     from shared.system.folders import free_folder, occupants, reserved
 
+    if arguments.cluster is not None and cli.option(argv, "--jobs") is not None:
+        raise InvalidInput("--jobs is of this machine and --cluster of others: expected one")
     if not 1 <= arguments.jobs <= environment.cores():
         raise InvalidInput(
             f"--jobs: expected 1 to {environment.cores()}, the cores of this machine, "
@@ -140,71 +138,16 @@ def _suite(arguments: Arguments, argv: Sequence[str], with_settings: bool) -> No
         if occupants(folder) & results_page.files() and not arguments.overwrite:
             raise InvalidInput(f"--out {folder}: holds other results; --overwrite replaces them")
     with reserved(Path(arguments.runs), "--runs"), reserved(folder, "--out"):
-        with Children() as children:
-            _train_jobs(plan, arguments, children)
-        results_page.write_results(plan, folder, cli.reproduction("compare", argv))
+        run_jobs(
+            plan,
+            at_once=arguments.jobs,
+            cluster=arguments.cluster,
+            tune_allocator=arguments.tune_allocator,
+        )
+        results_page.write_results(
+            [job.folder for job in plan], folder, cli.reproduction("compare", argv)
+        )
     print(f"wrote {folder / results_page.PAGE}")
-
-
-def _train_jobs(plan: Sequence["Job"], arguments: Arguments, children: Children) -> None:
-    """Trains the runs that are not done; after a failure or a signal, it starts no other run."""
-    states = [job.state for job in plan]
-    shares = list(range(arguments.jobs))
-    stop = Event()
-
-    def bind() -> None:
-        """Limits this thread, and so the processes that it starts, to its share of the cores."""
-        share = shares.pop()
-        if arguments.jobs > 1 and hasattr(os, "sched_setaffinity"):
-            cores = sorted(os.sched_getaffinity(0))
-            os.sched_setaffinity(0, cores[share :: arguments.jobs])
-
-    def train(number: int, job: "Job", state: str) -> None:
-        if stop.is_set():
-            return
-        done = state == "done"
-        line = f"{number} of {len(plan)}: {job.folder}" + " (done)" * done
-        sys.stdout.write(f"{line}\n")  # at once: print would let another thread between
-        sys.stdout.flush()
-        try:
-            if not done:
-                _train_job(job, state, arguments, children)
-        except BaseException:  # also SystemExit, if run.py failed
-            stop.set()
-            raise
-
-    with ThreadPoolExecutor(arguments.jobs, initializer=bind) as pool:
-        try:
-            list(pool.map(train, range(1, len(plan) + 1), plan, states))
-        except BaseException:  # also KeyboardInterrupt
-            stop.set()
-            raise
-
-
-def _train_job(job: "Job", state: str, arguments: Arguments, children: Children) -> None:
-    from shared.runs.run_folder import save_config
-
-    with tempfile.TemporaryDirectory() as scratch:
-        save_config(Path(scratch), job.config)
-        where = ["--config", str(Path(scratch, "config.json")), "--out", str(job.folder)]
-        if state == "stopped":
-            where = ["--resume", str(job.folder)]
-        options = [*where, "--backend", job.config.backend]
-        _run_script(options, arguments, str(job.folder), children)
-
-
-def _run_script(
-    options: Sequence[str], arguments: Arguments, name: str, children: Children
-) -> None:
-    """Has the command `run` train, in a process of its own; ends this one if it fails."""
-    command = [*program.CHILD, "run", *options]
-    command += [] if arguments.tune_allocator else ["--no-tune-allocator"]
-    quiet = subprocess.DEVNULL if arguments.jobs > 1 else None
-    code = children.run(command, stdout=quiet)
-    if code < 0:
-        process.say(f"{name} was killed by signal {-code}")
-    if code:  # it has said why
-        sys.exit(code if code > 0 else 1)
 
 
 def _clear(folder: Path, kept: Sequence[Path]) -> None:
@@ -232,7 +175,7 @@ def _state(config: Config, seeds: Sequence[int], folder: Path) -> Literal["new",
     Raises:
         InvalidInput: its folder holds runs from other seeds or with other settings.
     """
-    from shared.runs.jobs import Job
+    from shared.jobs import Job
     from shared.runs.seeds import are_in, read_seeds, seed_folder
 
     if not seeds:
@@ -261,11 +204,20 @@ def _train(config: Config, seeds: Sequence[int], arguments: Arguments, folder: P
         raise InvalidInput(
             f"--contenders: expected two or more of {', '.join(CONTENDERS)}, got {got}"
         )
+    from shared.jobs.command import run_command
+    from shared.jobs.local import run_or_exit
     from shared.protocol.backend import check_installed
     from shared.runs.run_folder import save_config
 
     check_installed(name.split("/")[0] for name in contenders)
     runs = [_run_folder(folder, name, bool(seeds)) for name in contenders]
+    if arguments.cluster is not None:
+        later = f"the same command with --out {folder} goes on"
+        named = dict(zip(contenders, runs, strict=True))
+        _train_over_cluster(config, seeds, arguments, named, later)
+        if arguments.overwrite:
+            _clear(folder, runs)
+        return runs
     with tempfile.TemporaryDirectory() as scratch, Children() as children:
         save_config(Path(scratch), config)
         for name, run in zip(contenders, runs, strict=True):
@@ -283,7 +235,24 @@ def _train(config: Config, seeds: Sequence[int], arguments: Arguments, folder: P
             if state == "done":
                 print(f"{run} (done)", flush=True)  # before what others print
             else:
-                _run_script(options, arguments, name, children)
+                command = run_command(options, arguments.tune_allocator)
+                run_or_exit(command, name, children, quiet=False)
             if run is runs[0] and arguments.overwrite:  # the settings are usable: what was can go
                 _clear(folder, runs)
     return runs
+
+
+def _train_over_cluster(
+    config: Config, seeds: Sequence[int], arguments: Arguments, runs: dict[str, Path], later: str
+) -> None:
+    """Trains contenders, each seed a job, over a cluster: all that are not done yet."""
+    from shared.commands.seed_jobs import Seeds, train_over_cluster
+
+    assert arguments.cluster is not None
+    several: list[Seeds] = []
+    for name, run in runs.items():
+        backend, implementation = name.split("/")
+        own = replace(config, backend=backend, implementation=implementation)
+        state = "new" if arguments.overwrite else _state(own, seeds, run)
+        several.append(Seeds(own, seeds, run, arguments.overwrite, state != "new"))
+    train_over_cluster(several, arguments.cluster, arguments.tune_allocator, later)

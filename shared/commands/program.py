@@ -19,20 +19,20 @@ NAME = "rnn-parity"
 COMMANDS = {
     "run": "train a network in one framework, from one seed or several",
     "compare": "train it in several frameworks and report the runs side by side",
+    "study": "search settings, by grid or at random, for the best in validation",
     "parity": "prove that two programs train the same, or name what differs first",
     "sample": "have a trained network write text, or translate one",
     "predict": "have a trained network predict for new data",
     "convert": "convert a recurrent layer or cell between files of PyTorch, Flax, Keras and NumPy",
 }
-CHILD = (sys.executable, "-P", "-m", "shared.commands")
-"""Starts the program from another one, where no folder of the user's can hide its packages."""
 
 
 def start() -> NoReturn:
     """Runs the program with this process's arguments, and exits as `process.run` does."""
     given = sys.argv[1:2]
     known = given and given[0] in COMMANDS
-    process.run(main, name=f"{NAME} {given[0]}" if known else NAME)
+    name = f"{NAME} {given[0]}" if known else NAME
+    process.run(main, name, several=given == ["run"])
 
 
 def main(argv: Sequence[str]) -> None:

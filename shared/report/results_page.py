@@ -1,8 +1,6 @@
 """Every task with its defaults, in both frameworks, from several seeds → one page of results.
 
-    plan = jobs(tasks, seeds, Path("runs/results"))
-    for job in plan: …                       # the command compare trains those not done
-    write_results(plan, Path("docs"), command)
+    write_results([Path("runs/results/hello-jax-0"), …], Path("docs"), command)
 
 A finished run is not trained again, and a stopped one goes on. So the whole can be stopped at any
 time and started again with the same command.
@@ -19,7 +17,6 @@ from shared.errors import InvalidInput
 from shared.report.prediction_plots import save_predictions
 from shared.report.render import write_pages
 from shared.runs import read_run
-from shared.runs.jobs import BACKENDS, Job
 from shared.runs.run import Run
 from shared.runs.scores import LOWER_IS_BETTER, in_unit, long_name, spread
 from shared.system import environment
@@ -31,17 +28,17 @@ CHANCE = 0.01
 """Largest distance of a held-out accuracy from one half; a larger one would be a leak."""
 
 
-def write_results(plan: Sequence[Job], folder: Path, command: str) -> None:
+def write_results(done: Sequence[Path], folder: Path, command: str) -> None:
     """Writes results.md, results.json and a picture of each task's predictions.
 
     Args:
-        plan: jobs whose runs are all done.
+        done: folders of finished runs.
         command: the command line that made them.
     """
-    runs = [read_run(job.folder) for job in plan]
+    runs = [read_run(run) for run in done]
     folder.mkdir(parents=True, exist_ok=True)
     pictures, rows = {}, []
-    for task in dict.fromkeys(job.config.task for job in plan):
+    for task in dict.fromkeys(run.config.task for run in runs):
         own = [run for run in runs if run.config.task == task]
         rows.append(_row(task, own))
         first = [run for run in own if run.config.seed == own[0].config.seed]
@@ -81,7 +78,7 @@ def _row(task: str, runs: Sequence[Run]) -> dict[str, Any]:
     assert goal is not None
     by_backend = {
         backend: [run.summary for run in runs if run.config.backend == backend]
-        for backend in BACKENDS
+        for backend in ("jax", "torch")
     }
     references = {
         b.name: in_unit(goal.score, b.scores[goal.score])

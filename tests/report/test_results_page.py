@@ -10,10 +10,10 @@ import pytest
 from shared.config import Config, resolve
 from shared.config.data import TextData
 from shared.errors import InvalidInput
+from shared.jobs import Job
 from shared.report import results_page
 from shared.report.results_page import CHANCE, write_results
 from shared.runs import run_folder
-from shared.runs.jobs import Job
 from shared.runs.run import Run
 from shared.runs.scores import in_unit, spread
 from shared.runs.summary import Reference
@@ -115,7 +115,7 @@ def page(plan: list[Job], tmp_path_factory: pytest.TempPathFactory) -> Path:
             (other.folder / file.name).write_bytes(file.read_bytes())
         run_folder.save_config(other.folder, other.config)
         made.append(other)
-    write_results(made, folder, "scripts/compare.py --suite results")
+    write_results([job.folder for job in made], folder, "scripts/compare.py --suite results")
     return folder
 
 
@@ -198,5 +198,5 @@ def test_an_unfinished_run_has_no_results(plan: list[Job], tmp_path: Path) -> No
     other.folder.mkdir()
     run_folder.save_config(other.folder, other.config)
     with pytest.raises(InvalidInput, match=r"a finished run, got one without summary.json"):
-        write_results([other], tmp_path / "docs", "")
+        write_results([other.folder], tmp_path / "docs", "")
     assert not (tmp_path / "docs").exists()

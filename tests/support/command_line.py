@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn, Self
 
-from shared.commands.program import CHILD
+from shared.jobs.command import CHILD
 from shared.system import children
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -99,7 +99,9 @@ def _become(argv: Sequence[str]) -> NoReturn:
 class _Forked:
     """As much of `subprocess.Popen` as `shared.system.children` uses, of a script."""
 
-    def __init__(self, command: Sequence[str], process_group: int, stdout: int | None):
+    def __init__(
+        self, command: Sequence[str], process_group: int, stdout: int | None, stderr: Any = None
+    ):
         self.pid = os.fork()
         if self.pid == 0:
             os.setpgid(0, process_group)
@@ -108,6 +110,8 @@ class _Forked:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             if stdout == subprocess.DEVNULL:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            if stderr is not None:
+                os.dup2(stderr.fileno(), 2)
             _become(command[1:])
 
     def wait(self) -> int:

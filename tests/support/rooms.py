@@ -8,8 +8,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("shared", "rnn_jax", "rnn_torch", "rnn_parity")
 ROOMS = (
-    "errors", "system", "config", "protocol", "tasks", "runs", "parity", "inference", "report",
-    "training", "notebook", "commands",
+    "errors", "system", "config", "protocol", "tasks", "runs", "jobs", "parity", "inference",
+    "report", "training", "notebook", "commands",
 )  # fmt: skip
 """The rooms of shared/, the ground first: a room imports only those that stand before it."""
 APART = ({"runs", "parity"}, {"inference", "report"}, {"report", "training"})

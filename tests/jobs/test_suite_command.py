@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from shared.jobs.suite import jobs
 from shared.report import results_page
 from shared.runs import run_folder
-from shared.runs.jobs import jobs
 from shared.system import environment
 from tests.support.command_line import check_refused
 
@@ -42,6 +42,7 @@ BAD = {
     "a page that cannot be written": (
         ["--tasks", "hello", "--out", "/proc/docs"], ["--out /proc/docs: expected a folder that"],
     ),
+    "jobs of a cluster": (["--jobs", "1", "--cluster", "ray"], ["--jobs", "--cluster", "one"]),
     "another suite": (["--suite", "everything"], ["--suite", "results", "everything"]),
 }  # fmt: skip
 
@@ -71,12 +72,12 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) ->
     """Of both runs one is done and one was stopped: only the second goes on."""
     calls = []
     monkeypatch.setattr(
-        "shared.commands.compare._run_script", lambda options, *others: calls.append(options)
+        "shared.jobs.local.run_or_exit", lambda command, *_, **__: calls.append(command[5:])
     )
     monkeypatch.setattr(
         "shared.report.results_page.write_results", lambda *arguments: calls.append("results")
     )
-    monkeypatch.setattr("shared.runs.jobs.read_run", lambda folder: folder)
+    monkeypatch.setattr("shared.jobs.job.read_run", lambda folder: folder)
     done, stopped, new, again = jobs(("hello",), (0, 1), tmp_path / "runs")
     for job in (done, stopped, again):
         job.folder.mkdir(parents=True)
@@ -90,9 +91,10 @@ def test_what_is_done_is_not_trained_again(tmp_path: Path, monkeypatch, call) ->
     assert lines[1:4] == [
         f"{i} of 4: runs/{j.folder.name}" for i, j in ((2, stopped), (3, new), (4, again))
     ]
-    assert calls[0] == ["--resume", "runs/hello-torch-0", "--backend", "torch"]
+    assert calls[0][:4] == ["--resume", "runs/hello-torch-0", "--epochs", "1000"]
+    assert calls[0][4:6] == ["--backend", "torch"]
     assert calls[1][2:] == ["--out", "runs/hello-jax-1", "--backend", "jax"]
-    assert calls[2] == ["--resume", "runs/hello-torch-1", "--backend", "torch"]
+    assert calls[2][:2] == ["--resume", "runs/hello-torch-1"]
     assert calls[3:] == ["results"]
 
 
@@ -101,11 +103,11 @@ def test_two_runs_train_at_once_each_on_cores_of_its_own(tmp_path: Path, monkeyp
     both = threading.Barrier(2, timeout=60)
     shares = []
 
-    def train(options, arguments, name, children) -> None:
+    def train(command, name, children, quiet) -> None:
         both.wait()  # broken if the other one does not run
         shares.append((name, os.sched_getaffinity(0)))
 
-    monkeypatch.setattr("shared.commands.compare._run_script", train)
+    monkeypatch.setattr("shared.jobs.local.run_or_exit", train)
     monkeypatch.setattr("shared.report.results_page.write_results", lambda *arguments: None)
     own = os.sched_getaffinity(0)
     ran = call("compare.py", "--suite", "results", "--tasks", "hello", "--seeds", "0", "1",
@@ -123,11 +125,11 @@ def test_two_runs_train_at_once_each_on_cores_of_its_own(tmp_path: Path, monkeyp
 def test_after_a_run_that_fails_none_is_started(jobs: str, tmp_path, monkeypatch, call) -> None:
     started = []
 
-    def fail(options, arguments, name, children) -> None:
+    def fail(command, name, children, quiet) -> None:
         started.append(name)
         sys.exit(3)
 
-    monkeypatch.setattr("shared.commands.compare._run_script", fail)
+    monkeypatch.setattr("shared.jobs.local.run_or_exit", fail)
     ran = call("compare.py", "--suite", "results", "--jobs", jobs)
     assert ran.returncode == 3
     assert 1 <= len(started) <= int(jobs)

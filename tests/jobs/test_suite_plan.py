@@ -8,8 +8,8 @@ import pytest
 
 from shared.config import resolve
 from shared.errors import InvalidInput
+from shared.jobs.suite import jobs
 from shared.runs import run_folder
-from shared.runs.jobs import jobs
 from shared.tasks import TASKS
 from shared.tasks.registry import WITH_DATA
 
@@ -60,7 +60,7 @@ def test_a_run_is_new_then_stopped_then_done(tmp_path: Path, monkeypatch) -> Non
     (job.folder / run_folder.SUMMARY).touch()
     with pytest.raises(InvalidInput, match=r"summary\.json: "):
         _ = job.state  # damaged
-    monkeypatch.setattr("shared.runs.jobs.read_run", lambda folder: folder)
+    monkeypatch.setattr("shared.jobs.job.read_run", lambda folder: folder)
     assert job.state == "done"
 
 
