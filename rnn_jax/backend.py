@@ -48,6 +48,7 @@ class Backend:
     Products are computed in full precision on every device (no TF32).
 
     Args:
+        team, rows: as in `load_backend`.
         algebra: what a step computes; for `rnn_jax/traps.py`.
         compiled: False makes `trace` run a step operation by operation. For a single step, that
             takes a tenth of the time of compiling it.
@@ -60,10 +61,10 @@ class Backend:
         self,
         config: Config,
         signature: Signature,
-        algebra: Algebra = REFERENCE,
-        compiled: bool = True,
         team: Team = ALONE,
         rows: int = 0,
+        algebra: Algebra = REFERENCE,
+        compiled: bool = True,
     ):
         if config.precision == "float64":
             jax.config.update("jax_enable_x64", True)

@@ -12,9 +12,9 @@ import time
 
 from jax._src.lib import _jax  # pyright: ignore[reportPrivateImportUsage]
 
-HEARTBEAT_S = 60
-"""Seconds after which a process that says nothing counts as gone: one whose machine has lost its
-power. One that has only ended is noticed at once."""
+HEARTBEAT_S = 120
+"""Seconds after which JAX aborts the others of a process that says nothing; later than
+`shared/system/heartbeat.py` ends them, with a line. One that has only ended is noticed at once."""
 SHUTDOWN_S = 60
 LINGER_S = 5
 

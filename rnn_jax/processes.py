@@ -113,7 +113,10 @@ def claim() -> bool:
 def is_lost(error: Exception) -> bool:
     """Tells whether an error comes of another process that is gone."""
     said = str(error).lower()
-    return isinstance(error, jax.errors.JaxRuntimeError) and ("gloo" in said or "nccl" in said)
+    # Which of the two depends on whether it came before a program's call had returned.
+    kinds = (jax.errors.JaxRuntimeError, ValueError)
+    of_jax = isinstance(error, kinds) and not isinstance(error, InvalidInput)
+    return of_jax and ("gloo" in said or "nccl" in said)
 
 
 def _coordinate(place: Place, port: int) -> None:

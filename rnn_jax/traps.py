@@ -253,7 +253,7 @@ def switched(
         batches = switch.batches(batches) if switch.batches else batches
         if switch.start:
             start = start._replace(weights=switch.start(start.weights))
-    backend = Backend(replace(config, backend="jax"), signature, algebra, compiled)
+    backend = Backend(replace(config, backend="jax"), signature, algebra=algebra, compiled=compiled)
     return Side(side.name, backend, batches, start)
 
 
