@@ -23,6 +23,7 @@ ANSWER_S = 1800
 """Seconds that a process waits for the others: one may read a large table meanwhile. One that has
 ended is noticed at once."""
 CLAIM_S = 5
+"""Seconds in which a process that ends asks whether another one tells why."""
 
 _place: list[Place] = []
 
@@ -110,15 +111,14 @@ def rows(tensor: torch.Tensor, axis: int) -> torch.Tensor:
 def claim() -> bool:
     """Returns True in the first process that asks, which tells why the run ends."""
     place = _place[0]
+    # Its end would wait for those that are gone.
+    atexit.unregister(dist.destroy_process_group)
     try:
         store = dist.distributed_c10d._get_default_store()
         store.set_timeout(timedelta(seconds=CLAIM_S))
         return store.add(f"ended-{place.restarts}", 1) == 1
     except RuntimeError:  # it was in rank 0, which is gone
         return place.rank == 1
-    finally:
-        # Its end would wait for those that are gone.
-        atexit.unregister(dist.destroy_process_group)
 
 
 def is_lost(error: Exception) -> bool:

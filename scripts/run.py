@@ -7,4 +7,4 @@ from shared.commands.run import main
 from shared.system import process
 
 if __name__ == "__main__":
-    process.run(main)
+    process.run(main, several=True)

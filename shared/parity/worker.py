@@ -91,7 +91,8 @@ def _serve(channel: Channel) -> None:
     """Answers requests, each a tuple that begins with what is asked for: the first is "load"."""
     request = channel.connection.recv()
     # Never left in order, as that waits for the others, which may be gone: `main` ends the process.
-    team = ExitStack().enter_context(joined(request[1]))
+    stack = ExitStack()  # has a name, since one that is collected is left
+    team = stack.enter_context(joined(request[1]))
     programs: list[Loaded] = []
     states: dict[int, Any] = {}
     while True:

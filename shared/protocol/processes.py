@@ -9,14 +9,20 @@ receives is `processes.py` of the backend.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from threading import Thread
 from typing import NamedTuple, Protocol
 
 from shared.config import Config
 from shared.errors import InvalidInput, LostProcess
 from shared.protocol.backend import part_of
 from shared.system import process
+from shared.system.heartbeat import BEAT_S, BEATS, tell, was_told, watch
 from shared.system.launch import Place, place
 from shared.system.team import ALONE, Team
+
+CLAIM_S = 10.0
+"""Seconds after which the others do not answer which of them tells why the run ends."""
 
 
 class Messages(Protocol):
@@ -82,8 +88,15 @@ def joined(config: Config) -> Iterator[Team]:
         raise
     try:
         yield team
+    except GeneratorExit:  # nobody holds it any more, which is no error
+        raise
     except BaseException as error:
-        process.part(silent=not messages.claim())
+        process.ignore_signals()  # it ends; a launcher that stops all may say it once more
+        claimed = messages.claim()
+        if claimed:
+            tell()
+        # What knows who was first may have been in rank 0, which has said it and ended.
+        process.part(silent=not claimed or (not team.first and was_told()))
         if isinstance(error, Exception) and messages.is_lost(error):
             raise LostProcess(lost(team)) from error
         raise
@@ -100,6 +113,20 @@ def is_lost(config: Config, error: Exception) -> bool:
     """Tells whether an error comes of another process of the run that is gone."""
     found = _joined.get(config.backend)
     return isinstance(error, LostProcess) or (found is not None and found.messages.is_lost(error))
+
+
+def _gone(team: Team, messages: Messages, rank: int) -> None:
+    """Ends this process, whatever it does or waits for, because another one is silent."""
+    claimed: list[bool] = []
+    asking = Thread(target=lambda: claimed.append(messages.claim()), daemon=True)
+    asking.start()
+    asking.join(CLAIM_S)
+    process.part(silent=claimed == [False])  # no answer: who would say it is cut off, too
+    process.end(
+        f"process {team.rank} of {team.count} has heard nothing of process {rank} for "
+        f"{BEATS * BEAT_S:g} s: its host is cut off, or it hangs; --resume goes on from the last "
+        "checkpoint"
+    )
 
 
 def _join(config: Config, found: Place) -> Joined:
@@ -120,5 +147,9 @@ def _join(config: Config, found: Place) -> Joined:
             node=found.node,
             exchange=messages.exchange,
         )
+        try:
+            watch(team, found.address, partial(_gone, team, messages))
+        except OSError as error:
+            raise LostProcess(f"process {team.rank} of {team.count}: {error}") from error
         _joined[config.backend] = Joined(team, messages)
     return _joined[config.backend]

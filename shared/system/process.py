@@ -71,9 +71,15 @@ def run(
             say(str(error) or "interrupted")
         sys.stdout.flush()
         _leave(128 + number_of(error))
-    for number in SIGNALS:  # all is done: too late for one that comes while Python shuts down
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals()  # all is done: too late for one that comes while Python shuts down
     sys.exit(0)
+
+
+def ignore_signals() -> None:
+    """Has SIGINT and SIGTERM do nothing from now on."""
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 _leave = os._exit
@@ -114,7 +120,7 @@ def _wait_for_first(code: int) -> None:
     """Leaves rank 0 the time to say what most often stops all processes, such as a bad option; the
     launcher then stops this one, which ends without a word."""
     for number in SIGNALS:
-        signal.signal(number, lambda *_: _leave(code))
+        signal.signal(number, lambda _number, _frame: _leave(code))
     time.sleep(FIRST_S)
 
 
@@ -126,6 +132,12 @@ def part(silent: bool | None) -> None:
     """
     global _silent, _parted, _exit
     _silent, _parted, _exit = bool(silent), silent is not None, _exit_at_once
+
+
+def end(message: str) -> NoReturn:
+    """Ends this process from any of its threads, with a line and exit code 1."""
+    say(message)
+    _exit_at_once(1)
 
 
 def _exit_at_once(code: int) -> NoReturn:

@@ -121,7 +121,7 @@ def train_together(
             raise
         reason = f"{error.strerror}; when it can be, {advice}"
         raise OSError(error.errno, reason, error.filename) from error
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         if not is_lost(config, error):
             raise
         advice = _advice(runs[0], records)

@@ -24,7 +24,6 @@ from benchmarks.cases import CELLS, HIDDEN, PEERS, Case, Kind, seeds, table
 from benchmarks.results import Allocator, Steps, ratios, read
 from shared.commands import cli
 from shared.config import resolve
-from shared.runs.jobs import BACKENDS
 from shared.runs.run_folder import save_config
 from shared.tasks import TASKS
 
@@ -170,7 +169,7 @@ def test_the_scores_that_the_readme_shows_are_those_of_the_suite() -> None:
         name = task.strip("`")
         goal = TASKS[name].goal
         assert goal is not None
-        for backend, cell, took in zip(BACKENDS, cells, seconds.split(", "), strict=True):
+        for backend, cell, took in zip(("jax", "torch"), cells, seconds.split(", "), strict=True):
             runs = [r for r in records if (r["task"], r["backend"]) == (name, backend)]
             assert len(runs) == 3
             values = [run["test"][goal.score] * (100 if "%" in cell else 1) for run in runs]

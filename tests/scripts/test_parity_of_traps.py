@@ -34,13 +34,17 @@ def test_the_traps_are_listed_by_name_without_a_framework() -> None:
     assert finished.returncode == 0, finished.stderr
     assert finished.stdout.splitlines() == [
         "single-bias", "clip-epsilon", "reset-gate", "adam", "rmsprop-epsilon", "ragged-mean",
-        "padding", "float32", "gates", "initial-values", "batch-order",
+        "mean-of-means", "padding", "float32", "gates", "initial-values", "batch-order",
     ]  # fmt: skip
 
 
 PLANTED_IN_VAIN = {
     "clip-epsilon": (["--clip-norm", "1000"], "--clip-norm, below the norm of the gradients"),
     "gates:transposed": (["--hidden-size", "1"], "--hidden-size above 1"),
+    "mean-of-means:4": (  # the first three batches are full
+        ["--task", "last-value", "--data.train-examples", "200", "--data.sequence-length", "3"],
+        "a batch of 4 or more rows, and unequal counts of targets in the parts of 4 processes",
+    ),
     "batch-order": (["--data.words", "aa", "aa", "--batch-size", "1"], "not alike"),
     "adam:epsilon-hat": (["--eps", "0"], "--eps and --betas above 0"),
     "rmsprop-epsilon": (["--eps", "0"], "--eps above 0"),

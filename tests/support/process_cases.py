@@ -19,13 +19,12 @@ from tests.support.take_steps import CELLS, OPTIMIZERS
 
 BACKENDS = ("jax", "torch")
 RAGGED = (
-    *("--task", "last-value", "--data.train-examples", "27", "--data.valid-examples", "8"),
+    *("--task", "last-value", "--data.train-examples", "29", "--data.valid-examples", "8"),
     *("--data.test-examples", "9", "--data.sequence-length", "5", "--data.input-size", "3"),
     *("--cell", "lstm", "--num-layers", "2", "--dropout", "0.3", "--clip-norm", "0.1"),
     *("--hidden-size", "4", "--batch-size", "8", "--epochs", "3", "--precision", "float64"),
 )
-"""The last batch has three rows, of which two processes have two and one; its padding is a row that
-repeats."""
+"""The last batch of an epoch has five rows: four in the first process and one in the second."""
 SIZES = (1, 2, 3, 5, 8)
 WINDOWS = {"text": (2, 4), "copy": (None, 7)}
 """Tasks that can be read in windows, with the steps of one."""

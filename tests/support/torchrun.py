@@ -73,7 +73,8 @@ class Launched:
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 words = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
-                named = dict(word.partition("=")[::2] for word in words)
+                parts = [word.partition("=") for word in words]
+                named = {name: value for name, _, value in parts}
                 if named.get(MARK) == self.mark:
                     found[int(folder.name)] = named
         return found
@@ -198,7 +199,7 @@ def _started(
     environment: Mapping[str, str],
 ) -> Iterator[Launched]:
     mark = uuid.uuid4().hex
-    shared = os.environ | WIDTH | {"OMP_NUM_THREADS": "1", MARK: mark} | environment
+    shared = os.environ | WIDTH | {"OMP_NUM_THREADS": "1", MARK: mark} | {**environment}
     with tempfile.TemporaryDirectory() as streams:
         files = Path(streams, "out"), Path(streams, "err")
         found = Launched([], mark, files)
@@ -206,7 +207,7 @@ def _started(
             with open(files[0], "ab") as out, open(files[1], "ab") as err:
                 for command, own, folder in zip(commands, variables, folders, strict=True):
                     started = subprocess.Popen(
-                        command, cwd=folder, env=shared | own, stdin=subprocess.DEVNULL,
+                        command, cwd=folder, env=shared | {**own}, stdin=subprocess.DEVNULL,
                         stdout=out, stderr=err, text=True, start_new_session=True,
                     )  # fmt: skip
                     found.programs.append(started)
