@@ -7,6 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from jax.experimental import multihost_utils
 from rnn_jax import devices
 from rnn_jax.coordinator import HEARTBEAT_S
 from shared.errors import InvalidInput, LostProcess
+from shared.system import process
 from shared.system.launch import Place
 from shared.system.network import own_address
 
@@ -55,13 +57,18 @@ def join(place: Place, device: str) -> None:
     # It handles SIGTERM by itself, and speaks of it.
     jax.config.update("jax_enable_preemption_service", False)
     host = f"[{place.address}]" if ":" in place.address else place.address
+    nobody = f"process {place.rank} of {place.count} found no other at {host}:{port}"
+    late = f"{nobody}: expected all within {JOIN_S} s"
+    patience = threading.Timer(JOIN_S, process.end, [late])  # JAX would abort, with a stack trace
+    patience.daemon = True
+    patience.start()
     try:
         jax.distributed.initialize(
             f"{host}:{port}",
             place.count,
             place.rank,
             local_device_ids=[place.local_rank],
-            initialization_timeout=JOIN_S,
+            initialization_timeout=2 * JOIN_S,
             heartbeat_timeout_seconds=HEARTBEAT_S,
             # Where rank 0 would have others meet. They meet elsewhere.
             coordinator_bind_address="127.0.0.1:0" if place.rank == 0 else None,
@@ -70,11 +77,11 @@ def join(place: Place, device: str) -> None:
             xla_bridge.register_backend_factory("cpu", partial(_cpu_client, place))
         with _without_output():  # gloo tells whom it met
             exchange(b"")
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).partition("\n")[0]
-        raise LostProcess(
-            f"process {place.rank} of {place.count} found no other at {host}:{port}: {reason}"
-        ) from error
+        raise LostProcess(f"{nobody}: {reason}") from error
+    finally:
+        patience.cancel()
 
 
 def _cpu_client(place: Place) -> Any:

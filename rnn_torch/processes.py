@@ -9,6 +9,7 @@ import atexit
 import os
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -52,18 +53,9 @@ def join(place: Place, device: str) -> None:
     backend = "cpu:gloo,cuda:nccl" if gpus else "gloo"
     try:
         _choose_interface(place)
-        store = None
-        if place.launcher != "torchrun":  # which has one of its own
-            store = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
-                place.address,
-                place.port,
-                place.count,
-                is_master=place.rank == 0,
-                timeout=timedelta(seconds=JOIN_S),
-            )
         dist.init_process_group(
             backend,
-            store=store,
+            store=_store(place),
             rank=place.rank,
             world_size=place.count,
             timeout=timedelta(seconds=ANSWER_S),
@@ -75,6 +67,30 @@ def join(place: Place, device: str) -> None:
             f"{place.address}:{place.port}: {reason}"
         ) from error
     atexit.register(dist.destroy_process_group)
+
+
+def _store(place: Place) -> Any:
+    """Returns the place where the processes meet, once all are there: torchrun's own, or one in
+    rank 0.
+
+    That of torchrun outlives a restart where its port is given, with the addresses of those that
+    have been before.
+    """
+    of_torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
+    store = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
+        place.address,
+        place.port,
+        place.count,
+        is_master=place.rank == 0 and not of_torchrun,
+        timeout=timedelta(seconds=JOIN_S),
+        wait_for_workers=False,
+    )
+    of_start = f"start-{place.restarts}"
+    found = dist.PrefixStore(of_start, store)  # pyright: ignore[reportPrivateImportUsage]
+    # gloo would wait for one that does not come as long as for an answer.
+    found.set(f"here-{place.rank}", "")
+    found.wait([f"here-{rank}" for rank in range(place.count)])
+    return found
 
 
 def _choose_interface(place: Place) -> None:

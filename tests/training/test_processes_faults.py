@@ -114,6 +114,8 @@ def test_the_others_end_in_a_line_wherever_one_is_killed(
 ) -> None:
     if (moment, rank) == ("half a checkpoint", 1):
         pytest.skip("rank 1 writes none")
+    if (moment, backend) == ("compiling", "torch"):
+        pytest.skip("torch compiles nothing")
     test_the_others_end_in_a_line_where_one_is_killed(backend, rank, moment, whole, tmp_path)
 
 
