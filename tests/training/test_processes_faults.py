@@ -272,3 +272,26 @@ Record.read = read_nan
     assert ended.codes == [1, 1]
     (line,) = ended.ours
     assert line.startswith("run.py: the training loss is nan at step 1 ("), line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_process_that_hangs_is_not_waited_for(
+    backend: str, rank: int, whole: Path, tmp_path: Path
+) -> None:
+    shorter = 'importlib.import_module("shared.system.heartbeat").BEATS = 5\n'
+    stop = f"""
+def stop():
+    os.kill(os.getpid(), signal.SIGSTOP)
+if RANK == {rank}:
+    before("shared.training.record", "Record", "read", stop, 5)
+"""
+    with bare(program(tmp_path, shorter + stop), words(backend), cwd=tmp_path) as found:
+        code = found.programs[1 - rank].wait(60)
+        found.programs[rank].kill()
+        ended = found.ended()
+    assert code == 1, ended.err
+    (line,) = ended.ours
+    assert f"process {1 - rank} of 2 has heard nothing of process {rank} for 5 s: " in line
+    check_goes_on(tmp_path / "run", whole, backend)
