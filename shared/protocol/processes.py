@@ -151,5 +151,9 @@ def _join(config: Config, found: Place) -> Joined:
             watch(team, found.address, partial(_gone, team, messages))
         except OSError as error:
             raise LostProcess(f"process {team.rank} of {team.count}: {error}") from error
+        except (RuntimeError, ValueError) as error:
+            if messages.is_lost(error):
+                raise LostProcess(lost(team)) from error
+            raise
         _joined[config.backend] = Joined(team, messages)
     return _joined[config.backend]
